@@ -1,0 +1,1 @@
+"""The model and the stream: push audio, get frames. No sockets, no environment, no threads."""

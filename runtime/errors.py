@@ -1,0 +1,44 @@
+"""Errors that a caller or the outside can cause.
+
+AvatarError                 anything below; catch this at the edge of the program
+|-- BadInput (ValueError)   a value that can never work: a box outside the picture, odd bytes
+|-- NotFound                a name that is not there; the message lists the names that are
+|-- CheckpointError         weights that do not fit the model; the message names the keys
+`-- Unsupported             this model cannot do that (an emotion asked of one without the module)
+
+A message says what was found, what was expected, and what to do.
+"""
+
+from collections.abc import Iterable
+
+
+class AvatarError(Exception):
+    """Base of all errors here; `param` names the argument or field at fault, if one is."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class BadInput(AvatarError, ValueError):
+    """A value that cannot work, whatever the state."""
+
+
+class NotFound(AvatarError):
+    """A name that does not exist here."""
+
+    @classmethod
+    def among(
+        cls, kind: str, name: str, existing: Iterable[str], *, param: str | None = None
+    ) -> "NotFound":
+        """`NotFound.among("character", "bob", ["ana"])` lists what there is instead."""
+        names = ", ".join(sorted(existing)) or "none"
+        return cls(f"There is no {kind} {name!r}. Use one of these: {names}.", param=param)
+
+
+class CheckpointError(AvatarError):
+    """Weights or their description that do not fit the model."""
+
+
+class Unsupported(AvatarError):
+    """This model lacks what was asked for."""

@@ -1,0 +1,44 @@
+"""Small frozen values that cross the runtime's borders."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+EMOTIONS = ("neutral", "happy", "sad", "angry", "surprised")
+
+Pixels = NDArray[np.uint8]  # (H, W, 3), RGB
+Samples = NDArray[np.float32]  # (N,), mono, [-1, 1], 16 kHz unless the name says otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in fractions of the picture, origin top left."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def right(self) -> float:
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> float:
+        return self.y + self.height
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        return self.x + self.width / 2, self.y + self.height / 2
+
+    def as_dict(self) -> dict[str, float]:
+        return {"x": self.x, "y": self.y, "width": self.width, "height": self.height}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Video frame `index` of the stream; frame 0 is shown at time 0."""
+
+    index: int
+    pixels: Pixels
