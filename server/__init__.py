@@ -1,0 +1,1 @@
+"""The server: one WebSocket in, one WebRTC stream out. See `server.protocol` for the events."""
