@@ -1,0 +1,118 @@
+"""What the video transformer is told besides the noise: values, and our own two small modules.
+
+`Conditioning` is what a caller gives. `StepInputs` depend on the timestep and the prompt only and
+`WindowInputs` on the window only, so a stream computes the first once per session and the second
+once per window rather than in every call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from runtime.models.audio_adapter import mix_speakers
+from runtime.models.blocks import Freqs
+from runtime.models.config import DiTConfig
+from runtime.models.layers import NORM_EPS, RMSNorm
+from runtime.models.rope import apply_rope
+from runtime.timing import FRAMES_PER_LATENT
+
+
+@dataclass(frozen=True, slots=True)
+class Conditioning:
+    """Conditions of one window; S speakers, F = 4 T - 3 or 4 T video frames of sound.
+
+    With 4 T - 3 frames the first is heard four times by latent frame 0, as in the release.
+    """
+
+    text_states: Tensor  # (B, L, text_dim)
+    text_mask: Tensor | None  # (B, L), 1 = valid; None: all are
+    pooled_text: Tensor  # (B, pooled_text_dim)
+    ref_latents: Tensor  # (B, C, T, H, W): the still picture as a video
+    audio: Tensor  # (B, S, F, audio_steps, audio_layers, audio_dim)
+    face_masks: Tensor  # (B, S, 1 or T, H, W), soft weights in [0, 1]
+    motion_exp: Tensor  # (B, 4): 30 each in the release
+    motion_pose: Tensor  # (B, 4): 25 each in the release
+    fps: Tensor  # (B,): 25
+    freqs_cos: Tensor  # ((T + 1) * h * w, head_dim), from `rope_freqs`
+    freqs_sin: Tensor
+    cues: Tensor | None = None  # (B, S, F, motion_cues); None: audio only
+    emotion_latents: Tensor | None = None  # (B, S, C, H, W); None: neutral
+    emotion_scale: Tensor | None = None  # (B, S), 1 = as trained; None: 1
+
+
+@dataclass(frozen=True, slots=True)
+class StepInputs:
+    """What one timestep and one prompt fix: text tokens and every AdaLN output."""
+
+    text: Tensor  # (B, L, D)
+    text_mask: Tensor | None  # (B, L) bool; None when every token is valid
+    double: tuple[tuple[Tensor, Tensor], ...]  # per double block: image and text (B, 6 D) each
+    single: tuple[Tensor, ...]  # per single block (B, 3 D)
+    final: Tensor  # (B, 2 D)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowInputs:
+    """What one window fixes, whatever the timestep."""
+
+    reference: Tensor  # (B, n, D): tokens in front of the video
+    injected: Tensor  # (B, T * n, D): the reference once more, added to the video tokens
+    freqs: Freqs
+    masks: Tensor  # (B, T, n, S, 1): face masks on the token grid
+    audio: tuple[Tensor, ...]  # per adapter: keys and values (B, T, S * keys, 2 A)
+    emotion: tuple[Tensor, ...]  # per adapter: keys and values (B, 2, heads, S * h * w, head_dim)
+    emotion_masks: Tensor | None  # masks times emotion_scale, (B, 1, T * n, S, 1)
+    tokens: Tensor | None  # kept tokens of the h * w grid, (n,); None: all
+
+
+class MotionCues(nn.Module):
+    """Motion cues of each video frame to one more key beside that frame's audio tokens."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.proj = nn.Linear(config.motion_cues, config.hidden_size)
+        self.position = nn.Parameter(torch.zeros(FRAMES_PER_LATENT, config.hidden_size))
+
+    def forward(self, grouped: Tensor) -> Tensor:
+        """Cues grouped by latent frame (B, T, S, 4, K) to keys (B, T, S, 4, D)."""
+        keys: Tensor = self.proj(grouped) + self.position
+        return keys
+
+
+class EmotionAdapter(nn.Module):
+    """Cross-attention from video tokens to a speaker's emotion reference (paper eq. 6).
+
+    Keys carry the position of the reference picture (time -1), so that a mouth corner can find
+    the same mouth corner. `gamma` is the learned scale of the paper.
+    """
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        size, self.heads = config.hidden_size, config.heads
+        self.norm1 = nn.LayerNorm(size, eps=NORM_EPS)
+        self.norm2 = nn.LayerNorm(size, eps=NORM_EPS)
+        self.to_q = nn.Linear(size, size, bias=False)
+        self.to_kv = nn.Linear(size, 2 * size, bias=False)
+        self.q_norm = RMSNorm(config.head_dim)
+        self.k_norm = RMSNorm(config.head_dim)
+        self.to_out = nn.Linear(size, size, bias=False)
+        self.gamma = nn.Parameter(torch.tensor(0.1))
+
+    def keys_values(self, emotion_tokens: Tensor, freqs: Freqs) -> Tensor:
+        """Tokens (B, S, h*w, D) to (B, 2, heads, S * h*w, head_dim); freqs of the reference."""
+        k, v = self.to_kv(self.norm1(emotion_tokens)).unflatten(-1, (2, self.heads, -1)).unbind(3)
+        k = nn.functional.rms_norm(k, k.shape[-1:], self.k_norm.weight, NORM_EPS)
+        k = apply_rope(k, freqs[0].squeeze(1), freqs[1].squeeze(1))
+        return torch.stack((k, v), dim=1).flatten(2, 3).transpose(2, 3)
+
+    def forward(self, video: Tensor, keys_values: Tensor, masks: Tensor, freqs: Freqs) -> Tensor:
+        """video (B, N, D), masks (B, 1, N, S, 1), freqs of the video; what is added, (B, N, D)."""
+        q = self.to_q(self.norm2(video)).unflatten(-1, (self.heads, -1))
+        q = nn.functional.rms_norm(q, q.shape[-1:], self.q_norm.weight, NORM_EPS)
+        q = apply_rope(q, freqs[0].squeeze(1), freqs[1].squeeze(1)).transpose(1, 2)
+        mixed = mix_speakers(q, keys_values[:, 0], keys_values[:, 1], masks)
+        added: Tensor = self.gamma * self.to_out(mixed.transpose(1, 2).flatten(2))
+        return added

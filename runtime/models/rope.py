@@ -1,0 +1,47 @@
+"""Rotary positions on the (time, row, column) grid, with the reference picture at time -1.
+
+HunyuanVideo-Avatar puts one extra frame, the reference, in front of the video: same rows and
+columns, time -1. Rotated pairs are neighbours (2k, 2k+1); cos and sin hold every angle twice.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def axis_angles(positions: Tensor, dim: int, theta: float) -> Tensor:
+    """Angles (tokens, dim / 2) of integer positions (tokens,) along one axis."""
+    rates = 1.0 / theta ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim)
+    return torch.outer(positions.float(), rates)
+
+
+def rope_freqs(
+    frames: int,
+    rows: int,
+    columns: int,
+    dims: tuple[int, int, int],
+    theta: float = 256.0,
+    reference: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """cos and sin, float32, each (tokens, sum(dims)), time-major, then rows, then columns.
+
+    `frames` counts latent frames of the window, from time 0; `rows` and `columns` count tokens.
+    With `reference` the rows of the reference (time -1) come first.
+    """
+    start = -1 if reference else 0
+    grid = torch.meshgrid(
+        torch.arange(start, frames), torch.arange(rows), torch.arange(columns), indexing="ij"
+    )
+    angles = [axis_angles(axis.flatten(), dim, theta) for axis, dim in zip(grid, dims, strict=True)]
+    doubled = torch.cat(angles, dim=1).repeat_interleave(2, dim=1)
+    return doubled.cos(), doubled.sin()
+
+
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotates neighbouring pairs of the last axis: out[2k] = a cos - b sin, out[2k+1] = b cos + a sin.
+
+    cos and sin hold each angle once, (..., head_dim / 2), and broadcast against x (..., head_dim).
+    """
+    a, b = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1).flatten(-2).type_as(x)
