@@ -1,0 +1,232 @@
+"""One session's WebSocket: events out, events in, and answers to requests."""
+
+import asyncio
+import itertools
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from server.protocol import (
+    SUBPROTOCOL,
+    Error,
+    ProtocolError,
+    ServerEvent,
+    SessionClosed,
+    parse_server_event,
+)
+
+EVENTS_KEPT = 1000  # for each reader; the oldest is dropped and counted
+ANSWER_TIMEOUT_S = 15.0
+
+Event = TypeVar("Event", bound=ServerEvent)
+
+
+class AvatarClientError(Exception):
+    """The server refused something, or the connection to it failed.
+
+    `code` is the server's (`unknown_character`, `unauthorized`, ...) or "connection".
+    """
+
+    def __init__(self, message: str, code: str = "connection") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class EventReader:
+    """One reader's view of the session's events, from its creation on: `async for event in it`."""
+
+    def __init__(self, forget: Callable[["EventReader"], None]) -> None:
+        self.dropped = 0
+        self._events: deque[ServerEvent] = deque(maxlen=EVENTS_KEPT)
+        self._more = asyncio.Event()
+        self._ended = False
+        self._forget = forget
+
+    def put(self, event: ServerEvent) -> None:
+        self.dropped += len(self._events) == EVENTS_KEPT
+        self._events.append(event)
+        self._more.set()
+
+    def end(self) -> None:
+        self._ended = True
+        self._more.set()
+
+    def close(self) -> None:
+        """Stop to collect events for this reader."""
+        self._forget(self)
+        self.end()
+
+    async def __aiter__(self) -> AsyncIterator[ServerEvent]:
+        while True:
+            while self._events:
+                yield self._events.popleft()
+            if self._ended:
+                return
+            self._more.clear()
+            await self._more.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class SessionSocket:
+    """The open socket. Make one with `SessionSocket.open`, end it with `aclose`."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._readers: list[EventReader] = []
+        self._ids = itertools.count(1)
+        self._receiving = asyncio.create_task(self._receive())
+
+    @classmethod
+    async def open(cls, url: str, character: str | None, api_key: str | None) -> "SessionSocket":
+        """Connect to `url` (http, https, ws or wss; only host and port are needed).
+
+        Raises AvatarClientError when nobody listens there or the server refuses.
+        """
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        address = realtime_url(url, character)
+        try:
+            socket = await connect(
+                address,
+                subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
+                additional_headers=headers,
+                compression=None,  # PCM does not shrink
+                max_size=2**22,
+            )
+        except InvalidStatus as refusal:
+            raise _refused(
+                address, refusal.response.status_code, refusal.response.body or b""
+            ) from None
+        except (OSError, TimeoutError, InvalidHandshake) as error:
+            raise AvatarClientError(
+                f"No avatar server answers at {address} ({error}). Start one: avatar serve"
+            ) from error
+        return cls(socket)
+
+    def events(self) -> EventReader:
+        """A reader of every event from now on. Close it when you stop to read."""
+        reader = EventReader(self._readers.remove)
+        if self._receiving.done():
+            reader.end()
+        self._readers.append(reader)
+        return reader
+
+    async def send(self, kind: str, **fields: Any) -> str:
+        """Send one event; fields that are None are left out. Returns its `event_id`."""
+        event_id = f"client_{next(self._ids)}"
+        present = {name: value for name, value in fields.items() if value is not None}
+        await self._write(json.dumps({"type": kind, "event_id": event_id} | present))
+        return event_id
+
+    async def send_binary(self, message: bytes) -> None:
+        await self._write(message)
+
+    async def request(
+        self, answer: type[Event], kind: str, timeout_s: float = ANSWER_TIMEOUT_S, **fields: Any
+    ) -> Event:
+        """Send an event and wait for its `answer`; an error about this event is raised."""
+        with self.events() as reader:
+            event_id = await self.send(kind, **fields)
+            return await expect(reader, answer, timeout_s, about=event_id)
+
+    async def aclose(self) -> None:
+        await self._socket.close()
+        await asyncio.gather(self._receiving, return_exceptions=True)
+
+    async def _write(self, message: str | bytes) -> None:
+        try:
+            await self._socket.send(message)
+        except ConnectionClosed as error:
+            raise AvatarClientError(f"The session's socket is closed ({error}).") from error
+
+    async def _receive(self) -> None:
+        try:
+            async for message in self._socket:
+                if isinstance(message, bytes):
+                    continue  # the server sends no binary messages yet
+                try:
+                    event = parse_server_event(message)
+                except ProtocolError:
+                    continue  # a newer server's event
+                for reader in self._readers:
+                    reader.put(event)
+        except ConnectionClosed:
+            pass  # readers see the end
+        finally:
+            for reader in self._readers:
+                reader.end()
+
+
+async def expect(
+    reader: EventReader, answer: type[Event], timeout_s: float, about: str | None = None
+) -> Event:
+    """The next `answer` that `reader` gets.
+
+    Raises AvatarClientError for a fatal error, for one about the event `about`, when the session
+    ends and after `timeout_s`.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for event in reader:
+                if isinstance(event, Error):
+                    if event.error.get("type") == "fatal" or event.error.get("event_id") == about:
+                        raise error_from(event)
+                elif type(event) is answer:
+                    return event
+                elif isinstance(event, SessionClosed):
+                    raise AvatarClientError(f"The server ended the session: {event.reason}.")
+    except TimeoutError:
+        raise AvatarClientError(
+            f"The server sent no {answer.type} within {timeout_s:.0f} s. Look at its log."
+        ) from None
+    raise AvatarClientError(f"The socket closed before {answer.type} came. Look at the server log.")
+
+
+def error_from(event: Error) -> AvatarClientError:
+    """The exception that tells of an `error` event."""
+    return AvatarClientError(event.error.get("message", ""), event.error.get("code", "unknown"))
+
+
+def realtime_url(url: str, character: str | None) -> str:
+    """`http://host:8000` as `ws://host:8000/v1/realtime?character=...`."""
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    if scheme not in ("ws", "wss") or not parts.netloc:
+        raise AvatarClientError(
+            f"{url!r} is no address of an avatar server. Write it like http://127.0.0.1:8000"
+        )
+    path = (
+        parts.path if parts.path.endswith("/realtime") else f"{parts.path.rstrip('/')}/v1/realtime"
+    )
+    query = dict(parse_qsl(parts.query)) | ({"character": character} if character else {})
+    return urlunsplit((scheme, parts.netloc, path, urlencode(query), ""))
+
+
+def _refused(address: str, status: int, body: bytes | bytearray) -> AvatarClientError:
+    """The server's own words where it sent an error body, else what the status means."""
+    try:
+        error = json.loads(body)["error"]
+        return AvatarClientError(error["message"], error["code"])
+    except (ValueError, KeyError, TypeError):
+        pass
+    if status in (401, 403):
+        message = (
+            f"{address} wants an API key (HTTP {status}). Give it: --api-key or AVATAR_API_KEY"
+        )
+        return AvatarClientError(message, "unauthorized")
+    return AvatarClientError(f"{address} refused the session with HTTP {status}.", "refused")
