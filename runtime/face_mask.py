@@ -9,7 +9,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from runtime.errors import BadInput
 from runtime.values import Box
@@ -20,13 +22,14 @@ SAMPLES_PER_CELL = 8  # along each side of a cell, for its mean
 EDGE_TOLERANCE = 1e-3  # of the picture; boxes from detectors are rounded
 SAME_FACE = 0.9  # intersection over union from which two boxes are one
 
+Bounds = Box | tuple[float, float, float, float]  # x, y, width, height
 Masks = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
 
-def token_masks(boxes: Sequence[Box], rows: int, columns: int) -> Masks:
+def token_masks(boxes: Sequence[Bounds], rows: int, columns: int) -> Masks:
     """Masks of the speakers on a grid of `rows` x `columns` cells: (S, rows, columns), 0..1."""
-    check_boxes(boxes)
+    boxes = check_boxes(boxes)
     y = (np.arange(rows * SAMPLES_PER_CELL) + 0.5)[:, None] / (rows * SAMPLES_PER_CELL)
     x = (np.arange(columns * SAMPLES_PER_CELL) + 0.5)[None, :] / (columns * SAMPLES_PER_CELL)
     inside = np.stack([_distance(box, x, y, ENLARGED) <= 0 for box in boxes])
@@ -40,21 +43,20 @@ def token_masks(boxes: Sequence[Box], rows: int, columns: int) -> Masks:
     return masks
 
 
-def latent_masks(boxes: Sequence[Box], rows: int, columns: int, patch: int = 2) -> Masks:
+def face_masks(boxes: Sequence[Bounds], rows: int, columns: int, patch: int = 2) -> Tensor:
     """The same on the latent grid, (S, rows, columns), every token's value in all its cells.
 
     The denoiser reads one cell of each patch x patch block, so the two grids agree exactly.
     """
     if rows % patch or columns % patch:
-        raise BadInput(
-            f"a latent grid of {rows} x {columns} does not divide into {patch} x {patch}"
-        )
+        raise BadInput(f"{rows} x {columns} latents do not divide into {patch} x {patch} tokens.")
     tokens = token_masks(boxes, rows // patch, columns // patch)
-    return tokens.repeat(patch, axis=1).repeat(patch, axis=2)
+    return torch.from_numpy(tokens.repeat(patch, axis=1).repeat(patch, axis=2))
 
 
-def check_boxes(boxes: Sequence[Box]) -> None:
-    """BadInput unless every box has an area, lies in the picture, and is another face."""
+def check_boxes(bounds: Sequence[Bounds]) -> list[Box]:
+    """The boxes, or BadInput unless each has an area, lies in the picture, is another face."""
+    boxes = [Box(*one) for one in bounds]
     if not boxes:
         raise BadInput(
             "There is no face box. Give one per speaker as fractions of the picture: "
@@ -71,6 +73,7 @@ def check_boxes(boxes: Sequence[Box]) -> None:
                     "Give each speaker a box of their own.",
                     param="box",
                 )
+    return boxes
 
 
 def overlap(a: Box, b: Box) -> float:

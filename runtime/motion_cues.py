@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.timing import VIDEO_FPS
+from runtime.values import EMOTIONS
+
+__all__ = ["CUE_HIGH", "CUE_LOW", "EMOTIONS", "MOTION_CUES", "idle_cues"]
 
 MOTION_CUES: Final = (
     "blink",  # 0 open .. 1 closed

@@ -1,6 +1,7 @@
 """Small frozen values that cross the runtime's borders."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,7 @@ Pixels = NDArray[np.uint8]  # (H, W, 3), RGB
 Samples = NDArray[np.float32]  # (N,), mono, [-1, 1], 16 kHz unless the name says otherwise
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(NamedTuple):
     """A rectangle in fractions of the picture, origin top left."""
 
     x: float
@@ -33,7 +33,7 @@ class Box:
         return self.x + self.width / 2, self.y + self.height / 2
 
     def as_dict(self) -> dict[str, float]:
-        return {"x": self.x, "y": self.y, "width": self.width, "height": self.height}
+        return self._asdict()
 
 
 @dataclass(frozen=True, slots=True)

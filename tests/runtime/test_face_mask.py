@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from runtime.errors import BadInput
-from runtime.face_mask import latent_masks, token_masks
+from runtime.face_mask import face_masks, token_masks
 from runtime.values import Box
 
 LEFT = Box(0.15, 0.3, 0.2, 0.3)
@@ -62,7 +62,7 @@ def test_overlapping_faces_are_split_down_the_middle() -> None:
 
 
 def test_the_latent_grid_repeats_the_token_grid() -> None:
-    latents = latent_masks([LEFT, RIGHT], 16, 24)
+    latents = face_masks([LEFT, RIGHT], 16, 24).numpy()
     assert latents.shape == (2, 16, 24)
     np.testing.assert_array_equal(latents[:, 0::2, 0::2], token_masks([LEFT, RIGHT], 8, 12))
     np.testing.assert_array_equal(latents[:, 1::2, 1::2], latents[:, 0::2, 0::2])
