@@ -1,0 +1,1 @@
+"""Making the built-in model: drawn people, speech, and the training of the small networks."""

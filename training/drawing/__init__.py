@@ -1,0 +1,1 @@
+"""The parts of a drawn person and of the room behind, as vector shapes."""

@@ -1,0 +1,135 @@
+"""The mouth: lips, and what is inside when the jaw opens it."""
+
+from __future__ import annotations
+
+import skia
+
+from training.drawing.expression import Expression
+from training.drawing.shapes import Point, Rgb, darker, fill, lighter, line, linear, mix, oval
+from training.identity import Identity
+
+MOUTH_Y = 33.0  # the lip line at rest, units below the origin
+FULL_OPENING = 18.5  # height of the fully open interior, units
+CAVITY: Rgb = (88, 12, 30)
+TEETH: Rgb = (252, 250, 246)
+TONGUE: Rgb = (216, 84, 100)
+
+
+class Mouth:
+    """Draws the mouth of one identity for any expression."""
+
+    def __init__(self, identity: Identity) -> None:
+        lips = identity.lips
+        self._half_width = identity.mouth_width
+        self._upper_lip = 5.4 * identity.lip_fullness
+        self._lower_lip = 7.0 * identity.lip_fullness
+        self._upper = fill(darker(lips, 0.14))
+        self._lower = fill(lips)
+        self._line = line(mix(darker(lips, 0.42), (112, 46, 48), 0.4), 1.7)
+        self._gloss = fill(lighter(lips, 0.55), 0.55)
+        self._shade = line(darker(identity.skin, 0.3), 1.6, 0.4)
+        self._cavity = fill(CAVITY)
+        self._deep = fill((58, 4, 18), 0.55)
+        self._rim = line(CAVITY, 1.6)
+        self._teeth = fill(TEETH)
+        self._teeth_shade = linear((-20, 0), (20, 0), (CAVITY, 0.5), (CAVITY, 0.0),
+                                   (CAVITY, 0.0), (CAVITY, 0.5))
+        self._tongue = fill(TONGUE)
+        self._tongue_light = fill((240, 130, 138), 0.5)
+
+    def draw(self, canvas: skia.Canvas, e: Expression) -> None:
+        """Draws at the origin of the canvas: the middle of the lip line at rest."""
+        height = FULL_OPENING * e.opening
+        squeeze = 1 - 0.44 * e.round
+        half = self._half_width * e.spread * (1 + 0.2 * e.width) * squeeze
+        half *= 1 - 0.1 * e.opening * (1 - e.round)
+        corner = (-half, -e.corner + 0.22 * height)
+        top = 0.6 - 0.24 * height - 1.2 * e.teeth - 0.8 * e.round
+        bottom = top + height + 1.2 * e.teeth
+        thin = (1 - 0.55 * e.press) * (1 + 0.14 * e.round)
+        upper = self._upper_lip * thin * (1 - 0.1 * e.opening)
+        lower = self._lower_lip * thin * (1 - 0.12 * e.opening) * (1 - 0.35 * e.teeth)
+        bulge = 0.5 + 0.4 * max(e.round, 0.55 * e.opening)
+        outline = self._lips(canvas, corner, (top, bottom), (upper, lower), bulge)
+        if height > 0:
+            self._inside(canvas, outline, e, (top, bottom), half)
+        rim = skia.Path()
+        _curve(rim, corner, top, bulge, start=True)
+        canvas.drawPath(rim, self._line)
+
+    def _lips(self, canvas: skia.Canvas, corner: Point, middles: Point, lips: Point,
+              bulge: float) -> skia.Path:
+        """Draws both lips; returns the outline of the opening between them."""
+        (x, y), (top, bottom), (upper, lower) = corner, middles, lips
+        half = -x
+        peak = top - upper
+        path = skia.Path()
+        path.moveTo(x - 1.2, y)
+        path.cubicTo(x * 0.72, y - upper * 0.25, -half * 0.5, peak - 0.2, -half * 0.24, peak)
+        path.quadTo(0, peak + upper * 0.42, half * 0.24, peak)
+        path.cubicTo(half * 0.5, peak - 0.2, half * 0.72, y - upper * 0.25, half + 1.2, y)
+        _curve(path, (half, y), top, bulge)
+        path.close()
+        under = skia.Path()
+        _curve(under, (x - 0.4, y), bottom, bulge, start=True)
+        _curve(under, (half + 0.4, y), bottom + lower, min(bulge + 0.12, 0.95))
+        under.close()
+        canvas.drawPath(under, self._lower)
+        canvas.drawPath(path, self._upper)
+        canvas.drawOval(oval((-half * 0.12, bottom + lower * 0.45), (half * 0.3, lower * 0.17)),
+                        self._gloss)
+        fold = skia.Path()
+        fold.moveTo(-half * 0.4, bottom + lower + 2.6)
+        fold.quadTo(0, bottom + lower + 4.0, half * 0.4, bottom + lower + 2.6)
+        canvas.drawPath(fold, self._shade)
+        outline = skia.Path()
+        _curve(outline, (x, y), top, bulge, start=True)
+        _curve(outline, (half, y), bottom, bulge)
+        outline.close()
+        return outline
+
+    def _inside(self, canvas: skia.Canvas, outline: skia.Path, e: Expression, middles: Point,
+                half: float) -> None:
+        """Draws cavity, tongue and teeth, clipped to the opening."""
+        top, bottom = middles
+        height = bottom - top
+        canvas.save()
+        canvas.clipPath(outline, True)
+        canvas.drawPaint(self._cavity)
+        canvas.drawOval(oval((0, top + height * 0.45), (half * 0.6, height * 0.3)), self._deep)
+        lift = min(max(e.tongue, 0.0), 1.0)
+        tongue_top = bottom - 4.4 - 0.12 * height
+        tongue_top += (top + 3.6 - tongue_top) * 0.8 * lift
+        narrow = half * (0.62 - 0.14 * lift)
+        tongue_height = bottom + 5 - tongue_top
+        canvas.drawOval(oval((0, tongue_top + tongue_height), (narrow, tongue_height)),
+                        self._tongue)
+        canvas.drawPath(outline, self._rim)
+        canvas.drawOval(oval((0, tongue_top + 2.6), (narrow * 0.34, 1.2)), self._tongue_light)
+        shown = (1 - 0.75 * e.round) * 5.6 * min(1.0, height / 8 + 0.2)
+        shown = max(shown, (height + 2.0) * e.teeth)
+        row = skia.RRect.MakeRectXY(
+            skia.Rect.MakeLTRB(-half * 0.84, top - 12, half * 0.84, top + shown), 3.0, 2.6
+        )
+        canvas.drawRRect(row, self._teeth)
+        canvas.save()
+        canvas.scale(half / 20, 1)
+        canvas.clipRRect(skia.RRect.MakeRectXY(
+            skia.Rect.MakeLTRB(-16.8, top - 12, 16.8, top + shown), 3.0, 2.6), True)
+        canvas.drawPaint(self._teeth_shade)
+        canvas.restore()
+        canvas.restore()
+
+
+def _curve(path: skia.Path, end: Point, middle: float, bulge: float, start: bool = False) -> None:
+    """One symmetric arc from `end` to its mirror image, passing `middle` at x = 0.
+
+    With `start` it begins a contour, otherwise a straight line leads to `end` first.
+    """
+    x, y = end
+    control = (middle - 0.25 * y) / 0.75
+    if start:
+        path.moveTo(x, y)
+    else:
+        path.lineTo(x, y)
+    path.cubicTo(x * bulge, control, -x * bulge, control, -x, y)
