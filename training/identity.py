@@ -110,7 +110,7 @@ class Identity:
 
 def _hair_colour(rng: np.random.Generator, tone: int, age: float) -> Rgb:
     """A natural colour mostly; grey for the old; now and then a dyed one."""
-    if age > 0.7:
+    if age > 0.76:
         return HAIR_COLOURS["silver" if rng.random() < 0.5 else "grey"][0]
     dyed = rng.random() < 0.07
     names = [
@@ -145,11 +145,11 @@ def _shape(rng: np.random.Generator, presentation: Presentation) -> dict[str, fl
     soft = presentation == "feminine"
     return {
         "cheek_width": rng.uniform(47.0, 51.5),
-        "jaw_width": rng.uniform(35, 40) if soft else rng.uniform(38, 43.5),
-        "chin_width": rng.uniform(13, 18) if soft else rng.uniform(17, 24),
+        "jaw_width": rng.uniform(35, 40) if soft else rng.uniform(36.5, 41.5),
+        "chin_width": rng.uniform(13, 18) if soft else rng.uniform(16, 22),
         "chin_y": rng.uniform(55, 59) if soft else rng.uniform(57, 62),
-        "eye_size": rng.uniform(1.02, 1.18) if soft else rng.uniform(0.9, 1.04),
-        "eye_distance": rng.uniform(21, 23.5),
+        "eye_size": rng.uniform(1.1, 1.23) if soft else rng.uniform(0.98, 1.1),
+        "eye_distance": rng.uniform(22.3, 24.2),
         "eye_tilt": rng.uniform(0.2, 2.6) if soft else rng.uniform(-0.8, 1.2),
         "brow_thickness": rng.uniform(2.8, 4.2) if soft else rng.uniform(4.4, 6.2),
         "brow_arch": rng.uniform(2.5, 5) if soft else rng.uniform(1, 3),

@@ -30,6 +30,7 @@ __all__ = ["EMOTIONS", "Identity", "Placement", "Renderer", "Scene", "random_ide
 Box = tuple[float, float, float, float]
 EAR = 6.0  # how far the ears stand out beyond the cheeks, units
 SWAY = (2.5, 2.0, 2.5)  # head_x, head_y in pixels of 256, head_roll in degrees, at 1
+COVERS_EARS = ("curly", "hijab")
 BREATH = 1.4  # pixels of 256
 
 
@@ -154,8 +155,9 @@ class Person:
 
     def _head(self, canvas: skia.Canvas, e: Expression, pixel: float) -> None:
         near = (0.7 * pixel * e.head_x, 0.6 * pixel * e.head_y)
-        canvas.drawPicture(self._ears)
-        canvas.drawPicture(self._earrings)
+        if self._identity.hair not in COVERS_EARS:
+            canvas.drawPicture(self._ears)
+            canvas.drawPicture(self._earrings)
         self._face.draw_skin(canvas, e)
         canvas.save()
         canvas.translate(*near)

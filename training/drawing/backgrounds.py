@@ -44,7 +44,7 @@ def _gradient(canvas: skia.Canvas, palette: Palette, rng: np.random.Generator) -
 
 def _studio(canvas: skia.Canvas, palette: Palette, rng: np.random.Generator) -> None:
     """A large disc behind the head and a few loose shapes."""
-    disc = mix(palette.accent, palette.wall, 0.45)
+    disc = mix(lighter(palette.wall, 0.3), palette.accent, 0.14)
     canvas.drawCircle(128, 132, 104, fill(disc, 0.75))
     canvas.drawCircle(128, 132, 119, line(lighter(palette.wall, 0.5), 1.6, 0.7))
     for _ in range(4):

@@ -166,11 +166,11 @@ class Body:
 
     def _blazer(self, canvas: skia.Canvas) -> None:
         x = self._neck
-        inner = pieces([(-x - 8, 82), (-x * 0.5, 100), (0, 103), (x * 0.5, 100), (x + 8, 82)],
-                       [(x + 8, 82), (22, 130), (0, 190)], [(0, 190), (-22, 130), (-x - 8, 82)])
+        inner = pieces([(-x - 3, 84), (-x * 0.5, 100), (0, 103), (x * 0.5, 100), (x + 3, 84)],
+                       [(x + 3, 84), (24, 130), (0, 190)], [(0, 190), (-24, 130), (-x - 3, 84)])
         canvas.drawPath(inner, self._second)
-        top = pieces([(-x - 9, 76), (-x - 6, 86), (-x * 0.5, 99), (0, 102), (x * 0.5, 99),
-                      (x + 6, 86), (x + 9, 76)])
+        top = pieces([(-x - 1, 76), (-x - 2, 86), (-x * 0.5, 99), (0, 102), (x * 0.5, 99),
+                      (x + 2, 86), (x + 1, 76)])
         canvas.drawPath(top, self._skin_shade)
         lapel_paint = fill(lighter(self._identity.clothes_colour, 0.14))
         for side in (-1, 1):

@@ -81,7 +81,7 @@ def express(
         press=min(max(press, 0.0), 1.0),
         teeth=teeth * ramp(opening, 0.0, 0.04),
         tongue=tongue,
-        corner=(1.6 + 6.4 * happy - 6.8 * sad - 3.6 * angry - 1.2 * surprised)
+        corner=(3.2 + 6.0 * happy - 8.4 * sad - 5.4 * angry - 2.4 * surprised)
         * (1 - 0.5 * rounding),
         spread=1 + 0.16 * happy - 0.07 * sad - 0.06 * angry - 0.16 * surprised,
         eye_open=max(
@@ -90,7 +90,7 @@ def express(
             0.0,
         ),
         lower_lid=min(0.5 * happy + 0.1 * sad + 0.34 * angry, 1.0),
-        lid_slant=5.2 * angry - 3.8 * sad,
+        lid_slant=5.4 * angry - 3.4 * sad - 0.5,
         gaze_x=gaze_x,
         gaze_y=gaze_y + 0.18 * sad,
         brow_inner=4.0 * brow + 1.2 * happy + 7.0 * sad - 7.5 * angry + 8.0 * surprised,

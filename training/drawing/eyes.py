@@ -45,7 +45,7 @@ class Eyes:
         self._spark = fill((255, 255, 255), 0.96)
         self._small_spark = fill((255, 255, 255), 0.6)
         lash = mix(darker(identity.brow_colour, 0.6), (40, 24, 26), 0.6)
-        self._lash = line(lash, 2.5 if identity.lashes else 1.9)
+        self._lash = line(lash, 2.3 if identity.lashes else 1.9)
         self._lash_fill = fill(lash)
         self._under = line(darker(skin, 0.42), 1.0, 0.55)
         self._shadow = line((60, 30, 50), 4.2, 0.26)
@@ -70,10 +70,10 @@ class Eyes:
         thick = who.brow_thickness
         base = BROWS_Y - EYES_Y
         for side in (-1, 1):
-            inner = (8.6 - e.frown, base + 2.0 - e.brow_inner)
+            inner = (8.6 - e.frown, base + 0.9 - e.brow_inner)
             middle_up = 0.5 * (e.brow_inner + e.brow_outer)
-            middle = (22.5 - 0.5 * e.frown, base - who.brow_arch * 0.7 - middle_up)
-            outer = (36.0, base + 2.2 - e.brow_outer)
+            middle = (22.5 - 0.5 * e.frown, base - who.brow_arch * 0.6 - middle_up)
+            outer = (36.0, base + 2.8 - e.brow_outer)
             near = (14.6 - 0.8 * e.frown, 0.58 * inner[1] + 0.42 * middle[1] - 0.9)
             far = (30.0, 0.5 * outer[1] + 0.5 * middle[1] - 0.9)
             points = [inner, near, middle, far, outer]
@@ -150,9 +150,9 @@ class Eyes:
     def _wing(self, canvas: skia.Canvas, outer: tuple[float, float], part: float) -> None:
         """Lashes at the outer corner."""
         x, y = outer
-        tip = 3.6 * part - 1.2 * (1 - part)
+        tip = 2.6 * part - 1.2 * (1 - part)
         canvas.drawPath(
-            blob([(x - 4.5, y - 3.2 * part - 0.6), (x + 0.4, y - 1.2), (x + 4.4, y - tip),
+            blob([(x - 4.5, y - 3.2 * part - 0.6), (x + 0.4, y - 1.2), (x + 3.8, y - tip),
                   (x + 0.6, y + 1.0)]),
             self._lash_fill,
         )

@@ -65,7 +65,7 @@ class Face:
     def _beard_paint(self) -> skia.Paint:
         who = self._identity
         if who.beard == "stubble":
-            return fill(mix(darker(who.hair_colour, 0.2), who.skin, 0.35), 0.3)
+            return fill(mix(darker(who.hair_colour, 0.2), who.skin, 0.3), 0.2)
         colour = mix(darker(who.hair_colour, 0.14), who.skin, 0.06)
         return linear((0, 10), (0, 66), (colour, 1.0), (darker(colour, 0.2), 1.0))
 
@@ -114,7 +114,7 @@ class Face:
             for x, y in ((17, 12), (22, 15), (27, 11), (31, 15), (24, 9), (19, 17), (29, 19)):
                 canvas.drawCircle(x, y, 0.95, paint)
                 canvas.drawCircle(-x - 0.6, y + 0.7, 0.95, paint)
-        if who.age > 0.7:
+        if who.age > 0.76:
             self._wrinkles(canvas)
 
     def _wrinkles(self, canvas: skia.Canvas) -> None:
@@ -176,16 +176,16 @@ class Face:
         """Moustache and goatee; a moustache on a full beard too."""
         who = self._identity
         drop = CHIN_DROP * e.opening
-        lift = 3.6 * e.opening + 0.35 * max(e.corner, 0)
+        lift = 4.4 * e.opening + 0.3 * max(e.corner - 3.2, 0)
         if who.beard == "goatee":
             canvas.drawPath(blob(mirrored([(0, who.chin_y - 11 + drop), (11, who.chin_y - 10 + drop),
                                            (12.5, who.chin_y - 2 + drop),
                                            (0, who.chin_y + 3.6 + drop)])), self._beard)
         if who.beard in ("goatee", "moustache"):
-            y = MOUTH_Y - 6.6 - lift
-            canvas.drawPath(blob([(0, y - 3.4), (8, y - 4.6), (17, y - 1.2), (22.5, y + 4.4),
-                                  (13, y + 2.6), (0, y + 0.9), (-13, y + 2.6), (-22.5, y + 4.4),
-                                  (-17, y - 1.2), (-8, y - 4.6)]), self._beard)
+            y = MOUTH_Y - 8.8 - lift
+            canvas.drawPath(blob([(0, y - 4.6), (8, y - 6.4), (18, y - 2.4), (25, y + 4.6),
+                                  (14, y + 3.4), (0, y + 1.0), (-14, y + 3.4), (-25, y + 4.6),
+                                  (-18, y - 2.4), (-8, y - 6.4)]), self._beard)
 
     def draw_glasses(self, canvas: skia.Canvas) -> None:
         """Glasses; the origin of the canvas is the middle between the eyes."""

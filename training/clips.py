@@ -1,0 +1,160 @@
+"""Talking clips in latents: what the video transformer learns from.
+
+    python -m training.clips
+
+draws every scene talking in many voices and moods, encodes it with the trained autoencoder and
+hears it with the trained audio encoder, one file a clip in training/runs/clips. It goes on where
+it was stopped. Clips are cut from the middle of endless talk: their first latent frame is not a
+stream's first.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+import typer
+from einops import rearrange
+from numpy.typing import NDArray
+
+from runtime.audio_features import LOOKAHEAD_SAMPLES, AudioFeatures, HeardAudio, needed_samples
+from runtime.models.audio_encoder import AudioEncoder
+from runtime.models.autoencoder import Autoencoder
+from runtime.motion_cues import idle_cues
+from runtime.timing import FRAMES_PER_LATENT, SAMPLES_PER_LATENT
+from runtime.values import EMOTIONS
+from training.cast import cast
+from training.people import Renderer
+from training.pictures import scene_of
+from training.run import RUNS
+from training.shipped import load_audio_encoder, load_autoencoder
+from training.speech import augment, make_track
+
+Floats = NDArray[np.float32]
+FOLDER = RUNS / "clips"
+LATENTS = 48  # latent frames a clip: 7.7 s
+VARIANTS = 2  # the same words as heard over different microphones
+MOODS = np.array([0.4, 0.15, 0.15, 0.15, 0.15])  # how often each of EMOTIONS is drawn
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Talk:
+    """What the people of one clip say and do; P people, latent frames 1 .. LATENTS."""
+
+    pcm: Floats  # (VARIANTS, P, N) at 16 kHz from sample 0
+    mouth: Floats  # (F, P, 6), F = 1 + 4 * LATENTS video frames
+    cues: Floats  # (F, P, 8)
+    moods: list[str]
+    strengths: Floats  # (P,)
+
+
+def draw_talk(rng: np.random.Generator, people: int, split: str = "train") -> Talk:
+    """Who speaks, what, in which mood: of several people mostly one speaks at a time."""
+    frames = 1 + FRAMES_PER_LATENT * LATENTS
+    samples = SAMPLES_PER_LATENT * LATENTS + 640 + LOOKAHEAD_SAMPLES
+    speaking = rng.random(people) < (0.92 if people == 1 else 0.1)
+    speaking[int(rng.integers(people))] |= rng.random() < 0.92
+    pcm = np.zeros((VARIANTS, people, samples), np.float32)
+    mouth = np.zeros((frames, people, 6), np.float32)
+    for person in range(people):
+        clean = np.zeros(samples, np.float32)
+        if speaking[person]:
+            said, curves = make_track(rng, samples / 16_000 + 0.2, split)
+            clean, mouth[:, person] = said[:samples], curves[:frames]
+        for variant in range(VARIANTS):
+            pcm[variant, person] = clean if variant == 0 else augment(clean, rng)
+    cues = [
+        idle_cues(int(rng.integers(1 << 31)), 0, int(rng.integers(50, 1 << 20)), frames)
+        for _ in range(people)
+    ]
+    moods = [str(rng.choice(EMOTIONS, p=MOODS)) for _ in range(people)]
+    strengths = rng.choice([0.5, 1.0, 1.0], people).astype(np.float32)
+    return Talk(pcm, mouth, np.stack(cues, axis=1), moods, strengths)
+
+
+def hear(features: AudioFeatures, pcm: Floats) -> NDArray[np.float16]:
+    """Features (LATENTS, 4, 10, layers, width) of latent frames 1 .. LATENTS, as a stream hears."""
+    heard = HeardAudio(0, pcm)
+    rows = [features([heard], n)[0] for n in range(1, LATENTS + 1)]
+    return torch.stack(rows).half().numpy()
+
+
+def draw_latents(autoencoder: Autoencoder, scene_index: int, talk: Talk) -> NDArray[np.float16]:
+    """The drawn and encoded clip: (LATENTS, C, h, w)."""
+    renderer = Renderer(scene_of(scene_index, 256))
+    latents = []
+    for n in range(1, LATENTS + 1):
+        rows = range(4 * n - 3, 4 * n + 1)
+        frames = np.stack(
+            [renderer.frame(talk.mouth[k], talk.cues[k], talk.moods, talk.strengths) for k in rows]
+        )
+        group = torch.from_numpy(frames).float().div_(127.5).sub_(1.0)
+        latents.append(autoencoder.encode_groups(rearrange(group, "f h w c -> 1 1 c f h w")))
+    return torch.cat(latents, dim=2)[0].transpose(0, 1).half().numpy()
+
+
+@cache
+def _models() -> tuple[Autoencoder, AudioEncoder]:
+    torch.set_num_threads(1)
+    return load_autoencoder(), load_audio_encoder()
+
+
+@torch.inference_mode()
+def _make(job: tuple[int, int, str]) -> int:
+    index, scene_index, split = job
+    path = FOLDER / split / f"{index:05d}.npz"
+    if path.exists():
+        return index
+    autoencoder, encoder = _models()
+    rng = np.random.default_rng([index, len(split)])
+    people = len(scene_of(scene_index, 256).placements)
+    talk = draw_talk(rng, people, split)
+    features = AudioFeatures(encoder)
+    heard = np.stack([[hear(features, pcm) for pcm in people_pcm] for people_pcm in talk.pcm])
+    fresh = path.with_suffix(".new.npz")
+    np.savez(
+        fresh,
+        latents=draw_latents(autoencoder, scene_index, talk),
+        features=heard,  # (VARIANTS, P, LATENTS, 4, 10, layers, width)
+        mouth=talk.mouth,
+        cues=talk.cues.astype(np.float16),
+        moods=np.array([EMOTIONS.index(m) for m in talk.moods]),
+        strengths=talk.strengths,
+        scene=np.array(scene_index),
+    )
+    fresh.replace(path)
+    return index
+
+
+def main(cast_clips: int = 12, other_scenes: int = 80, held_out: int = 24, jobs: int = 2) -> None:
+    """`cast_clips` clips of each of the cast, one each of `other_scenes`, and held-out speech."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    members = len(cast())
+    scenes = [*np.repeat(np.arange(members), cast_clips)]
+    scenes = [int(s) for s in np.random.default_rng(5).permutation(scenes)]
+    scenes += [members + i for i in range(other_scenes)]
+    scenes = [s for s in scenes if len(scene_of(s, 256).placements) <= 2]
+    work = [(i, s, "train") for i, s in enumerate(scenes)]
+    work = [(i, i % members, "test") for i in range(held_out)] + work
+    for split in ("train", "test"):
+        (FOLDER / split).mkdir(parents=True, exist_ok=True)
+    with get_context("spawn").Pool(jobs) as pool:
+        for done, _ in enumerate(pool.imap_unordered(_make, work)):
+            if done % 20 == 0:
+                logger.info("%d of %d clips", done, len(work))
+    (FOLDER / "about.json").write_text(json.dumps({"needed": needed_samples(LATENTS)}))
+
+
+def clip_files(split: str) -> list[Path]:
+    return sorted(p for p in (FOLDER / split).glob("*.npz") if ".new" not in p.name)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,119 @@
+"""A training run: a folder with a resumable checkpoint, logged curves and averaged weights."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+RUNS = Path(__file__).parent / "runs"
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """Optimise `model` for `steps` steps; a second start of the same run goes on where it stopped.
+
+    The learning rate warms up over 100 steps and falls along a cosine to a twentieth. `averaged`
+    is the exponential moving average of the weights, which is what ships.
+    """
+
+    name: str
+    model: nn.Module
+    steps: int
+    learning_rate: float
+    decay: float = 0.998
+    weight_decay: float = 0.01
+    step: int = 0
+    averaged: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.folder = RUNS / self.name
+        self.folder.mkdir(parents=True, exist_ok=True)
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            parameters, self.learning_rate, betas=(0.9, 0.99), weight_decay=self.weight_decay
+        )
+        self.averaged = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self._started = time.monotonic()
+        if self.checkpoint.exists():
+            self._resume()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def _resume(self) -> None:
+        saved = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        device = next(self.model.parameters()).device
+        self.averaged = {k: v.to(device) for k, v in saved["averaged"].items()}
+        self.step = saved["step"]
+        logger.info("%s: going on from step %d", self.name, self.step)
+
+    def save(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "averaged": self.averaged,
+            "step": self.step,
+        }
+        fresh = self.checkpoint.with_suffix(".new")
+        torch.save(state, fresh)
+        fresh.replace(self.checkpoint)
+
+    def rate(self) -> float:
+        warm = min(1.0, (self.step + 1) / 100)
+        cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, self.step / self.steps)))
+        return self.learning_rate * warm * (0.05 + 0.95 * cosine)
+
+    def __iter__(self) -> Iterator[int]:
+        """The steps that are left; saves every few minutes and at the end."""
+        last_saved = time.monotonic()
+        while self.step < self.steps:
+            yield self.step
+            if time.monotonic() - last_saved > 180:
+                self.save()
+                last_saved = time.monotonic()
+        self.save()
+
+    def update(self, loss: Tensor) -> None:
+        """One optimiser step on `loss`, gradients clipped to norm 1."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        decay = min(self.decay, self.step / (self.step + 20))
+        with torch.no_grad():
+            for name, value in self.model.state_dict().items():
+                if value.is_floating_point():
+                    self.averaged[name].lerp_(value, 1.0 - decay)
+                else:
+                    self.averaged[name].copy_(value)
+
+    def log(self, **values: float) -> None:
+        """Append one line of curves to log.jsonl."""
+        line = {"step": self.step, "seconds": round(time.monotonic() - self._started, 1)}
+        line |= {k: round(float(v), 5) for k, v in values.items()}
+        logger.info("%s %s", self.name, line)
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def save_half(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write weights in half precision, as they ship."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    halves = {k: v.detach().half().contiguous().cpu() for k, v in tensors.items()}
+    save_file(halves, path)

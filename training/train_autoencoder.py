@@ -1,0 +1,177 @@
+"""Train the built-in video autoencoder on crops of drawn people.
+
+    python -m training.pictures && python -m training.train_autoencoder
+
+Resumes from training/runs/autoencoder; exports runtime/builtin/weights/autoencoder.safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+import torch
+import typer
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor
+
+from runtime.models.autoencoder import Autoencoder, AutoencoderConfig
+from training.pictures import Box, PictureClips
+from training.run import Run, save_half
+from training.shipped import WEIGHTS
+
+KL_WEIGHT = 3e-3
+MOUTH_WEIGHT, EYE_WEIGHT = 6.0, 3.0
+
+
+class CropSampler:
+    """Crops of clips around mouths (half of them), eyes and anywhere else."""
+
+    def __init__(self, data: PictureClips, crop: int, seed: int) -> None:
+        self.data, self.crop = data, crop
+        self.rng = np.random.default_rng(seed)
+        size = data.rest.shape[1]
+        self.weight = np.ones((len(data.rest), size, size), np.float32)
+        for scene in range(len(data.rest)):
+            for boxes, weight in (
+                (data.eye_boxes[scene], EYE_WEIGHT),
+                (data.mouth_boxes[scene], MOUTH_WEIGHT),
+            ):
+                for box in boxes:
+                    x0, y0, x1, y1 = _pixels(box, size)
+                    self.weight[scene, y0:y1, x0:x1] = weight
+
+    def batch(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Clips (B, 3, 12, c, c) and anchors (B, 3, c, c) in [-1, 1]; weights (B, 1, 1, c, c)."""
+        rows = [self._one() for _ in range(count)]
+        clips, anchors, weights = (np.stack(parts) for parts in zip(*rows, strict=True))
+        return (
+            rearrange(_signed(clips), "b f h w c -> b c f h w").contiguous(),
+            rearrange(_signed(anchors), "b h w c -> b c h w").contiguous(),
+            torch.from_numpy(weights)[:, None, None],
+        )
+
+    def _one(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
+        index = int(self.rng.integers(len(self.data.clips)))
+        scene = int(self.data.scene[index])
+        size, crop = self.data.rest.shape[1], self.crop
+        centre = self.rng.uniform(0.2, 0.8, 2)
+        pick = self.rng.random()
+        if pick < 0.85:
+            boxes = self.data.mouth_boxes[scene] if pick < 0.5 else self.data.eye_boxes[scene]
+            x, y, w, h = boxes[int(self.rng.integers(len(boxes)))]
+            centre = np.array([x + w / 2, y + h / 2]) + self.rng.normal(0, 0.08, 2)
+        left, top = np.clip(np.round(centre * size - crop / 2), 0, size - crop).astype(int) // 4 * 4
+        where = np.s_[top : top + crop, left : left + crop]
+        clip = self.data.clips[index][:, where[0], where[1]]
+        anchor = self.data.rest[scene][where]
+        if self.rng.random() < 0.1:  # a picture that was not taken at rest
+            anchor = clip[int(self.rng.integers(len(clip)))]
+        return clip, anchor, self.weight[scene][where]
+
+
+def _pixels(box: Box, size: int) -> tuple[int, int, int, int]:
+    x, y, w, h = (v * size for v in box)
+    return int(max(0, x)), int(max(0, y)), int(x + w) + 1, int(y + h) + 1
+
+
+def _signed(pixels: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(pixels).float().div_(127.5).sub_(1.0)
+
+
+def losses(model: Autoencoder, clips: Tensor, anchors: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    """How well two latent frames of three are decoded: pixels, edges, motion; and their bits."""
+    batch = clips.shape[0]
+    mean, logvar = model.encoder(rearrange(clips, "b c (t f) h w -> (b t) c f h w", f=4))
+    latent = mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)
+    latents = rearrange(latent, "(b t) c h w -> b t c h w", b=batch)
+    anchor = model.decoder.anchor(anchors)
+    parts = [model.decoder(latents[:, i], latents[:, i - 1], anchor) for i in (1, 2)]
+    out, target = torch.cat(parts, dim=2), clips[:, :, 4:]
+    weight = weight / weight.mean(dim=(-1, -2), keepdim=True)
+    error = out - target
+    return {
+        "pixels": (error.abs() * weight).mean(),
+        "edges": (error.diff(dim=-1).abs() * weight[..., 1:]).mean()
+        + (error.diff(dim=-2).abs() * weight[..., 1:, :]).mean(),
+        "motion": (error.diff(dim=2).abs() * weight).mean(),
+        "kl": 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean(),
+    }
+
+
+@torch.no_grad()
+def measure(model: Autoencoder, data: PictureClips, rows: list[int]) -> dict[str, float]:
+    """PSNR in dB of whole clips from their mean latents: everywhere, and in the mouths' boxes."""
+    size = data.rest.shape[1]
+    everywhere, mouths = [], []
+    for row in rows:
+        scene = int(data.scene[row])
+        clip = rearrange(_signed(np.asarray(data.clips[row])), "f h w c -> 1 c f h w")
+        state = model.start(rearrange(_signed(data.rest[scene]), "h w c -> 1 c h w"))
+        latents = model.encode_groups(rearrange(clip, "b c (t f) h w -> b t c f h w", f=4))
+        out = []
+        for t in range(latents.shape[2]):
+            pictures, state = model.decode(latents[:, :, t], state)
+            out.append(pictures)
+        error = (torch.cat(out, dim=2) - clip)[:, :, 4:].square()
+        everywhere.append(error.mean().item())
+        for box in data.mouth_boxes[scene]:
+            x0, y0, x1, y1 = _pixels(box, size)
+            mouths.append(error[..., y0:y1, x0:x1].mean().item())
+    psnr = [float(10 * np.log10(4.0 / np.mean(e))) for e in (everywhere, mouths)]
+    return {"psnr": psnr[0], "mouth_psnr": psnr[1]}
+
+
+@torch.no_grad()
+def measure_scale(model: Autoencoder, data: PictureClips, clips: int = 64) -> None:
+    """Set the latents' mean and deviation per channel from whole clips."""
+    rows = np.linspace(0, len(data.clips) - 1, clips).astype(int)
+    means = []
+    for row in rows:
+        clip = rearrange(_signed(np.asarray(data.clips[row])), "(t f) h w c -> t c f h w", f=4)
+        means.append(model.encoder(clip)[0])
+    values = torch.cat(means)
+    model.latent_mean.copy_(values.mean(dim=(0, 2, 3)))
+    model.latent_std.copy_(values.std(dim=(0, 2, 3)).clamp(min=0.05))
+
+
+def export(run: Run, data: PictureClips, config: AutoencoderConfig) -> None:
+    model = Autoencoder(config)
+    model.load_state_dict({k: v.cpu() for k, v in run.averaged.items()})
+    measure_scale(model, data)
+    save_half(model.state_dict(), WEIGHTS / "autoencoder.safetensors")
+    (WEIGHTS / "autoencoder.json").write_text(json.dumps(config.to_dict()))
+
+
+def main(
+    steps: int = 3000, batch: int = 12, crop: int = 128, threads: int = 2, rate: float = 1e-3
+) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(threads)
+    torch.manual_seed(1)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    data = PictureClips.load()
+    config = AutoencoderConfig()
+    model = Autoencoder(config).to(device)
+    run = Run("autoencoder", model, steps, rate)
+    sampler = CropSampler(data, crop, seed=run.step)
+    for step in run:
+        tensors = (t.to(device) for t in sampler.batch(batch))
+        parts = losses(model, *tensors)
+        total = parts["pixels"] + 0.5 * parts["edges"] + 0.5 * parts["motion"]
+        run.update(total + KL_WEIGHT * parts["kl"])
+        if step % 50 == 0:
+            run.log(**{k: v.item() for k, v in parts.items()})
+        if step % 400 == 399:
+            trained = Autoencoder(config)
+            trained.load_state_dict({k: v.cpu() for k, v in run.averaged.items()})
+            rows = np.linspace(0, len(data.clips) - 1, 24).astype(int).tolist()
+            run.log(**measure(trained, data, rows))
+            export(run, data, config)
+    export(run, data, config)
+
+
+if __name__ == "__main__":
+    typer.run(main)
