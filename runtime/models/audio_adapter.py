@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from runtime.models.config import DiTConfig
@@ -30,7 +29,8 @@ def group_frames(per_frame: Tensor, latent_frames: int) -> Tensor:
     if per_frame.shape[2] != FRAMES_PER_LATENT * latent_frames:
         first = per_frame[:, :, :1].expand(-1, -1, FRAMES_PER_LATENT - 1, -1, -1)
         per_frame = torch.cat((first, per_frame), dim=2)
-    return rearrange(per_frame, "b s (t f) k d -> b t s (f k) d", f=FRAMES_PER_LATENT)
+    per_latent = torch.unflatten(per_frame, 2, (latent_frames, FRAMES_PER_LATENT))
+    return per_latent.flatten(3, 4).transpose(1, 2)
 
 
 def mix_speakers(q: Tensor, k: Tensor, v: Tensor, masks: Tensor) -> Tensor:

@@ -11,10 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from runtime.models.config import DiTConfig
-from runtime.models.layers import MLP, Modulation, RMSNorm, modulate, normalize_heads
+from runtime.models.layers import MLP, Modulation, RMSNorm, TanhGELU, modulate, normalize_heads
 from runtime.models.rope import apply_rope
-
-Freqs = tuple[Tensor, Tensor]  # cos and sin, (image tokens, 1, 1, head_dim / 2)
 
 
 def attention_mask(text_mask: Tensor | None, image_tokens: int) -> Tensor | None:
@@ -49,32 +47,36 @@ class DoubleBlock(nn.Module):
         self.img_attn_q_norm = RMSNorm(config.head_dim)
         self.img_attn_k_norm = RMSNorm(config.head_dim)
         self.img_attn_proj = nn.Linear(size, size)
-        self.img_mlp = MLP(size, config.mlp_size, nn.GELU(approximate="tanh"))
+        self.img_mlp = MLP(size, config.mlp_size, TanhGELU())
         self.txt_mod = Modulation(size, 6)
         self.txt_attn_qkv = nn.Linear(size, 3 * size)
         self.txt_attn_q_norm = RMSNorm(config.head_dim)
         self.txt_attn_k_norm = RMSNorm(config.head_dim)
         self.txt_attn_proj = nn.Linear(size, size)
-        self.txt_mlp = MLP(size, config.mlp_size, nn.GELU(approximate="tanh"))
+        self.txt_mlp = MLP(size, config.mlp_size, TanhGELU())
 
     def forward(
         self,
         img: Tensor,
         txt: Tensor,
         modulation: tuple[Tensor, Tensor],
-        freqs: Freqs,
+        rotation: Tensor,
         mask: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """img (B, R+N, D), txt (B, L, D), modulation of img and txt (B, 6 D) each."""
+        """img (B, R+N, D), txt (B, L, D), modulation of img and txt (B, 6 D) each.
+
+        rotation (R+N, 1, 1, head_dim / 2), complex, turns the image tokens only.
+        """
         img_parts, txt_parts = (part.unsqueeze(1).chunk(6, dim=-1) for part in modulation)
 
         img_qkv = self.img_attn_qkv(modulate(img, *img_parts[:2])).unflatten(2, (3, self.heads, -1))
         txt_qkv = self.txt_attn_qkv(modulate(txt, *txt_parts[:2])).unflatten(2, (3, self.heads, -1))
         img_qk = normalize_heads(img_qkv[:, :, :2], self.img_attn_q_norm, self.img_attn_k_norm)
         txt_qk = normalize_heads(txt_qkv[:, :, :2], self.txt_attn_q_norm, self.txt_attn_k_norm)
-        qk = torch.cat((apply_rope(img_qk, *freqs), txt_qk), dim=1)
+        qk = torch.cat((apply_rope(img_qk, rotation), txt_qk), dim=1)
         v = torch.cat((img_qkv[:, :, 2], txt_qkv[:, :, 2]), dim=1)
-        img_attn, txt_attn = attend(qk, v, mask).split((img.shape[1], txt.shape[1]), dim=1)
+        attn = attend(qk, v, mask)
+        img_attn, txt_attn = attn[:, : img.shape[1]], attn[:, img.shape[1] :]
 
         img = torch.addcmul(img, img_parts[2], self.img_attn_proj(img_attn))
         img = torch.addcmul(img, img_parts[5], self.img_mlp(modulate(img, *img_parts[3:5])))
@@ -92,18 +94,21 @@ class SingleBlock(nn.Module):
         self.sizes = (3 * size, config.mlp_size)
         self.linear1 = nn.Linear(size, sum(self.sizes))
         self.linear2 = nn.Linear(size + config.mlp_size, size)
+        self.mlp_act = TanhGELU()
         self.q_norm = RMSNorm(config.head_dim)
         self.k_norm = RMSNorm(config.head_dim)
         self.modulation = Modulation(size, 3)
 
-    def forward(self, x: Tensor, modulation: Tensor, freqs: Freqs, mask: Tensor | None) -> Tensor:
-        """x (B, R+N+L, D), modulation (B, 3 D); only the first R+N tokens are rotated."""
+    def forward(
+        self, x: Tensor, modulation: Tensor, rotation: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """x (B, R+N+L, D), modulation (B, 3 D); rotation as in `DoubleBlock`."""
         shift, scale, gate = modulation.unsqueeze(1).chunk(3, dim=-1)
         qkv, mlp = self.linear1(modulate(x, shift, scale)).split(self.sizes, dim=-1)
         qkv = qkv.unflatten(2, (3, self.heads, -1))
         qk = normalize_heads(qkv[:, :, :2], self.q_norm, self.k_norm)
-        image_tokens = freqs[0].shape[0]
-        qk = torch.cat((apply_rope(qk[:, :image_tokens], *freqs), qk[:, image_tokens:]), dim=1)
+        image_tokens = rotation.shape[0]
+        qk = torch.cat((apply_rope(qk[:, :image_tokens], rotation), qk[:, image_tokens:]), dim=1)
         attn = attend(qk, qkv[:, :, 2], mask)
-        out = self.linear2(torch.cat((attn, F.gelu(mlp, approximate="tanh")), dim=-1))
+        out = self.linear2(torch.cat((attn, self.mlp_act(mlp)), dim=-1))
         return torch.addcmul(x, gate, out)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from runtime.errors import BadInput, Unsupported
 from runtime.models.audio_adapter import mix_speakers
-from runtime.models.blocks import Freqs
 from runtime.models.config import DiTConfig
 from runtime.models.layers import NORM_EPS, RMSNorm
 from runtime.models.rope import apply_rope
@@ -60,12 +61,58 @@ class WindowInputs:
 
     reference: Tensor  # (B, n, D): tokens in front of the video
     injected: Tensor  # (B, T * n, D): the reference once more, added to the video tokens
-    freqs: Freqs
+    rotation: Tensor  # RoPE of reference and video, complex ((T + 1) * n, 1, 1, head_dim / 2)
     masks: Tensor  # (B, T, n, S, 1): face masks on the token grid
     audio: tuple[Tensor, ...]  # per adapter: keys and values (B, T, S * keys, 2 A)
     emotion: tuple[Tensor, ...]  # per adapter: keys and values (B, 2, heads, S * h * w, head_dim)
     emotion_masks: Tensor | None  # masks times emotion_scale, (B, 1, T * n, S, 1)
     tokens: Tensor | None  # kept tokens of the h * w grid, (n,); None: all
+
+
+def check_conditioning(cond: Conditioning, config: DiTConfig, latent_frames: int) -> None:
+    """Refuses conditions that do not fit a window of `latent_frames` or this model."""
+    batch, speakers, frames = cond.audio.shape[:3]
+    whole = FRAMES_PER_LATENT * latent_frames
+    if frames not in (whole - FRAMES_PER_LATENT + 1, whole):
+        raise BadInput(
+            f"The audio has {frames} video frames; a window of {latent_frames} latent frames "
+            f"needs {whole - FRAMES_PER_LATENT + 1} or {whole}.",
+            param="audio",
+        )
+    if cond.cues is not None and not config.motion_cues:
+        raise Unsupported("This model has no motion cues: pass cues=None.", param="cues")
+    if cond.emotion_latents is not None and not config.emotion:
+        raise Unsupported(
+            "This model has no emotion module: leave the emotion neutral, or use a model whose "
+            "description says emotion = true.",
+            param="emotion_latents",
+        )
+    _, _, _, height, width = cond.ref_latents.shape
+    _, ph, pw = config.patch_size
+    tokens = (latent_frames + 1) * (height // ph) * (width // pw)
+    features = (config.audio_steps, config.audio_layers, config.audio_dim)
+    _expect("audio", cond.audio, (batch, speakers, frames, *features))
+    mask_frames = 1 if cond.face_masks.shape[2:3] == (1,) else latent_frames
+    _expect("face_masks", cond.face_masks, (batch, speakers, mask_frames, height, width))
+    _expect("ref_latents", cond.ref_latents, (batch, None, latent_frames, None, None))
+    _expect("freqs_cos", cond.freqs_cos, (tokens, config.head_dim))
+    _expect("freqs_sin", cond.freqs_sin, (tokens, config.head_dim))
+    _expect("cues", cond.cues, (batch, speakers, frames, config.motion_cues))
+    _expect("emotion_latents", cond.emotion_latents, (batch, speakers, None, height, width))
+    _expect("emotion_scale", cond.emotion_scale, (batch, speakers))
+
+
+def _expect(name: str, value: Tensor | None, shape: tuple[int | None, ...]) -> None:
+    """Checks a shape; None in it fits any size. An absent value is fine."""
+    if value is None:
+        return
+    fits = all(e in (None, f) for e, f in zip(shape, value.shape, strict=False))
+    if len(shape) != value.dim() or not fits:
+        expected = ", ".join("any" if size is None else str(size) for size in shape)
+        raise BadInput(
+            f"{name} has shape {tuple(value.shape)}; this window and model need ({expected}).",
+            param=name,
+        )
 
 
 class MotionCues(nn.Module):
@@ -101,18 +148,20 @@ class EmotionAdapter(nn.Module):
         self.to_out = nn.Linear(size, size, bias=False)
         self.gamma = nn.Parameter(torch.tensor(0.1))
 
-    def keys_values(self, emotion_tokens: Tensor, freqs: Freqs) -> Tensor:
-        """Tokens (B, S, h*w, D) to (B, 2, heads, S * h*w, head_dim); freqs of the reference."""
+    def keys_values(self, emotion_tokens: Tensor, rotation: Tensor) -> Tensor:
+        """Tokens (B, S, h*w, D) to (B, 2, heads, S * h*w, head_dim); of the reference."""
         k, v = self.to_kv(self.norm1(emotion_tokens)).unflatten(-1, (2, self.heads, -1)).unbind(3)
-        k = nn.functional.rms_norm(k, k.shape[-1:], self.k_norm.weight, NORM_EPS)
-        k = apply_rope(k, freqs[0].squeeze(1), freqs[1].squeeze(1))
+        k = F.rms_norm(k, k.shape[-1:], self.k_norm.weight, NORM_EPS)
+        k = apply_rope(k, rotation.squeeze(1))
         return torch.stack((k, v), dim=1).flatten(2, 3).transpose(2, 3)
 
-    def forward(self, video: Tensor, keys_values: Tensor, masks: Tensor, freqs: Freqs) -> Tensor:
-        """video (B, N, D), masks (B, 1, N, S, 1), freqs of the video; what is added, (B, N, D)."""
+    def forward(
+        self, video: Tensor, keys_values: Tensor, masks: Tensor, rotation: Tensor
+    ) -> Tensor:
+        """video (B, N, D), masks (B, 1, N, S, 1), what is added, (B, N, D)."""
         q = self.to_q(self.norm2(video)).unflatten(-1, (self.heads, -1))
-        q = nn.functional.rms_norm(q, q.shape[-1:], self.q_norm.weight, NORM_EPS)
-        q = apply_rope(q, freqs[0].squeeze(1), freqs[1].squeeze(1)).transpose(1, 2)
+        q = F.rms_norm(q, q.shape[-1:], self.q_norm.weight, NORM_EPS)
+        q = apply_rope(q, rotation.squeeze(1)).transpose(1, 2)
         mixed = mix_speakers(q, keys_values[:, 0], keys_values[:, 1], masks)
         added: Tensor = self.gamma * self.to_out(mixed.transpose(1, 2).flatten(2))
         return added

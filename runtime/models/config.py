@@ -53,6 +53,10 @@ class DiTConfig:
                 f"rope_dims {self.rope_dims} sum to {sum(self.rope_dims)}; they must sum to the "
                 f"size of a head, hidden_size / heads = {self.head_dim}."
             )
+        if self.prediction not in ("velocity", "residual"):
+            raise CheckpointError(
+                f"prediction {self.prediction!r} must be 'velocity' or 'residual'."
+            )
         if self.patch_size[0] != 1:
             raise CheckpointError(f"patch_size {self.patch_size} must be 1 in time.")
 
@@ -84,7 +88,11 @@ class DiTConfig:
                 f"known are {', '.join(sorted(known))}."
             )
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            as_written: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in values.items()
+            }
+            return cls(**as_written)
         except TypeError as error:
             raise CheckpointError(f"The model's description is incomplete: {error}.") from error
 
@@ -100,7 +108,7 @@ TINY = DiTConfig(
     hidden_size=160,
     heads=5,
     double_blocks=4,
-    single_blocks=4,
+    single_blocks=2,
     rope_dims=(8, 12, 12),
     text_dim=64,
     pooled_text_dim=64,

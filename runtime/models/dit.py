@@ -17,15 +17,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from runtime.errors import BadInput, Unsupported
 from runtime.models.audio_adapter import AudioAdapter, AudioProjection, group_frames
-from runtime.models.blocks import DoubleBlock, Freqs, SingleBlock, attention_mask
+from runtime.models.blocks import DoubleBlock, SingleBlock, attention_mask
 from runtime.models.conditioning import (
     Conditioning,
     EmotionAdapter,
     MotionCues,
     StepInputs,
     WindowInputs,
+    check_conditioning,
 )
 from runtime.models.config import DiTConfig
 from runtime.models.initialization import initialize
@@ -34,9 +34,11 @@ from runtime.models.layers import (
     NumberEmbedder,
     PatchEmbed,
     PooledTextEmbedder,
+    Stack,
     patchify,
     unpatchify,
 )
+from runtime.models.rope import rotations
 from runtime.models.text_refiner import TextRefiner
 from runtime.timing import FRAMES_PER_LATENT
 
@@ -60,17 +62,11 @@ class DiT(nn.Module):
         self.motion_exp = NumberEmbedder(size // 4)
         self.motion_pose = NumberEmbedder(size // 4)
         self.fps_proj = NumberEmbedder(size)
-        self.double_blocks = nn.ModuleList(
-            DoubleBlock(config) for _ in range(config.double_blocks)
-        )
-        self.single_blocks = nn.ModuleList(
-            SingleBlock(config) for _ in range(config.single_blocks)
-        )
+        self.double_blocks = Stack([DoubleBlock(config) for _ in range(config.double_blocks)])
+        self.single_blocks = Stack([SingleBlock(config) for _ in range(config.single_blocks)])
         self.final_layer = FinalLayer(size, config.patch_values)
         self.audio_proj = AudioProjection(config)
-        self.audio_adapter_blocks = nn.ModuleList(
-            AudioAdapter(config) for _ in range(config.adapters)
-        )
+        self.audio_adapter_blocks = Stack([AudioAdapter(config) for _ in range(config.adapters)])
         if config.audio_positions:
             keys = FRAMES_PER_LATENT * config.audio_tokens
             self.audio_positions = nn.Parameter(torch.zeros(keys, size))
@@ -78,9 +74,7 @@ class DiT(nn.Module):
             self.motion_cues = MotionCues(config)
         if config.emotion:
             self.emotion_in = PatchEmbed(config.in_channels, size, patch)
-            self.emotion_blocks = nn.ModuleList(
-                EmotionAdapter(config) for _ in range(config.adapters)
-            )
+            self.emotion_blocks = Stack([EmotionAdapter(config) for _ in range(config.adapters)])
         initialize(self)
 
     # What a call returns ------------------------------------------------------------------
@@ -125,18 +119,17 @@ class DiT(nn.Module):
 
     def vector(self, t: Tensor, cond: Conditioning) -> Tensor:
         """The modulation vector (B, D): time, motion, fps and pooled text."""
-        exp, pose = (
-            embed(values.flatten()).view(len(values), -1)
-            for embed, values in (
-                (self.motion_exp, cond.motion_exp),
-                (self.motion_pose, cond.motion_pose),
-            )
+        vec: Tensor = (
+            self.time_in(t)
+            + self.motion_exp(cond.motion_exp.flatten()).unflatten(0, (-1, 4)).flatten(1)
+            + self.motion_pose(cond.motion_pose.flatten()).unflatten(0, (-1, 4)).flatten(1)
+            + self.fps_proj(cond.fps)
+            + self.vector_in(cond.pooled_text)
         )
-        vec: Tensor = self.time_in(t) + exp + pose + self.fps_proj(cond.fps)
-        return vec + self.vector_in(cond.pooled_text)
+        return vec
 
     def prepare_step(self, t: Tensor, cond: Conditioning) -> StepInputs:
-        """Text tokens and modulations of timestep t (B,); the audio and the picture are not read."""
+        """Text tokens and modulations of timestep t (B,); sound and picture are not read."""
         text_mask = None if cond.text_mask is None else cond.text_mask.bool()
         if text_mask is not None and bool(text_mask.all()):
             text_mask = None
@@ -154,18 +147,18 @@ class DiT(nn.Module):
         self, cond: Conditioning, latent_frames: int, tokens: Tensor | None = None
     ) -> WindowInputs:
         """Reference, positions, masks and the keys of sound and emotion; t is not read."""
-        self._check(cond, latent_frames)
+        check_conditioning(cond, self.config, latent_frames)
         patch = self.config.patch_size
         grid = patchify(cond.ref_latents, patch)
         reference = grid if tokens is None else grid[:, :, tokens]
-        freqs = self._freqs(cond, latent_frames + 1, None)
+        rotation = rotations(cond.freqs_cos, cond.freqs_sin)[:, None, None]
         masks = self._face_masks(cond.face_masks, latent_frames, tokens)
         audio_tokens = self._audio_tokens(cond, latent_frames)
-        emotion, emotion_masks = self._emotion(cond, freqs, masks)
+        emotion, emotion_masks = self._emotion(cond, rotation, masks)
         return WindowInputs(
             reference=self.img_in(reference[:, :1]),
             injected=self.before_proj(self.ref_in(reference)),
-            freqs=freqs if tokens is None else self._freqs(cond, latent_frames + 1, tokens),
+            rotation=self._rotation_at(rotation, latent_frames + 1, tokens),
             masks=masks,
             audio=tuple(a.keys_values(audio_tokens) for a in self.audio_adapter_blocks),
             emotion=emotion,
@@ -173,15 +166,11 @@ class DiT(nn.Module):
             tokens=tokens,
         )
 
-    def _freqs(self, cond: Conditioning, frames: int, tokens: Tensor | None) -> Freqs:
-        """cos and sin once per angle, (frames * n, 1, 1, head_dim / 2)."""
-        halves = []
-        for freqs in (cond.freqs_cos, cond.freqs_sin):
-            once = freqs[:, ::2]
-            if tokens is not None:
-                once = once.unflatten(0, (frames, -1))[:, tokens].flatten(0, 1)
-            halves.append(once[:, None, None])
-        return halves[0], halves[1]
+    @staticmethod
+    def _rotation_at(rotation: Tensor, frames: int, tokens: Tensor | None) -> Tensor:
+        if tokens is None:
+            return rotation
+        return torch.unflatten(rotation, 0, (frames, -1))[:, tokens].flatten(0, 1)
 
     def _face_masks(self, masks: Tensor, latent_frames: int, tokens: Tensor | None) -> Tensor:
         """(B, S, 1 or T, H, W) to (B, T, n, S, 1), by the nearest (upper left) latent."""
@@ -203,7 +192,7 @@ class DiT(nn.Module):
         return torch.cat((tokens, self.motion_cues(cues)), dim=3)
 
     def _emotion(
-        self, cond: Conditioning, freqs: Freqs, masks: Tensor
+        self, cond: Conditioning, rotation: Tensor, masks: Tensor
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """Keys of the emotion references per adapter, and the masks with the asked strength."""
         if cond.emotion_latents is None:
@@ -212,37 +201,11 @@ class DiT(nn.Module):
         pictures = cond.emotion_latents.flatten(0, 1).unsqueeze(2)
         patches = patchify(pictures, self.config.patch_size)
         tokens = self.emotion_in(patches).unflatten(0, (batch, speakers))
-        at_reference = (freqs[0][: tokens.shape[2]], freqs[1][: tokens.shape[2]])
+        at_reference = rotation[: tokens.shape[2]]
         if cond.emotion_scale is not None:
             masks = masks * cond.emotion_scale[:, None, None, :, None]
         keys = tuple(block.keys_values(tokens, at_reference) for block in self.emotion_blocks)
         return keys, masks.flatten(1, 2).unsqueeze(1)
-
-    def _check(self, cond: Conditioning, latent_frames: int) -> None:
-        """Refuses conditions that do not fit the window or this model."""
-        frames, whole = cond.audio.shape[2], FRAMES_PER_LATENT * latent_frames
-        if frames not in (whole - FRAMES_PER_LATENT + 1, whole):
-            raise BadInput(
-                f"The audio has {frames} video frames; a window of {latent_frames} latent frames "
-                f"needs {whole - FRAMES_PER_LATENT + 1} or {whole}.",
-                param="audio",
-            )
-        rows, columns = (s // p for s, p in zip(cond.ref_latents.shape[3:], self.config.patch_size[1:], strict=True))
-        expected = (latent_frames + 1) * rows * columns
-        if cond.freqs_cos.shape[0] != expected:
-            raise BadInput(
-                f"freqs_cos has {cond.freqs_cos.shape[0]} rows; (T + 1) * h * w = {expected} are "
-                "needed: use rope_freqs(T, h, w, config.rope_dims, config.rope_theta).",
-                param="freqs_cos",
-            )
-        if cond.cues is not None and not self.config.motion_cues:
-            raise Unsupported("This model has no motion cues: pass cues=None.", param="cues")
-        if cond.emotion_latents is not None and not self.config.emotion:
-            raise Unsupported(
-                "This model has no emotion module: use the emotion neutral, or a model whose "
-                "description says emotion = true.",
-                param="emotion_latents",
-            )
 
     # The transformer ----------------------------------------------------------------------
 
@@ -252,31 +215,32 @@ class DiT(nn.Module):
         return self.finish(hidden, x, step, window)
 
     def hidden_before_last(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
-        """All tokens before the last single block, (B, n + T * n + L, D): what the step cache keeps.
+        """All tokens before the last single block, (B, n + T * n + L, D): the step cache.
 
         A cached step passes the stored tokens to `finish`, with its own x and `step`.
         """
         video = self.img_in(patchify(x, self.config.patch_size, window.tokens)) + window.injected
         img, txt = torch.cat((window.reference, video), dim=1), step.text
         mask = attention_mask(step.text_mask, img.shape[1])
-        for index, block in enumerate(self.double_blocks):
-            img, txt = block(img, txt, step.double[index], window.freqs, mask)
+        for index, (block, modulation) in enumerate(
+            zip(self.double_blocks, step.double, strict=True)
+        ):
+            img, txt = block(img, txt, modulation, window.rotation, mask)
             if index % 2 == 1:
                 img = self._listen(img, index // 2, window)
         hidden = torch.cat((img, txt), dim=1)
-        for block, modulation in zip(self.single_blocks[:-1], step.single, strict=False):
-            hidden = block(hidden, modulation, window.freqs, mask)
+        for single, single_modulation in zip(self.single_blocks[:-1], step.single, strict=False):
+            hidden = single(hidden, single_modulation, window.rotation, mask)
         return hidden
 
     def _listen(self, img: Tensor, index: int, window: WindowInputs) -> Tensor:
         """Adds sound and emotion to the video tokens; the reference tokens get nothing."""
-        reference, video = img.split((window.reference.shape[1], window.injected.shape[1]), dim=1)
+        reference, video = torch.tensor_split(img, [window.reference.shape[1]], dim=1)
         added = self.audio_adapter_blocks[index](video, window.audio[index], window.masks)
         if window.emotion_masks is not None:
-            skip = window.reference.shape[1]
-            freqs = (window.freqs[0][skip:], window.freqs[1][skip:])
+            rotation = window.rotation[window.reference.shape[1] :]
             added = added + self.emotion_blocks[index](
-                video, window.emotion[index], window.emotion_masks, freqs
+                video, window.emotion[index], window.emotion_masks, rotation
             )
         return torch.cat((reference, video + added), dim=1)
 
@@ -284,9 +248,9 @@ class DiT(nn.Module):
         """The last single block and the final layer."""
         first, count = window.reference.shape[1], window.injected.shape[1]
         mask = attention_mask(step.text_mask, first + count)
-        hidden = self.single_blocks[-1](hidden, step.single[-1], window.freqs, mask)
+        hidden = self.single_blocks[-1](hidden, step.single[-1], window.rotation, mask)
         patches = self.final_layer(hidden[:, first : first + count], step.final)
-        patches = patches.unflatten(1, (x.shape[2], -1))
+        patches = torch.unflatten(patches, 1, (x.shape[2], -1))
         if window.tokens is not None:
             return patches
         return unpatchify(patches, self.config.patch_size, x.shape[3] // self.config.patch_size[1])

@@ -34,16 +34,16 @@ def initialize(model: nn.Module) -> None:
 def _initialize_special(module: nn.Module) -> None:
     if isinstance(module, PatchEmbed):
         nn.init.xavier_uniform_(module.proj.weight.flatten(1))
-        nn.init.zeros_(module.proj.bias)
+        nn.init.zeros_(module.proj.get_parameter("bias"))
     elif isinstance(module, NumberEmbedder):
         for linear in (module.mlp[0], module.mlp[2]):
-            nn.init.trunc_normal_(linear.weight, std=SMALL)
+            nn.init.trunc_normal_(linear.get_parameter("weight"), std=SMALL)
     elif isinstance(module, Modulation):
         nn.init.zeros_(module.linear.weight)
     elif isinstance(module, RefinerBlock):
-        nn.init.zeros_(module.adaLN_modulation[1].weight)
+        nn.init.zeros_(module.adaLN_modulation[1].get_parameter("weight"))
     elif isinstance(module, FinalLayer):
-        nn.init.zeros_(module.adaLN_modulation[1].weight)
+        nn.init.zeros_(module.adaLN_modulation[1].get_parameter("weight"))
         nn.init.zeros_(module.linear.weight)
     elif isinstance(module, AudioAdapter | EmotionAdapter):
         nn.init.trunc_normal_(module.to_out.weight, std=SMALL)

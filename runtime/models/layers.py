@@ -1,16 +1,22 @@
-"""The small parts of the video transformer. Attribute names are those of the released state dict."""
+"""The small parts of the video transformer, with the names of the released state dict."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 SINUSOID_DIM = 256
 SINUSOID_PERIOD = 10_000
 NORM_EPS = 1e-6
+SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
+
+Block = TypeVar("Block", bound=nn.Module)
 
 
 def sinusoid(values: Tensor) -> Tensor:
@@ -38,16 +44,25 @@ def patchify(x: Tensor, patch_size: tuple[int, int, int], tokens: Tensor | None 
     `tokens`, indices into the h*w grid, keeps only these tokens of every latent frame.
     """
     _, ph, pw = patch_size
-    patches = x.unflatten(4, (-1, pw)).unflatten(3, (-1, ph))  # B C T h ph w pw
-    patches = patches.permute(0, 2, 3, 5, 1, 4, 6).flatten(4).flatten(2, 3)
+    patches = rearrange(x, "b c t (h ph) (w pw) -> b t (h w) (c ph pw)", ph=ph, pw=pw)
     return patches if tokens is None else patches[:, :, tokens]
 
 
 def unpatchify(patches: Tensor, patch_size: tuple[int, int, int], rows: int) -> Tensor:
     """The inverse of `patchify`: (B, T, h*w, C * patch) to (B, C, T, H, W); `rows` is h."""
     _, ph, pw = patch_size
-    grid = patches.unflatten(3, (-1, ph, pw)).unflatten(2, (rows, -1))  # B T h w C ph pw
-    return grid.permute(0, 4, 1, 2, 5, 3, 6).flatten(5, 6).flatten(3, 4)
+    pattern = "b t (h w) (c ph pw) -> b c t (h ph) (w pw)"
+    return rearrange(patches, pattern, h=rows, ph=ph, pw=pw)
+
+
+class Stack(nn.ModuleList, Generic[Block]):
+    """A list of modules that knows their type."""
+
+    def __init__(self, blocks: Iterable[Block]) -> None:
+        super().__init__(blocks)
+
+    def __iter__(self) -> Iterator[Block]:
+        return cast("Iterator[Block]", super().__iter__())
 
 
 class PatchEmbed(nn.Module):
@@ -71,7 +86,7 @@ class NumberEmbedder(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(SINUSOID_DIM, size), nn.SiLU(), nn.Linear(size, size))
 
     def forward(self, values: Tensor) -> Tensor:
-        embedded: Tensor = self.mlp(sinusoid(values).to(self.mlp[0].weight.dtype))
+        embedded: Tensor = self.mlp(sinusoid(values).to(self.mlp[0].get_parameter("weight").dtype))
         return embedded
 
 
@@ -86,6 +101,20 @@ class PooledTextEmbedder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         embedded: Tensor = self.out_layer(F.silu(self.in_layer(x)))
         return embedded
+
+
+class TanhGELU(nn.Module):
+    """GELU by the tanh formula, which equals x * sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3).
+
+    A CPU computes the sigmoid form more than twice as fast (measured on 256 x 640 numbers), so
+    eager inference takes it; elsewhere the built-in is at least as good.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.is_cuda or x.requires_grad or torch.compiler.is_compiling():
+            return F.gelu(x, approximate="tanh")
+        twice_u = x.square().mul_(2 * SQRT_2_OVER_PI * 0.044715).add_(2 * SQRT_2_OVER_PI).mul_(x)
+        return twice_u.sigmoid_().mul_(x)
 
 
 class MLP(nn.Module):
@@ -117,7 +146,7 @@ def normalize_heads(qk: Tensor, q_norm: RMSNorm, k_norm: RMSNorm) -> Tensor:
 
 
 class Modulation(nn.Module):
-    """The linear that turns SiLU(vec) (B, D) into a block's shifts, scales and gates (B, parts*D)."""
+    """Turns SiLU(vec) (B, D) into a block's shifts, scales and gates (B, parts * D)."""
 
     def __init__(self, hidden_size: int, parts: int) -> None:
         super().__init__()

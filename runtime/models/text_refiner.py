@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from runtime.models.config import DiTConfig
 from runtime.models.layers import MLP, NORM_EPS, NumberEmbedder
 
+MLP_RATIO = 4  # always, whatever the main blocks have
+
 
 class TextMeanEmbedder(nn.Module):
     """Mean text state (B, text_dim) to (B, D)."""
@@ -33,7 +35,7 @@ class RefinerBlock(nn.Module):
         self.self_attn_qkv = nn.Linear(size, 3 * size)
         self.self_attn_proj = nn.Linear(size, size)
         self.norm2 = nn.LayerNorm(size, eps=NORM_EPS)
-        self.mlp = MLP(size, config.mlp_size, nn.SiLU())
+        self.mlp = MLP(size, MLP_RATIO * size, nn.SiLU())
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(size, 2 * size))
 
     def forward(self, x: Tensor, condition: Tensor, mask: Tensor | None) -> Tensor:
