@@ -12,7 +12,7 @@ MOUTH_Y = 33.0  # the lip line at rest, units below the origin
 FULL_OPENING = 18.5  # height of the fully open interior, units
 CAVITY: Rgb = (88, 12, 30)
 TEETH: Rgb = (252, 250, 246)
-TONGUE: Rgb = (216, 84, 100)
+TONGUE: Rgb = (208, 74, 114)
 
 
 class Mouth:
@@ -30,12 +30,12 @@ class Mouth:
         self._shade = line(darker(identity.skin, 0.3), 1.6, 0.4)
         self._cavity = fill(CAVITY)
         self._deep = fill((58, 4, 18), 0.55)
-        self._rim = line(CAVITY, 1.6)
+        self._rim = line(CAVITY, 2.4)
         self._teeth = fill(TEETH)
         self._teeth_shade = linear((-20, 0), (20, 0), (CAVITY, 0.5), (CAVITY, 0.0),
                                    (CAVITY, 0.0), (CAVITY, 0.5))
         self._tongue = fill(TONGUE)
-        self._tongue_light = fill((240, 130, 138), 0.5)
+        self._tongue_light = fill((236, 128, 156), 0.5)
 
     def draw(self, canvas: skia.Canvas, e: Expression) -> None:
         """Draws at the origin of the canvas: the middle of the lip line at rest."""
@@ -106,7 +106,7 @@ class Mouth:
                         self._tongue)
         canvas.drawPath(outline, self._rim)
         canvas.drawOval(oval((0, tongue_top + 2.6), (narrow * 0.34, 1.2)), self._tongue_light)
-        shown = (1 - 0.75 * e.round) * 5.6 * min(1.0, height / 8 + 0.2)
+        shown = (1 - 0.75 * e.round) * min(5.6, 0.6 * height)
         shown = max(shown, (height + 2.0) * e.teeth)
         row = skia.RRect.MakeRectXY(
             skia.Rect.MakeLTRB(-half * 0.84, top - 12, half * 0.84, top + shown), 3.0, 2.6
