@@ -5,16 +5,20 @@ the enlarged boxes of several speakers overlap, they are split half-way between 
 soft edge, so that the masks sum to at most 1 everywhere.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from runtime.errors import BadInput
 from runtime.values import Box
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ENLARGED = 3.0  # width and height, as the release enlarges its detector's box
 SOFTNESS = 0.015  # of the picture; the split goes from 10 % to 90 % over about twice this
@@ -50,6 +54,8 @@ def face_masks(boxes: Sequence[Bounds], rows: int, columns: int, patch: int = 2)
     """
     if rows % patch or columns % patch:
         raise BadInput(f"{rows} x {columns} latents do not divide into {patch} x {patch} tokens.")
+    import torch  # here: boxes are checked where torch is not loaded
+
     tokens = token_masks(boxes, rows // patch, columns // patch)
     return torch.from_numpy(tokens.repeat(patch, axis=1).repeat(patch, axis=2))
 
