@@ -42,8 +42,9 @@ def mix_speakers(q: Tensor, k: Tensor, v: Tensor, masks: Tensor) -> Tensor:
     scale = q.shape[-1] ** -0.25  # on both sides, as the release does
     scores = (q * scale) @ (k * scale).transpose(-1, -2)
     speakers = masks.shape[-2]
-    probabilities = scores.unflatten(-1, (speakers, -1)).float().softmax(dim=-1) * masks
-    return probabilities.flatten(-2).type_as(v) @ v
+    per_speaker = torch.unflatten(scores, -1, (speakers, -1))
+    weights = per_speaker.float().softmax(dim=-1) * masks
+    return weights.flatten(-2).type_as(v) @ v
 
 
 class AudioProjection(nn.Module):
