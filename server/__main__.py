@@ -1,0 +1,8 @@
+"""`python -m server` is `avatar serve`."""
+
+import sys
+
+from server.cli import main
+
+sys.argv[1:1] = ["serve"]
+main()

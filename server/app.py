@@ -1,0 +1,136 @@
+"""The ASGI app: the realtime socket, sessions, characters, health, metrics and the web page."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
+from fastapi.responses import JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from runtime.errors import AvatarError
+from server.characters_api import characters_router
+from server.config import ServerConfig
+from server.connection import Connection
+from server.event_fields import ErrorCode, ProtocolError
+from server.generator import Engine
+from server.hub import Hub
+from server.server_events import error_event
+from server.settings import as_protocol_error
+from server.signaling import set_video_bitrate
+from server.speech import find_synthesizer, speech_router
+
+logger = logging.getLogger(__name__)
+
+HTTP_STATUS = {
+    ErrorCode.UNAUTHORIZED: 401,
+    ErrorCode.UNKNOWN_CHARACTER: 404,
+    ErrorCode.SESSION_NOT_FOUND: 404,
+    ErrorCode.MESSAGE_TOO_LARGE: 413,
+    ErrorCode.SERVER_FULL: 503,
+}
+
+
+def create_app(
+    config: ServerConfig, engine: Engine, on_ready: Callable[[], None] = lambda: None
+) -> FastAPI:
+    """The server as an app. Its life span loads the model, and ends every session at its end."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        set_video_bitrate(config.webrtc.video_bitrate)
+        hub = app.state.hub = Hub(config, engine)
+        try:
+            await hub.load()
+            on_ready()
+            yield
+        finally:
+            await hub.aclose()
+            await asyncio.get_running_loop().shutdown_default_executor()
+
+    app = FastAPI(title="Avatar Server", lifespan=lifespan)
+    app.add_exception_handler(ProtocolError, _protocol_error)
+    app.add_exception_handler(AvatarError, _runtime_error)
+    app.include_router(_open_router())
+    guarded = [Depends(_authorized)]
+    app.include_router(_sessions_router(), dependencies=guarded)
+    app.include_router(characters_router(), dependencies=guarded)
+    app.include_router(speech_router(find_synthesizer()), dependencies=guarded)
+    if config.listen.web_dir.is_dir():
+        app.mount("/", StaticFiles(directory=config.listen.web_dir, html=True), name="page")
+    return app
+
+
+def _open_router() -> APIRouter:
+    """What needs no key: health for load balancers, and the socket, which checks for itself."""
+    router = APIRouter()
+
+    @router.websocket("/v1/realtime")
+    async def realtime(socket: WebSocket) -> None:
+        await Connection(socket, socket.app.state.hub).serve()
+
+    @router.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    async def readyz(request: Request) -> JSONResponse:
+        """Whether a new session would start now: 200, else 503 and why."""
+        hub: Hub = request.app.state.hub
+        full = hub.admission.active >= hub.config.limits.max_sessions
+        status = "loading" if not hub.is_ready else "full" if full else "ready"
+        return JSONResponse({"status": status}, 200 if status == "ready" else 503)
+
+    return router
+
+
+def _sessions_router() -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/v1/realtime/sessions")
+    async def new_secret(request: Request) -> dict[str, object]:
+        """A short-lived secret for a browser, so that the API key stays with the caller."""
+        secret = request.app.state.hub.access.new_secret()
+        return {"client_secret": {"value": secret.value, "expires_at": secret.expires_at}}
+
+    @router.get("/v1/sessions")
+    async def sessions(request: Request) -> dict[str, object]:
+        """The sessions that live now."""
+        hub: Hub = request.app.state.hub
+        listed = [
+            {
+                "id": each.id,
+                "character": each.settings.character.id,
+                "preset": each.settings.preset,
+                "state": each.media.state.value,
+                "socket": "lost" if each.connection is None else "open",
+            }
+            for each in hub.sessions.values()
+        ]
+        return {"sessions": listed, "queued": hub.admission.queued}
+
+    @router.get("/metrics")
+    async def metrics(request: Request) -> Response:
+        """For Prometheus."""
+        hub: Hub = request.app.state.hub
+        return Response(hub.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+def _authorized(request: Request) -> None:
+    request.app.state.hub.access.check(request.headers)
+
+
+async def _protocol_error(request: Request, reason: Exception) -> JSONResponse:
+    assert isinstance(reason, ProtocolError)
+    body = {"error": error_event(reason).error}
+    return JSONResponse(body, status_code=HTTP_STATUS.get(reason.code, 400))
+
+
+async def _runtime_error(request: Request, reason: Exception) -> JSONResponse:
+    assert isinstance(reason, AvatarError)
+    return await _protocol_error(request, as_protocol_error(reason))

@@ -1,0 +1,132 @@
+"""The real model behind the server's `Engine`: `runtime`, imported only when it is loaded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+from runtime.character import Character
+from runtime.character_store import BUILTIN_CHARACTERS, find_characters
+from runtime.presets import PRESETS, find_preset
+from runtime.timing import SAMPLE_RATE, SAMPLES_PER_FRAME
+from runtime.values import Samples
+from server.config import Model
+from server.generator import Generator, StreamRequest, StreamTimes, Tick
+
+if TYPE_CHECKING:
+    from runtime.checkpoint import AvatarModel
+    from runtime.spans import SpanRecorder
+    from runtime.stream import StreamingGenerator
+
+logger = logging.getLogger(__name__)
+
+WARM_UP_TICKS = 6
+"""Ticks of silence and of sound: every shape, the change between them, and a rewind."""
+
+
+class RuntimeEngine:
+    """One loaded model; streams share its weights."""
+
+    def __init__(self, config: Model) -> None:
+        self._config = config
+        self._model: AvatarModel | None = None
+
+    def load(self) -> None:
+        import torch
+
+        from runtime.checkpoint import load, load_builtin
+
+        if self._config.threads:
+            torch.set_num_threads(self._config.threads)
+        folder = self._config.checkpoint
+        self._model = load_builtin() if folder is None else load(folder)
+        self._warm_up()
+
+    def characters(self) -> Mapping[str, Character]:
+        return find_characters((*self._config.characters, BUILTIN_CHARACTERS))
+
+    def times(self, preset: str) -> StreamTimes:
+        found = find_preset(preset)
+        return StreamTimes(found.hop_ms, found.lag_ms, _lookahead_ms())
+
+    def has_emotions(self) -> bool:
+        return self._model is not None and self._model.dit.config.emotion
+
+    def open(self, request: StreamRequest) -> Generator:
+        from runtime.spans import SpanRecorder
+        from runtime.stream import StreamingGenerator
+
+        assert self._model is not None, "load() comes first"
+        spans = SpanRecorder(kept=256)
+        preset = find_preset(request.preset)
+        return RuntimeGenerator(
+            StreamingGenerator(self._model, request.character, preset, request.seed, spans), spans
+        )
+
+    def _warm_up(self) -> None:
+        """Run silence, speech, an interruption and silence again, for one and for two speakers."""
+        by_speakers = {len(each.speakers): each for each in self.characters().values()}
+        for preset in PRESETS:
+            for character in by_speakers.values():
+                stream = self.open(StreamRequest(character, preset, 0))
+                for number in range(WARM_UP_TICKS):
+                    for speaker in character.speaker_ids:
+                        if number == WARM_UP_TICKS // 2:
+                            stream.push(speaker, _tone())
+                        stream.fill_silence(speaker, stream.needed())
+                    stream.tick()
+                stream.rewind(1, frozenset(character.speaker_ids))
+        logger.info("warmed %d presets", len(PRESETS))
+
+
+class RuntimeGenerator:
+    """A `StreamingGenerator` as the session sees it."""
+
+    def __init__(self, stream: StreamingGenerator, spans: SpanRecorder) -> None:
+        self._stream = stream
+        self._spans = spans
+
+    def needed(self) -> int:
+        return self._stream.needed_samples
+
+    def push(self, speaker: str, pcm: Samples) -> None:
+        self._stream.push(speaker, pcm)
+
+    def fill_silence(self, speaker: str, until: int) -> None:
+        self._stream.fill_silence(speaker, until)
+
+    def tick(self) -> Tick:
+        frames = self._stream.tick()
+        stages: dict[str, float] = {}
+        for span in self._spans.drain():
+            stages[span.name] = stages.get(span.name, 0.0) + span.duration_ns / 1e6
+        return Tick(frames, stages)
+
+    def resume_frame(self, frame: int) -> int:
+        from runtime.stream_state import first_latent_from
+        from runtime.timing import frames_of_latent
+
+        return frames_of_latent(first_latent_from(frame)).start
+
+    def rewind(self, frame: int, clear: frozenset[str]) -> int:
+        self._stream.rewind(frame, clear)
+        return frame * SAMPLES_PER_FRAME
+
+    def set_emotion(self, speaker: str, name: str, strength: float) -> None:
+        self._stream.set_emotion(speaker, name, strength)
+
+
+@cache
+def _lookahead_ms() -> int:
+    from runtime.audio_features import LOOKAHEAD_SAMPLES
+
+    return 1000 * LOOKAHEAD_SAMPLES // SAMPLE_RATE
+
+
+def _tone() -> Samples:
+    import numpy as np
+
+    time = np.arange(SAMPLE_RATE // 4, dtype=np.float32) / SAMPLE_RATE
+    return (0.3 * np.sin(2 * np.pi * 220.0 * time)).astype(np.float32)

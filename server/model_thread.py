@@ -1,0 +1,87 @@
+"""The one thread that touches the model; the event loop awaits it and never blocks.
+
+Sessions share it at tick boundaries, the earliest deadline first.
+"""
+
+import asyncio
+import heapq
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+
+
+@dataclass(order=True, slots=True)
+class _Job:
+    deadline: float
+    number: int
+    call: Callable[[], Any] = field(compare=False)
+    done: "asyncio.Future[Any]" = field(compare=False)
+
+
+class ModelThread:
+    """Runs calls one after another; of those that wait, the one due first goes first."""
+
+    def __init__(self) -> None:
+        self._jobs: list[_Job] = []
+        self._count = itertools.count()
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._jobs)
+
+    async def run(self, call: Callable[[], R], deadline: float = 0.0) -> R:
+        """The result of `call()` made on the thread; `deadline` is in the loop's time.
+
+        A caller that is cancelled before its turn takes its call back.
+        """
+        done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        with self._changed:
+            if self._is_closed:
+                raise RuntimeError("the model thread is closed; start a new server")
+            heapq.heappush(self._jobs, _Job(deadline, next(self._count), call, done))
+            self._changed.notify()
+        return await done
+
+    async def aclose(self) -> None:
+        """Finish the running call, drop those that wait and end the thread."""
+        with self._changed:
+            self._is_closed = True
+            dropped, self._jobs = self._jobs, []
+            self._changed.notify()
+        for job in dropped:
+            job.done.cancel()
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            if job.done.cancelled():
+                continue
+            try:
+                result, error = job.call(), None
+            except BaseException as reason:  # handed to the caller, whatever it is
+                result, error = None, reason
+            job.done.get_loop().call_soon_threadsafe(_settle, job.done, result, error)
+            del job, result, error  # nothing of a session outlives its call here
+
+    def _next(self) -> _Job | None:
+        with self._changed:
+            while not self._jobs and not self._is_closed:
+                self._changed.wait()
+            return None if self._is_closed else heapq.heappop(self._jobs)
+
+
+def _settle(done: "asyncio.Future[Any]", result: object, error: BaseException | None) -> None:
+    if done.cancelled():
+        return
+    if error is not None:
+        done.set_exception(error)
+    else:
+        done.set_result(result)

@@ -1,0 +1,56 @@
+"""Named tasks and timers of one owner, so that all of them can be ended together."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+
+class Tasks:
+    """Starts, replaces and ends tasks and timers by name; `on_error` is told what a task raised."""
+
+    def __init__(self, owner: str, on_error: Callable[[BaseException], None]) -> None:
+        self._owner = owner
+        self._on_error = on_error
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tasks
+
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work`; a task of that name is cancelled first."""
+        self.stop(name)
+        task = asyncio.get_running_loop().create_task(work, name=f"{self._owner}-{name}")
+        self._tasks[name] = task
+        task.add_done_callback(partial(self._on_done, name))
+
+    def stop(self, name: str) -> None:
+        if (task := self._tasks.pop(name, None)) is not None:
+            task.cancel()
+
+    def start_timer(self, name: str, delay_ms: int, call: Callable[[], None]) -> None:
+        """Call `call` after `delay_ms`, unless the timer is stopped or started anew."""
+        self.stop_timer(name)
+        self._timers[name] = asyncio.get_running_loop().call_later(delay_ms / 1000, call)
+
+    def stop_timer(self, name: str) -> None:
+        if (timer := self._timers.pop(name, None)) is not None:
+            timer.cancel()
+
+    async def aclose(self) -> None:
+        """Cancel everything but the task that calls this, and wait for it."""
+        for name in list(self._timers):
+            self.stop_timer(name)
+        current = asyncio.current_task()
+        others = [task for task in self._tasks.values() if task is not current]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        self._tasks.clear()
+
+    def _on_done(self, name: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(name) is task:
+            del self._tasks[name]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_error(error)
