@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 MIDDLE = (0.4, 0.6)  # the part of the box's width whose columns are measured
+TEETH_ROWS = 0.6  # the part of the box's height, from the top, where teeth can show
 FULL_SHARE = 0.40  # the interior's share of the box's height when fully open
 Floats = npt.NDArray[np.float32]
 
@@ -53,6 +54,8 @@ def _inside_likeness(pixels: npt.NDArray[np.uint8]) -> Floats:
     lowest = np.minimum(np.minimum(red, green), blue)
     highest = np.maximum(np.maximum(red, green), blue)
     teeth = np.clip((lowest - 192) / 24, 0, 1) * np.clip((42 - highest + lowest) / 16, 0, 1)
+    below = np.arange(teeth.shape[1]) >= TEETH_ROWS * teeth.shape[1]
+    teeth[:, below] = 0.0  # a white collar may show there
     tongue = np.clip((blue - green - 24) / 14, 0, 1) * np.clip((red - green - 70) / 30, 0, 1)
     return np.asarray(np.max([cavity, teeth, tongue], axis=0), dtype=np.float32)
 
