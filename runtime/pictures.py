@@ -41,7 +41,9 @@ def read_picture(source: Path | bytes, *, param: str = "picture") -> Image.Image
             _check_size(name, opened.size, param)
             upright = ImageOps.exif_transpose(opened)
             return _opaque(upright)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+    except Image.DecompressionBombError as error:
+        raise _too_large(name, str(error), param) from error
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise BadInput(
             f"{name} cannot be read as a picture ({error}). "
             f"Send one of these formats, whole: {', '.join(FORMATS)}.",
@@ -108,14 +110,18 @@ def _size_on_disk(source: Path | bytes, param: str) -> int:
     return source.stat().st_size
 
 
+def _too_large(name: str, found: str, param: str) -> BadInput:
+    return BadInput(
+        f"{name} unpacks to too much ({found}); at most {LARGEST_PIXELS} pixels are read. "
+        "Scale it down.",
+        param=param,
+    )
+
+
 def _check_size(name: str, size: tuple[int, int], param: str) -> None:
     across, down = size
     if across * down > LARGEST_PIXELS:
-        raise BadInput(
-            f"{name} unpacks to {across} x {down} pixels, at most {LARGEST_PIXELS} are read. "
-            "Scale it down.",
-            param=param,
-        )
+        raise _too_large(name, f"{across} x {down} pixels", param)
     if min(size) < SMALLEST_SIDE:
         raise BadInput(
             f"{name} has {across} x {down} pixels; both sides need {SMALLEST_SIDE} or more.",
