@@ -61,7 +61,7 @@ def test_the_jaw_opens_the_mouth_steadily() -> None:
         renderer = Renderer(single(seed))
         frames = np.stack([draw(renderer, jaw=jaw) for jaw in np.linspace(0.0, 1.0, 9)])
         opening = mouth_opening(frames, renderer.scene.mouth_boxes()[0], frames[0])
-        assert (np.diff(opening) > 0.02).all()
+        assert (np.diff(opening) > 0).all()
         assert opening[-1] > 0.8
 
 
@@ -87,9 +87,9 @@ def test_the_mouth_box_holds_all_that_the_mouth_moves_but_the_chin() -> None:
         change = np.abs(draw(renderer, jaw=1.0).astype(int) - draw(renderer)).max(axis=2)
         x, y, width, height = (round(256 * value) for value in renderer.scene.mouth_boxes()[0])
         face_x, _, face_width, _ = (round(256 * value) for value in renderer.scene.boxes()[0])
-        assert change[:y].max() == 0
+        assert change[:y, x : x + width].max() == 0
         assert (change[y : y + height, x : x + width] > 30).sum() > 150
-        # Strong changes outside the mouth's box are the edge of the chin, inside the face's columns.
+        # What else changes is the edge of cheeks and chin.
         change[:, face_x : face_x + face_width] = 0
         assert change.max() == 0
 

@@ -51,11 +51,11 @@ class Mouth:
         lower = self._lower_lip * thin * (1 - 0.12 * e.opening) * (1 - 0.35 * e.teeth)
         bulge = 0.5 + 0.4 * max(e.round, 0.55 * e.opening)
         outline = self._lips(canvas, corner, (top, bottom), (upper, lower), bulge)
+        seam = skia.Path()
+        _curve(seam, corner, top, bulge, start=True)
+        canvas.drawPath(seam, self._line)
         if height > 0:
             self._inside(canvas, outline, e, (top, bottom), half)
-        rim = skia.Path()
-        _curve(rim, corner, top, bulge, start=True)
-        canvas.drawPath(rim, self._line)
 
     def _lips(self, canvas: skia.Canvas, corner: Point, middles: Point, lips: Point,
               bulge: float) -> skia.Path:
