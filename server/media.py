@@ -14,7 +14,8 @@ from server.generator import Engine, StreamRequest
 from server.metrics import Metrics
 from server.model_thread import ModelThread
 from server.outbox import Outbox
-from server.playout import MediaClock, Pace, Playout
+from server.playout import Pace, Playout, Slice
+from server.pump import send_slices
 from server.server_events import MetricsTick, ServerEvent, SessionDegraded, SessionRecovered
 from server.settings import Settings
 from server.signaling import Peer
@@ -171,32 +172,16 @@ class Media:
             self._outbox.put(tick)
 
     async def _play(self, peer: Peer) -> None:
-        """Send slices from the first picture on, each when it is due, both tracks together."""
-        loop = asyncio.get_running_loop()
         await self._has_director.wait()
         assert self._director is not None
-        director, playout = self._director, self.playout
-        await director.has_pictures.wait()
-        clock = MediaClock(loop.time(), playout.slot)
-        director.clock = clock
-        try:
-            while True:
-                director.nudge()
-                clock.keep_up(playout.slot, loop.time())
-                due = clock.due(playout.slot)
-                await asyncio.sleep(due - loop.time())
-                self._metrics.loop_lag.observe(max(0.0, loop.time() - due))
-                played, pace = playout.next_slice()
-                for track in peer.tracks:
-                    await track.push(played, due)
-                for event in played.events:
-                    self._outbox.put(event)
-                self._tell_pace(pace, round(director.times.rtf, 3))
-                self._metrics.slices.labels(kind="held" if played.frame is None else "new").inc()
-        finally:
-            director.clock = None
+        await send_slices(self.playout, self._director, peer.tracks, self._on_slice)
 
-    def _tell_pace(self, pace: Pace | None, rtf: float) -> None:
+    def _on_slice(self, played: Slice, pace: Pace | None, lag_s: float) -> None:
+        for event in played.events:
+            self._outbox.put(event)
+        self._metrics.loop_lag.observe(lag_s)
+        self._metrics.slices.labels(kind="held" if played.frame is None else "new").inc()
+        rtf = 0.0 if self._director is None else round(self._director.times.rtf, 3)
         if pace is Pace.DEGRADED:
             reason = "pictures are late: the model is slower than real time, or shared by too many"
             self._outbox.put(SessionDegraded(reason=reason, rtf=rtf))
