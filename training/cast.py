@@ -35,7 +35,7 @@ class CastMember:
 
 def cast(size: int = 256) -> list[CastMember]:
     """The 24 single characters, then the 8 pairs; `size` is the side of the pictures in pixels."""
-    people = [((name,), seed) for name, seed in SINGLES]
+    people: list[tuple[tuple[str, ...], int]] = [((name,), seed) for name, seed in SINGLES]
     people += [((left, right), seed) for left, right, seed in PAIRS]
     return [_member(names, seed, size) for names, seed in people]
 

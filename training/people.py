@@ -7,8 +7,9 @@ head_x, head_y, head_roll, breath). The mouth opens by the jaw alone, whatever t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from training.drawing.expression import EMOTIONS, Expression, express
 from training.drawing.eyes import BROWS_Y, EYES_Y, Eyes
 from training.drawing.face import Face
 from training.drawing.hair import Hair
+from training.drawing.hairstyles import draw_back, draw_front
 from training.drawing.mouth import FULL_OPENING, MOUTH_Y, Mouth
 from training.drawing.palettes import PALETTES, Palette
 from training.identity import Identity, random_identity
@@ -120,8 +122,8 @@ class Person:
         self._face, self._eyes, self._mouth = Face(identity), Eyes(identity), Mouth(identity)
         hair = Hair(identity)
         body = Body(identity)
-        self._hair_back = _picture(hair.draw_back)
-        self._hair_front = _picture(hair.draw_front)
+        self._hair_back = _picture(partial(draw_back, hair))
+        self._hair_front = _picture(partial(draw_front, hair))
         self._body = _picture(body.draw, *([self._scarf] if identity.hair == "hijab" else []))
         self._ears = _picture(self._face.draw_ears)
         self._earrings = _picture(self._face.draw_earrings)
@@ -146,11 +148,12 @@ class Person:
         self._in_head(canvas, e, pixel, lambda: self._head(canvas, e, pixel))
         canvas.restore()
 
-    def _in_head(self, canvas: skia.Canvas, e: Expression, pixel: float, draw: object) -> None:
+    def _in_head(self, canvas: skia.Canvas, e: Expression, pixel: float,
+                 draw: Callable[[], None]) -> None:
         canvas.save()
         canvas.translate(SWAY[0] * pixel * e.head_x, SWAY[1] * pixel * e.head_y)
         canvas.rotate(SWAY[2] * e.head_roll, 0, 70)
-        draw()  # type: ignore[operator]
+        draw()
         canvas.restore()
 
     def _head(self, canvas: skia.Canvas, e: Expression, pixel: float) -> None:
@@ -181,12 +184,12 @@ class Person:
         canvas.drawPicture(self._glasses)
 
 
-def _picture(*draws: object) -> skia.Picture:
+def _picture(*draws: Callable[[skia.Canvas], None]) -> skia.Picture:
     """Records drawing functions once, to be played back fast."""
     recorder = skia.PictureRecorder()
     canvas = recorder.beginRecording(skia.Rect.MakeLTRB(-400, -400, 400, 500))
     for draw in draws:
-        draw(canvas)  # type: ignore[operator]
+        draw(canvas)
     return recorder.finishRecordingAsPicture()
 
 

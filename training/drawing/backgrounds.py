@@ -28,7 +28,8 @@ SIDE = 256.0
 
 def draw_background(canvas: skia.Canvas, kind: str, palette: Palette, seed: int) -> None:
     """Draws the background `kind` (one of BACKGROUNDS); `seed` scatters its details."""
-    wall = linear((0, 0), (60, SIDE), (palette.wall, 1.0), (mix(palette.wall, palette.deep, 0.65), 1.0),
+    wall = linear((0, 0), (60, SIDE), (palette.wall, 1.0),
+                  (mix(palette.wall, palette.deep, 0.65), 1.0),
                   (palette.deep, 1.0))
     canvas.drawPaint(wall)
     _DRAW[kind](canvas, palette, np.random.default_rng(seed))
@@ -88,7 +89,8 @@ def _window(canvas: skia.Canvas, palette: Palette, rng: np.random.Generator) -> 
     for x, y in ((left + 26, top + 26), (left + 72, top + 44)):
         for dx, r in ((-9, 7), (0, 10), (10, 7)):
             canvas.drawCircle(x + dx, y, r, fill((255, 255, 255), 0.8))
-    canvas.drawPath(blob([(left - 20, bottom + 20), (left + 10, bottom - 28), (left + 50, bottom - 18),
+    canvas.drawPath(blob([(left - 20, bottom + 20), (left + 10, bottom - 28),
+                          (left + 50, bottom - 18),
                           (left + 84, bottom - 36), (right + 20, bottom + 20)]),
                     fill((136, 186, 148)))
     canvas.restore()
@@ -110,7 +112,8 @@ def _curtain(canvas: skia.Canvas, x: float, colour: Rgb) -> None:
 
 
 def _shelf_colours(palette: Palette) -> list[Rgb]:
-    base = [*palette.clothes, palette.accent, lighter(palette.accent, 0.4), darker(palette.deep, 0.3)]
+    base = [*palette.clothes, palette.accent, lighter(palette.accent, 0.4),
+            darker(palette.deep, 0.3)]
     return [mix(colour, palette.wall, 0.28) for colour in base]
 
 
@@ -127,20 +130,24 @@ def _bookshelf(canvas: skia.Canvas, palette: Palette, rng: np.random.Generator) 
                 continue
             width, height = rng.uniform(6, 12), rng.uniform(36, 54)
             colour = colours[int(rng.integers(len(colours)))]
-            canvas.drawRoundRect(skia.Rect.MakeLTRB(x, shelf - height, x + width - 1, shelf), 1.5, 1.5,
+            canvas.drawRoundRect(skia.Rect.MakeLTRB(x, shelf - height, x + width - 1, shelf), 1.5,
+                                 1.5,
                                  fill(colour))
             canvas.drawRect(skia.Rect.MakeLTRB(x + 1, shelf - height + 7, x + width - 2,
-                                               shelf - height + 10), fill(lighter(colour, 0.5), 0.7))
+                                               shelf - height + 10), fill(lighter(colour, 0.5),
+                                                                          0.7))
             x += width + (rng.uniform(5, 14) if rng.random() < 0.1 else 0.3)
         canvas.drawRect(skia.Rect.MakeLTRB(0, shelf, SIDE, shelf + 7), fill(wood))
-        canvas.drawRect(skia.Rect.MakeLTRB(0, shelf + 7, SIDE, shelf + 10), fill((40, 26, 30), 0.22))
+        canvas.drawRect(skia.Rect.MakeLTRB(0, shelf + 7, SIDE, shelf + 10),
+                        fill((40, 26, 30), 0.22))
     canvas.drawPaint(fill(palette.wall, 0.24))
 
 
 def _pot(canvas: skia.Canvas, x: float, floor: float, palette: Palette) -> None:
     green = mix((98, 150, 104), palette.deep, 0.2)
     for dx, dy in ((-8, -30), (0, -36), (8, -30), (-4, -26), (5, -25)):
-        canvas.drawPath(blob([(x, floor - 12), (x + dx * 0.4 - 3, floor + dy * 0.6), (x + dx, floor + dy),
+        canvas.drawPath(blob([(x, floor - 12), (x + dx * 0.4 - 3, floor + dy * 0.6),
+                              (x + dx, floor + dy),
                               (x + dx * 0.4 + 3, floor + dy * 0.6)]), fill(green))
     canvas.drawPath(pieces([(x - 9, floor - 15), (x - 6, floor)], [(x - 6, floor), (x + 6, floor)],
                            [(x + 6, floor), (x + 9, floor - 15)]), fill(palette.accent))
@@ -163,7 +170,8 @@ def _leaf(canvas: skia.Canvas, root: tuple[float, float], angle: float, length: 
     canvas.save()
     canvas.translate(*root)
     canvas.rotate(float(np.degrees(angle)))
-    body = blob([(length * 0.15, 0), (length * 0.45, -length * 0.15), (length * 0.8, -length * 0.10),
+    body = blob([(length * 0.15, 0), (length * 0.45, -length * 0.15),
+                 (length * 0.8, -length * 0.10),
                  (length, 0), (length * 0.8, length * 0.09), (length * 0.45, length * 0.13)])
     canvas.drawLine(0, 0, length * 0.3, 0, line(darker(colour, 0.2), 2.4))
     canvas.drawPath(body, linear((0, -20), (length, 20), (darker(colour, 0.18), 1.0),

@@ -54,7 +54,8 @@ class Body:
         canvas.drawPath(torso, self._cloth)
         self._details(canvas, style, torso)
         for side in (-1, 1):
-            sleeve = pieces([(side * (self._shoulder - 20), 132), (side * (self._shoulder - 17), 160),
+            sleeve = pieces([(side * (self._shoulder - 20), 132),
+                             (side * (self._shoulder - 17), 160),
                              (side * (self._shoulder - 19), 200)], closed=False)
             canvas.drawPath(sleeve, self._fold)
         canvas.restore()
@@ -83,9 +84,11 @@ class Body:
     def _neckline(self, style: str) -> skia.Path:
         x = self._neck
         if style in ("v_neck", "blouse"):
-            return pieces([(-x - 8, 70), (-x - 7, 84), (0, 124)], [(0, 124), (x + 7, 84), (x + 8, 70)])
+            return pieces([(-x - 8, 70), (-x - 7, 84), (0, 124)],
+                          [(0, 124), (x + 7, 84), (x + 8, 70)])
         deep = 104.0 if style in ("crew", "striped") else 108.0
-        return pieces([(-x - 9, 70), (-x - 8, 85), (-x * 0.6, deep - 4), (0, deep), (x * 0.6, deep - 4),
+        return pieces([(-x - 9, 70), (-x - 8, 85), (-x * 0.6, deep - 4), (0, deep),
+                       (x * 0.6, deep - 4),
                        (x + 8, 85), (x + 9, 70)])
 
     def _details(self, canvas: skia.Canvas, style: str, torso: skia.Path) -> None:
@@ -115,7 +118,8 @@ class Body:
             paint = line(mix(self._identity.clothes_second, (255, 255, 255), 0.1), 6.5, 0.9)
             paint.setStrokeCap(skia.Paint.kButt_Cap)
             for y in range(112, 420, 17):
-                stripe = pieces([(-120, y - 4), (-50, y + 2), (0, y + 4), (50, y + 2), (120, y - 4)],
+                stripe = pieces([(-120, y - 4), (-50, y + 2), (0, y + 4), (50, y + 2),
+                                 (120, y - 4)],
                                 closed=False)
                 canvas.drawPath(stripe, paint)
         collar = darker(self._identity.clothes_colour, 0.2)
@@ -126,7 +130,8 @@ class Body:
             darker(self._identity.clothes_colour, 0.2), 6))
         denim = fill(self._identity.clothes_second)
         for side in (-1, 1):
-            canvas.drawPath(pieces([(side * 34, 80), (side * 48, 80), (side * 44, 150), (side * 30, 150)]),
+            canvas.drawPath(pieces([(side * 34, 80), (side * 48, 80), (side * 44, 150),
+                                    (side * 30, 150)]),
                             denim)
             canvas.drawCircle(side * 37.5, 138, 3.4, fill((240, 200, 110)))
         canvas.drawRoundRect(skia.Rect.MakeLTRB(-44, 130, 44, 420), 8, 8, denim)
@@ -137,10 +142,12 @@ class Body:
     def _collar(self, canvas: skia.Canvas, paint: skia.Paint, drop: float) -> None:
         x = self._neck
         for side in (-1, 1):
-            wing = pieces([(side * (x + 0.5), 74), (side * (x + 9), 80), (side * (x + 15), 92 + drop * 0.3)],
+            wing = pieces([(side * (x + 0.5), 74), (side * (x + 9), 80),
+                           (side * (x + 15), 92 + drop * 0.3)],
                           [(side * (x + 15), 92 + drop * 0.3), (side * 17, 92 + drop)],
                           [(side * 17, 92 + drop), (side * 1, 104 + drop * 0.25)],
-                          [(side * 1, 104 + drop * 0.25), (side * (x * 0.8), 90), (side * (x + 0.5), 74)])
+                          [(side * 1, 104 + drop * 0.25), (side * (x * 0.8), 90),
+                           (side * (x + 0.5), 74)])
             canvas.drawPath(wing, paint)
             canvas.drawPath(wing, self._fold)
 
@@ -157,7 +164,8 @@ class Body:
     def _turtleneck(self, canvas: skia.Canvas) -> None:
         x = self._neck + 3.5
         colour = self._identity.clothes_colour
-        collar = pieces([(-x, 68), (-x - 1.5, 82), (-x - 6, 92)], [(-x - 6, 92), (0, 100), (x + 6, 92)],
+        collar = pieces([(-x, 68), (-x - 1.5, 82), (-x - 6, 92)],
+                        [(-x - 6, 92), (0, 100), (x + 6, 92)],
                         [(x + 6, 92), (x + 1.5, 82), (x, 68)], [(x, 68), (0, 73), (-x, 68)])
         canvas.drawPath(collar, linear((0, 62), (0, 96), (darker(colour, 0.3), 1.0),
                                        (lighter(colour, 0.12), 1.0)))

@@ -91,7 +91,8 @@ class Eyes:
         slant = e.lid_slant * part
         tilt = self._identity.eye_tilt
         x = self._half_width
-        inner, outer = (-x, 1.6 + shut * 0.3 * (1 - part)), (x, 0.4 - tilt + shut * 0.4 * (1 - part))
+        inner, outer = (-x, 1.6 + shut * 0.3 * (1 - part)), (x,
+                                                             0.4 - tilt + shut * 0.4 * (1 - part))
         lid = skia.Path()
         lid.moveTo(*inner)
         high = (upper - 0.25 * 1.0) / 0.75

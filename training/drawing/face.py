@@ -178,7 +178,8 @@ class Face:
         drop = CHIN_DROP * e.opening
         lift = 4.4 * e.opening + 0.3 * max(e.corner - 3.2, 0)
         if who.beard == "goatee":
-            canvas.drawPath(blob(mirrored([(0, who.chin_y - 11 + drop), (11, who.chin_y - 10 + drop),
+            canvas.drawPath(blob(mirrored([(0, who.chin_y - 11 + drop),
+                                           (11, who.chin_y - 10 + drop),
                                            (12.5, who.chin_y - 2 + drop),
                                            (0, who.chin_y + 3.6 + drop)])), self._beard)
         if who.beard in ("goatee", "moustache"):
@@ -216,5 +217,6 @@ def _frame(kind: str) -> skia.Path:
     elif kind == "square":
         path.addRRect(skia.RRect.MakeRectXY(skia.Rect.MakeLTRB(-17.2, -12.5, 17.8, 14), 6.5, 6.5))
     else:
-        return blob([(-17, -3), (-10, -12), (8, -13), (20.5, -15.5), (18, 4), (8, 13.5), (-10, 12.5)])
+        return blob([(-17, -3), (-10, -12), (8, -13), (20.5, -15.5), (18, 4), (8, 13.5),
+                     (-10, 12.5)])
     return path
