@@ -44,7 +44,7 @@ class PictureClips:
     def load(cls, folder: Path = FOLDER) -> PictureClips:
         about = json.loads((folder / "about.json").read_text())
         return cls(
-            np.load(folder / "clips.npy", mmap_mode="r"),
+            np.load(folder / "clips.npy"),
             np.array(about["scene"]),
             np.load(folder / "rest.npy"),
             about["mouth_boxes"],

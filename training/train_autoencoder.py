@@ -22,7 +22,7 @@ from training.pictures import Box, PictureClips
 from training.run import Run, save_half
 from training.shipped import WEIGHTS
 
-KL_WEIGHT = 3e-3
+KL_WEIGHT = 5e-5
 MOUTH_WEIGHT, EYE_WEIGHT = 6.0, 3.0
 
 
@@ -87,7 +87,7 @@ def losses(model: Autoencoder, clips: Tensor, anchors: Tensor, weight: Tensor) -
     mean, logvar = model.encoder(rearrange(clips, "b c (t f) h w -> (b t) c f h w", f=4))
     latent = mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)
     latents = rearrange(latent, "(b t) c h w -> b t c h w", b=batch)
-    anchor = model.decoder.anchor(anchors)
+    anchor = model.anchor(anchors)
     parts = [model.decoder(latents[:, i], latents[:, i - 1], anchor) for i in (1, 2)]
     out, target = torch.cat(parts, dim=2), clips[:, :, 4:]
     weight = weight / weight.mean(dim=(-1, -2), keepdim=True)
@@ -146,7 +146,7 @@ def export(run: Run, data: PictureClips, config: AutoencoderConfig) -> None:
 
 
 def main(
-    steps: int = 3000, batch: int = 12, crop: int = 128, threads: int = 2, rate: float = 1e-3
+    steps: int = 3000, batch: int = 12, crop: int = 96, threads: int = 2, rate: float = 1e-3
 ) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(threads)
@@ -161,7 +161,9 @@ def main(
         tensors = (t.to(device) for t in sampler.batch(batch))
         parts = losses(model, *tensors)
         total = parts["pixels"] + 0.5 * parts["edges"] + 0.5 * parts["motion"]
-        run.update(total + KL_WEIGHT * parts["kl"])
+        # Earlier, nobody would listen to the latents yet and they would learn to say nothing.
+        kl_weight = KL_WEIGHT * min(1.0, max(0.0, (step - 500) / 1000))
+        run.update(total + kl_weight * parts["kl"])
         if step % 50 == 0:
             run.log(**{k: v.item() for k, v in parts.items()})
         if step % 400 == 399:

@@ -1,0 +1,248 @@
+"""The built-in model's video autoencoder: causal, 4x in time, 16x in space, anchored to a picture.
+
+Latent frame 0 stands for video frame 0 and latent frame n >= 1 for frames 4n-3 .. 4n, the rule of
+HunyuanVideo's autoencoder (arXiv 2412.03603, section 4.1). An encoder group never sees another
+group, and the decoder sees one latent frame of the past: so encoding and decoding are exact
+however a video is cut.
+
+What is ours: the decoder is *anchored*. It knows the character's picture, moves it by a predicted
+flow and adds paint only where that is not enough (an opening mouth, a closing eyelid). Latents
+then need to say what changes rather than what everything looks like, and identity is kept to the
+pixel wherever nothing moves.
+
+Axes: B batch, C latent channels, T latent frames, F video frames, H W pixels, h w latents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+from runtime.timing import FRAMES_PER_LATENT
+
+PATCH = 4  # pixels per side of the finest feature cell
+SPATIAL_STRIDE = 16  # pixels per side of a latent
+FLOW_GAIN = 0.05  # a step of the optimiser then moves pixels by hundredths, not by whole ones
+
+
+@dataclass(frozen=True, slots=True)
+class AutoencoderConfig:
+    """Sizes of the autoencoder; widths are channels at 1/4, 1/8 and 1/16 of the resolution."""
+
+    latent_channels: int = 16
+    widths: tuple[int, int, int] = (48, 64, 96)
+    max_flow_px: float = 8.0
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> AutoencoderConfig:
+        return cls(**{**values, "widths": tuple(values["widths"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Anchor(NamedTuple):
+    """A picture as the decoder sees it: pixels, features at 1/4, 1/8, 1/16, its own latent frame."""
+
+    picture: Tensor  # (B, 3, H, W)
+    still: Tensor  # (B, C, h, w), not scaled: latents count relative to it
+    quarter: Tensor
+    eighth: Tensor
+    sixteenth: Tensor
+
+
+class DecoderState(NamedTuple):
+    """All that a decoder remembers: the anchor and the latent frame before, (B, C, h, w)."""
+
+    anchor: Anchor
+    previous: Tensor
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
+
+
+class Encoder(nn.Module):
+    """Four pictures to the mean and log variance of one latent frame."""
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        fine, middle, coarse = config.widths
+        self.patch_in = nn.Conv2d(3 * FRAMES_PER_LATENT * PATCH**2, fine, 1)
+        self.fine = ResidualBlock(fine)
+        self.down1 = nn.Conv2d(fine, middle, 4, stride=2, padding=1)
+        self.middle = ResidualBlock(middle)
+        self.down2 = nn.Conv2d(middle, coarse, 4, stride=2, padding=1)
+        self.coarse = nn.Sequential(ResidualBlock(coarse), ResidualBlock(coarse))
+        self.moments = nn.Conv2d(coarse, 2 * config.latent_channels, 3, padding=1)
+
+    def forward(self, groups: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, 4, H, W) in [-1, 1] -> mean and log variance, each (B, C, H/16, W/16)."""
+        x = F.pixel_unshuffle(rearrange(groups, "b c f h w -> b (c f) h w"), PATCH)
+        x = self.fine(self.patch_in(x))
+        x = self.middle(self.down1(x))
+        x = self.coarse(self.down2(x))
+        mean, logvar = self.moments(F.relu(x)).chunk(2, dim=1)
+        return mean, logvar.clamp(-12.0, 4.0)
+
+
+class AnchorEncoder(nn.Module):
+    """The character's picture to features at three resolutions; runs once per character."""
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        fine, middle, coarse = config.widths
+        self.patch_in = nn.Conv2d(3 * PATCH**2, fine, 3, padding=1)
+        self.fine = ResidualBlock(fine)
+        self.down1 = nn.Conv2d(fine, middle, 4, stride=2, padding=1)
+        self.down2 = nn.Conv2d(middle, coarse, 4, stride=2, padding=1)
+
+    def forward(self, picture: Tensor, still: Tensor) -> Anchor:
+        quarter = self.fine(self.patch_in(F.pixel_unshuffle(picture, PATCH)))
+        eighth = self.down1(F.relu(quarter))
+        return Anchor(picture, still, quarter, eighth, self.down2(F.relu(eighth)))
+
+
+class Decoder(nn.Module):
+    """A latent frame, the one before it and the anchor to four pictures."""
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        fine, middle, coarse = config.widths
+        self.max_flow_px = config.max_flow_px
+        self.anchor = AnchorEncoder(config)
+        self.latent_in = nn.Conv2d(2 * config.latent_channels, coarse, 3, padding=1)
+        self.coarse = nn.Sequential(ResidualBlock(coarse), ResidualBlock(coarse))
+        self.up1 = nn.Conv2d(coarse, middle, 3, padding=1)
+        self.middle = ResidualBlock(middle)
+        self.up2 = nn.Conv2d(middle, fine, 3, padding=1)
+        self.fine = ResidualBlock(fine)
+        self.flow = nn.Conv2d(fine, 2 * FRAMES_PER_LATENT, 3, padding=1)
+        self.paint = nn.Sequential(
+            nn.Linear(fine, 96), nn.ReLU(), nn.Linear(96, 3 * FRAMES_PER_LATENT * PATCH**2)
+        )
+
+    def forward(self, latent: Tensor, previous: Tensor, anchor: Anchor) -> Tensor:
+        """Latents (B, C, h, w) -> pictures (B, 3, 4, H, W), about [-1, 1]."""
+        changes = torch.cat([previous - anchor.still, latent - anchor.still], dim=1)
+        x = self.latent_in(changes) + anchor.sixteenth
+        x = F.interpolate(self.coarse(x), scale_factor=2.0, mode="nearest")
+        x = F.interpolate(self.middle(self.up1(F.relu(x)) + anchor.eighth), scale_factor=2.0)
+        x = F.relu(self.fine(self.up2(F.relu(x)) + anchor.quarter))
+        flow_px = self.max_flow_px * torch.tanh(self.flow(x) * FLOW_GAIN)
+        cells = self.paint(rearrange(x, "b c h w -> b h w c"))
+        paint = rearrange(
+            cells, "b h w (c f p q) -> b c f (h p) (w q)", f=FRAMES_PER_LATENT, p=PATCH, q=PATCH
+        )
+        return self._move(anchor.picture, flow_px) + paint
+
+    def _move(self, picture: Tensor, flow_px: Tensor) -> Tensor:
+        """Sample a picture (B, 3, H, W) along flows (B, 2*4, H/4, W/4) in pixels -> (B, 3, 4, H, W)."""
+        height, width = picture.shape[-2:]
+        flow = F.interpolate(flow_px, size=(height, width), mode="bilinear", align_corners=False)
+        flow = rearrange(flow, "b (f c) h w -> (b f) h w c", c=2)
+        ys = torch.linspace(-1.0, 1.0, height, device=picture.device, dtype=picture.dtype)
+        xs = torch.linspace(-1.0, 1.0, width, device=picture.device, dtype=picture.dtype)
+        grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)
+        scale = flow.new_tensor([2.0 / (width - 1), 2.0 / (height - 1)])
+        still = repeat(picture, "b c h w -> (b f) c h w", f=FRAMES_PER_LATENT)
+        moved = F.grid_sample(
+            still, grid + flow * scale, mode="bilinear", padding_mode="border", align_corners=True
+        )
+        return rearrange(moved, "(b f) c h w -> b c f h w", f=FRAMES_PER_LATENT)
+
+
+def _bias(module: nn.Conv2d | nn.Linear) -> nn.Parameter:
+    assert module.bias is not None
+    return module.bias
+
+
+class Autoencoder(nn.Module):
+    """Encoder, decoder and the scaling that gives latents zero mean and unit deviation.
+
+    `latent_mean` and `latent_std`, each (C,), are measured on the training pictures.
+    """
+
+    latent_mean: Tensor
+    latent_std: Tensor
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.register_buffer("latent_mean", torch.zeros(config.latent_channels))
+        self.register_buffer("latent_std", torch.ones(config.latent_channels))
+        self._initialize()
+
+    def _initialize(self) -> None:
+        """Signals of unit size everywhere; the decoder starts from the unmoved picture."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(_bias(module))
+        for module in self.modules():
+            if isinstance(module, ResidualBlock):
+                module.conv2.weight.data.mul_(0.2)
+        for head in (self.decoder.flow, self.decoder.paint[-1]):
+            head.weight.data.mul_(0.02)
+        spread = self.encoder.moments.weight.data[self.config.latent_channels :]
+        spread.zero_()  # the log variance starts small, or the latents would never be used
+        _bias(self.encoder.moments).data[self.config.latent_channels :] = -5.0
+
+    def encode(self, video: Tensor) -> Tensor:
+        """Encode (B, 3, 4(T-1)+1, H, W) in [-1, 1] to scaled latents (B, C, T, H/16, W/16)."""
+        assert (video.shape[2] - 1) % FRAMES_PER_LATENT == 0, f"4n+1 frames, got {video.shape[2]}"
+        first = video[:, :, :1].expand(-1, -1, FRAMES_PER_LATENT, -1, -1)
+        groups = torch.cat([first, video[:, :, 1:]], dim=2)
+        return self.encode_groups(
+            rearrange(groups, "b c (t f) h w -> b t c f h w", f=FRAMES_PER_LATENT)
+        )
+
+    def encode_groups(self, groups: Tensor) -> Tensor:
+        """Encode whole groups (B, T, 3, 4, H, W) to scaled latents (B, C, T, H/16, W/16)."""
+        batch = groups.shape[0]
+        mean, _ = self.encoder(rearrange(groups, "b t c f h w -> (b t) c f h w"))
+        return rearrange(self.scale(mean), "(b t) c h w -> b c t h w", b=batch)
+
+    def still(self, picture: Tensor) -> Tensor:
+        """The latent frame (B, C, h, w) of an unmoving picture (B, 3, H, W) in [-1, 1]."""
+        return self.scale(self._still(picture))
+
+    def anchor(self, picture: Tensor) -> Anchor:
+        """The decoder's view of a picture (B, 3, H, W)."""
+        return self.decoder.anchor(picture, self._still(picture))
+
+    def _still(self, picture: Tensor) -> Tensor:
+        group = repeat(picture, "b c h w -> b c f h w", f=FRAMES_PER_LATENT)
+        return self.encoder(group)[0]
+
+    def start(self, picture: Tensor) -> DecoderState:
+        """The decoder's state before the first latent frame: the picture (B, 3, H, W), unmoved."""
+        anchor = self.anchor(picture)
+        return DecoderState(anchor, self.scale(anchor.still))
+
+    def decode(self, latent: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """Decode the next latent frame (B, C, h, w) to four pictures (B, 3, 4, H, W) in [-1, 1].
+
+        Of the very first latent frame of a stream only the last picture is a video frame.
+        """
+        pictures = self.decoder(self.unscale(latent), self.unscale(state.previous), state.anchor)
+        return pictures.clamp(-1.0, 1.0), DecoderState(state.anchor, latent)
+
+    def scale(self, mean: Tensor) -> Tensor:
+        return (mean - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
+
+    def unscale(self, latent: Tensor) -> Tensor:
+        return latent * self.latent_std[:, None, None] + self.latent_mean[:, None, None]
