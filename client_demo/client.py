@@ -8,6 +8,7 @@ async with await AvatarClient.connect("http://127.0.0.1:8000", "ana") as client:
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ from aiortc import (
 from server.protocol import SessionCreated, SessionUpdated, WebrtcAnswer, pack_binary_append
 
 from .received_media import ReceivedMedia
-from .recording import Recorder
+from .recording import Recorder, RecordingError
 from .session_socket import AvatarClientError, EventReader, SessionSocket, expect
 
 DEFAULT_RATE = 24_000  # Hz; what most voice models speak at
@@ -166,6 +167,10 @@ class AvatarClient:
             self._turns[name].sent_until_s = 0.0
         await self._socket.send("output_audio_buffer.clear", speaker=speaker)
 
+    async def pass_on(self, event: str | bytes) -> None:
+        """Send a voice model's own event unchanged (OpenAI Realtime names; audio at `rate`)."""
+        await self._socket.send_text(event if isinstance(event, str) else event.decode())
+
     async def set_emotion(
         self, emotion: str, strength: float = 1.0, speaker: str | None = None
     ) -> None:
@@ -175,16 +180,22 @@ class AvatarClient:
         )
 
     async def aclose(self) -> None:
-        """Finish recordings and end the session."""
-        try:
-            for recorder in self._recorders:
-                await recorder.aclose()
-        finally:
-            self._recorders.clear()
-            await self.media.aclose()
-            if self._peer is not None:
-                await self._peer.close()
-            await self._socket.aclose()
+        """Finish recordings and end the session; raises RecordingError where one failed."""
+        closed = await asyncio.gather(
+            *(recorder.aclose() for recorder in self._recorders), return_exceptions=True
+        )
+        self._recorders.clear()
+        await self.media.aclose()
+        if self._peer is not None:
+            await self._peer.close()
+        with contextlib.suppress(
+            AvatarClientError
+        ):  # the socket is lost: the session ends by itself
+            await self._socket.send("session.close")
+        await self._socket.aclose()
+        for failure in closed:
+            if failure is not None:
+                raise failure
 
     async def __aenter__(self) -> Self:
         return self
@@ -195,7 +206,9 @@ class AvatarClient:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        await self.aclose()
+        # what went wrong first is what to tell
+        with contextlib.suppress(*([RecordingError] if error is not None else [])):
+            await self.aclose()
 
     def _speaker(self, name: str | None) -> tuple[str, int]:
         """The speaker's id and index; the first speaker for None."""

@@ -78,6 +78,7 @@ class ReceivedMedia:
         self.video: FrameQueue[av.VideoFrame] = FrameQueue(video_frames)
         self.audio: FrameQueue[av.AudioFrame] = FrameQueue(audio_frames)
         self.clocks = {kind: StreamClock(rate) for kind, rate in CLOCK_RATES.items()}
+        self.synchronised = asyncio.Event()  # set when sender reports of both tracks have come
         self._taps: list[Tap] = []
         self._pumps: list[asyncio.Task[None]] = []
 
@@ -89,7 +90,7 @@ class ReceivedMedia:
     def receive(self, track: MediaStreamTrack, receiver: RTCRtpReceiver) -> None:
         """Start to take the frames of `track`, which `receiver` feeds."""
         kind: Kind = "video" if track.kind == "video" else "audio"
-        _watch_packets(receiver, self.clocks[kind])
+        _watch_packets(receiver, self.clocks[kind], self._reported)
         queue = self.video if kind == "video" else self.audio
         self._pumps.append(asyncio.create_task(self._pump(kind, track, queue)))
 
@@ -99,6 +100,10 @@ class ReceivedMedia:
         await asyncio.gather(*self._pumps, return_exceptions=True)
         self.video.end()
         self.audio.end()
+
+    def _reported(self) -> None:
+        if all(clock.is_known for clock in self.clocks.values()):
+            self.synchronised.set()
 
     async def _pump(self, kind: Kind, track: MediaStreamTrack, queue: FrameQueue[Any]) -> None:
         loop = asyncio.get_running_loop()
@@ -113,7 +118,9 @@ class ReceivedMedia:
             queue.end()
 
 
-def _watch_packets(receiver: RTCRtpReceiver, clock: StreamClock) -> None:
+def _watch_packets(
+    receiver: RTCRtpReceiver, clock: StreamClock, reported: Callable[[], None]
+) -> None:
     """Show `clock` the RTP packets and sender reports that reach `receiver`.
 
     aiortc keeps both to itself: these two methods are where its transport delivers them.
@@ -128,6 +135,7 @@ def _watch_packets(receiver: RTCRtpReceiver, clock: StreamClock) -> None:
         report = getattr(packet, "sender_info", None)
         if report is not None:
             clock.report(report.ntp_timestamp, report.rtp_timestamp)
+            reported()
         await take_rtcp(packet)
 
     vars(receiver).update(_handle_rtp_packet=watch_rtp, _handle_rtcp_packet=watch_rtcp)

@@ -112,6 +112,10 @@ def as_stereo(frame: av.AudioFrame) -> NDArray[np.int16]:
     return samples if channels == 2 else np.repeat(samples, 2, axis=1)
 
 
+class RecordingError(Exception):
+    """A recording that could not be made."""
+
+
 class Recorder:
     """Writes what arrives at `media` from now on; `aclose` finishes the file.
 
@@ -129,13 +133,17 @@ class Recorder:
         self._encoding: set[asyncio.Future[None]] = set()
         self._failure: BaseException | None = None
         self._writer: Mp4Writer | None = None
+        self._closed = False
         self._untap = media.tap(self._take)
 
     async def aclose(self) -> None:
-        """Write what is left and close the file.
+        """Write what is left and close the file; a second call does nothing.
 
-        Raises the first error of the encoder, and ValueError when no picture was received.
+        Raises RecordingError when no picture was received or the encoder failed.
         """
+        if self._closed:
+            return
+        self._closed = True
         self._untap()
         if self._writer is None and self._waiting:
             self._open(by_arrival=True)
@@ -143,11 +151,11 @@ class Recorder:
             await asyncio.wait(self._encoding)
         try:
             if self._writer is None:
-                raise ValueError(f"nothing to record in {self._path}: no picture was received")
+                raise RecordingError(f"{self._path} was not written: no picture was received.")
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._thread, self._writer.close)
             if self._failure is not None:
-                raise self._failure
+                raise RecordingError(f"{self._path} is broken: {self._failure}") from self._failure
         finally:
             self._thread.shutdown(wait=False)
 
@@ -156,9 +164,9 @@ class Recorder:
             self._encode(received)
             return
         self._waiting.append(received)
-        clocks = self._media.clocks
-        if all(clock.is_known for clock in clocks.values()) or len(self._waiting) >= MAX_WAITING:
-            self._open(by_arrival=not all(clock.is_known for clock in clocks.values()))
+        synchronised = self._media.synchronised.is_set()
+        if synchronised or len(self._waiting) >= MAX_WAITING:
+            self._open(by_arrival=not synchronised)
 
     def _open(self, by_arrival: bool) -> None:
         pictures = [one for one in self._waiting if one.kind == "video"]

@@ -133,6 +133,9 @@ class SessionSocket:
         await self._write(json.dumps({"type": kind, "event_id": event_id} | present))
         return event_id
 
+    async def send_text(self, message: str) -> None:
+        await self._write(message)
+
     async def send_binary(self, message: bytes) -> None:
         await self._write(message)
 

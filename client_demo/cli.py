@@ -1,0 +1,79 @@
+"""`avatar talk`: sound files through a running server, an mp4 and a table of latencies out."""
+
+import asyncio
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .audio_file import AudioFileError
+from .recording import RecordingError
+from .report import show
+from .session_socket import AvatarClientError
+from .talk import TalkPlan, talk
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+app = typer.Typer(help="Talk with a running avatar server.", no_args_is_help=True)
+
+
+class Pace(enum.StrEnum):
+    realtime = "realtime"
+    fast = "fast"
+
+
+@app.callback()
+def main() -> None:
+    """Clients of the avatar server."""
+
+
+@app.command("talk")
+def talk_command(
+    sounds: Annotated[
+        list[str], typer.Argument(help="Sound files; speaker=file where several people speak.")
+    ],
+    out: Annotated[Path, typer.Option(help="The recording, mp4.")] = Path("talk.mp4"),
+    character: Annotated[str | None, typer.Option(help="Default: the server's.")] = None,
+    url: Annotated[str, typer.Option(envvar="AVATAR_URL")] = DEFAULT_URL,
+    api_key: Annotated[str | None, typer.Option(envvar="AVATAR_API_KEY")] = None,
+    pace: Annotated[Pace, typer.Option(help="As a person speaks, or at once.")] = Pace.realtime,
+    interrupt_after: Annotated[
+        float | None, typer.Option(min=0, help="Interrupt so many seconds after the start.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say sound files through a running server and record the character that says them."""
+    plan = TalkPlan(
+        url=url,
+        lines=tuple(parse_line(sound) for sound in sounds),
+        out=out,
+        character=character,
+        api_key=api_key,
+        pace="realtime" if pace is Pace.realtime else "fast",
+        interrupt_after_s=interrupt_after,
+    )
+    run(plan, as_json)
+
+
+def run(plan: TalkPlan, as_json: bool = False) -> None:
+    """Hold the talk and print its report; a failure is told in one line, exit status 1."""
+    console = Console()
+    try:
+        report = asyncio.run(talk(plan))
+    except (AudioFileError, AvatarClientError, RecordingError) as error:
+        Console(stderr=True).print(f"[red]{error}[/red]", highlight=False)
+        raise typer.Exit(1) from error
+    if as_json:
+        typer.echo(report.to_json())
+    else:
+        show(report, console)
+
+
+def parse_line(sound: str) -> tuple[str | None, Path]:
+    """`ana=a.wav` is speaker and file; a path that exists is one, whatever signs it holds."""
+    if Path(sound).is_file() or "=" not in sound:
+        return None, Path(sound)
+    speaker, _, path = sound.partition("=")
+    return speaker, Path(path)

@@ -1,0 +1,312 @@
+// The page: one session with the chosen character, and what the buttons do with it.
+
+import * as api from "./api.js";
+import { audioContext, decode, Voice } from "./audio_input.js";
+import { Session } from "./connection.js";
+import { playDialogue } from "./dialogue.js";
+import { Microphone } from "./microphone.js";
+import { MouthWatch } from "./mouth_watch.js";
+import { watchStats } from "./stats.js";
+import * as ui from "./ui.js";
+import { ownVoice, VOICES } from "./voices.js";
+
+const { find } = ui;
+const video = find("video");
+const stage = find("stage");
+
+let characters = [];
+let character = null;
+let session = null;
+let opening = null; // promise of the session's start; rejects where it fails
+let speaker = null; // id of the speaker whom buttons and microphone address
+let voices = new Map(); // speaker id -> Voice
+let speaking = new Set();
+let dialogue = null; // AbortController of a dialogue under way
+let stopStats = () => {};
+const sentAt = new Map(); // speaker id -> when the first speech of the latest utterance was sent
+const heard = new Map(); // speaker id -> called at the next "started"
+
+const microphone = new Microphone({ level: (x) => { find("level").value = x; } });
+const mouths = new MouthWatch(video, (who, atMs) => {
+  if (sentAt.has(who)) ui.read("movement", Math.round(atMs - sentAt.get(who)), " ms");
+});
+
+// ------------------------------------------------------------ characters and sessions
+
+async function start() {
+  try {
+    characters = await loadCharacters();
+  } catch (error) {
+    if (error.status === 401 || error.status === 403) return askForKey(error.message);
+    ui.showConnection("lost", "No server");
+    return ui.showNotice(error.message, { name: "Try again", run: start });
+  }
+  if (characters.length === 0) {
+    return ui.showNotice("This server has no characters. Add one: avatar characters add");
+  }
+  ui.hideNotice();
+  ui.showGallery(characters, choose);
+  const wanted = new URLSearchParams(location.search).get("character");
+  choose(characters.some(({ id }) => id === wanted) ? wanted : characters[0].id);
+}
+
+async function loadCharacters() {
+  const { characters: list } = await api.getJson("/v1/characters");
+  return Promise.all(list.map(async (one) => (
+    { ...one, picture: await api.pictureUrl(one.picture_url) })));
+}
+
+function askForKey(message) {
+  const dialog = find("key-dialog");
+  find("key-message").textContent = message;
+  dialog.onclose = () => {
+    api.useKey(find("key").value);
+    start();
+  };
+  dialog.showModal();
+}
+
+function choose(id) {
+  character = characters.find((one) => one.id === id);
+  speaker = character.speakers[0].id;
+  for (const grid of ["singles", "pairs"]) ui.press(find(grid), id);
+  for (const picture of ["poster", "glow"]) find(picture).src = character.picture;
+  stage.style.setProperty("--aspect", "1");
+  const isPair = character.speakers.length > 1;
+  find("sample").querySelector("span").textContent = isPair ? "Play the dialogue" : "Play a sample";
+  find("speakers").hidden = !isPair;
+  ui.showChoices(find("speakers"), character.speakers, speaker, address);
+  ui.showTags(character.speakers, speaker, address);
+  connect();
+}
+
+/** Speak through another of the character's speakers from now on. */
+function address(id) {
+  speaker = id;
+  ui.press(find("speakers"), id);
+  ui.press(find("tags"), id);
+  if (microphone.isOn) microphone.target(voices.get(id));
+}
+
+/** Open a session with the chosen character; `opening` resolves when its picture plays. */
+function connect() {
+  leave();
+  ui.showConnection("connecting", "Connecting");
+  ui.hideNotice();
+  opening = open(character.id).catch((error) => {
+    lost(error.message);
+    throw error;
+  });
+  opening.catch(() => {}); // shown already
+}
+
+async function open(id) {
+  const secret = await api.clientSecret();
+  if (character.id !== id) return; // another one was chosen meanwhile
+  const own = session = new Session({ character: id, rate: audioContext().sampleRate, secret });
+  const ifOwn = (run) => ({ detail }) => { if (own === session) run(detail); };
+  own.addEventListener("event", ifOwn(onEvent));
+  own.addEventListener("media", ifOwn(onMedia));
+  await new Promise((done, failed) => {
+    own.addEventListener("playing", done);
+    own.addEventListener("end", ({ detail }) => (
+      own === session ? failed(new Error(detail)) : done()));
+  });
+  own.addEventListener("end", ifOwn(lost));
+}
+
+function leave() {
+  const old = session;
+  session = null;
+  dialogue?.abort();
+  stopMicrophone();
+  stopStats();
+  old?.close();
+  stage.dataset.state = "waiting";
+  voices = new Map();
+  speaking = new Set();
+  sentAt.clear();
+  for (const name of ["movement", "started", "offset", "fps", "bitrate", "buffer"]) ui.read(name);
+}
+
+function lost(reason) {
+  leave();
+  ui.showConnection("lost", "Not connected");
+  ui.showNotice(`The session ended: ${reason}.`, { name: "Connect again", run: connect });
+}
+
+function onMedia(stream) {
+  if (video.srcObject !== stream) video.srcObject = stream;
+  video.play().catch(() => { /* starts muted at the latest with the first click */ });
+  stopStats();
+  stopStats = watchStats(session.peer, ({ fps, kbps, offsetMs }) => {
+    ui.read("fps", fps === null ? null : Math.round(fps), " / s");
+    ui.read("bitrate", kbps === null ? null : Math.round(kbps), " kbit/s");
+    ui.read("offset", offsetMs === null ? null : Math.round(offsetMs), " ms");
+  });
+}
+
+video.addEventListener("playing", () => {
+  stage.style.setProperty("--aspect", `${video.videoWidth} / ${video.videoHeight}`);
+  stage.dataset.state = "live";
+  ui.showConnection("live", "Live");
+  session?.tell("playing");
+});
+
+// ------------------------------------------------------------ events of the session
+
+const HANDLERS = {
+  "session.created": begin,
+  "session.queued": ({ position }) => ui.showConnection("connecting", `Number ${position} in line`),
+  "session.degraded": ({ rtf }) => ui.showConnection("connecting", `Server is slow (${rtf.toFixed(1)}×)`),
+  "session.recovered": () => ui.showConnection("live", "Live"),
+  "session.closed": ({ reason }) => lost(reason),
+  "avatar.state": onState,
+  "output_audio_buffer.started": onStarted,
+  "buffer.status": ({ queued_ms: queued }) => ui.read("buffer", queued, " ms"),
+  "buffer.high": ({ queued_ms: queued }) => ui.read("buffer", queued, " ms"),
+  error: ({ error }) => (error.type === "fatal" ? lost(error.message) : ui.showNotice(error.message)),
+};
+
+function onEvent(event) {
+  ui.logEvent(event);
+  HANDLERS[event.type]?.(event);
+}
+
+function begin({ speakers, capabilities }) {
+  const named = speakers.map((one) => (
+    { ...character.speakers.find(({ id }) => id === one.id), ...one }));
+  mouths.follow(named);
+  voices = new Map(named.map(({ id }, index) => [id, makeVoice(id, index)]));
+  const names = new Set(["neutral", ...capabilities.emotions]);
+  const moods = [...names].map((name) => ({ id: name, name }));
+  ui.showChoices(find("emotions"), moods, "neutral", setEmotion);
+  find("mood").hidden = moods.length < 2;
+  for (const control of find("text-form").elements) control.disabled = !capabilities.tts;
+  find("text").placeholder = capabilities.tts
+    ? "Type something to say" : "Install espeak-ng on the server to type text";
+}
+
+function makeVoice(id, index) {
+  const voice = new Voice(session, id, index);
+  voice.onFirst = () => {
+    sentAt.set(id, performance.now());
+    mouths.expect(id);
+  };
+  return voice;
+}
+
+function onState({ speaker: who, state }) {
+  if (state === "speaking") speaking.add(who);
+  else speaking.delete(who);
+  mouths.setSpeaking(who, state === "speaking");
+  ui.showSpeakerState(who, state);
+  find("interrupt").disabled = speaking.size === 0;
+}
+
+function onStarted({ speaker: who }) {
+  if (sentAt.has(who)) ui.read("started", Math.round(performance.now() - sentAt.get(who)), " ms");
+  heard.get(who)?.();
+}
+
+// ------------------------------------------------------------ what the buttons do
+
+/** Called by every click that gives a voice: the browser allows sound from here on. */
+async function greet() {
+  stage.classList.add("greeted");
+  ui.hideNotice();
+  setMuted(false);
+  audioContext().resume();
+  if (!session) connect();
+  await opening;
+}
+
+async function attempt(action) {
+  try {
+    await greet();
+    await action();
+  } catch (error) {
+    ui.showNotice(error.message);
+  }
+}
+
+async function playSample() {
+  const samples = await api.getJson("/samples/samples.json");
+  if (character.speakers.length === 1) return play(await load(samples.hello));
+  dialogue?.abort();
+  dialogue = new AbortController();
+  const turns = await Promise.all(samples.dialogue.map(async ({ speaker: index, file }) => (
+    { voice: [...voices.values()][index], samples: await load(file) })));
+  return playDialogue(turns, {
+    signal: dialogue.signal,
+    started: (who) => new Promise((done) => { heard.set(who, done); }),
+  });
+}
+
+async function load(file) { return decode(await api.getBytes(`/samples/${file}`)); }
+
+function play(samples) { return voices.get(speaker).play(samples); }
+
+function setMuted(muted) {
+  video.muted = muted;
+  if (!muted) video.play().catch(() => {});
+  ui.setIcon(find("mute"), muted ? "muted" : "sound");
+  ui.setPressed(find("mute"), muted);
+}
+
+function interrupt() {
+  dialogue?.abort();
+  for (const voice of voices.values()) voice.cut();
+  session?.interrupt();
+}
+
+function setEmotion(emotion) {
+  ui.press(find("emotions"), emotion);
+  session?.setEmotion(speaker, emotion, find("strength").valueAsNumber / 100);
+}
+
+async function startMicrophone() {
+  await microphone.start(voices.get(speaker));
+  showMicrophone();
+}
+
+function stopMicrophone() {
+  if (microphone.isOn) microphone.stop();
+  showMicrophone();
+}
+
+function showMicrophone() {
+  ui.setPressed(find("microphone"), microphone.isOn);
+  find("level").hidden = !microphone.isOn;
+}
+
+find("hello").onclick = () => attempt(playSample);
+find("sample").onclick = () => attempt(playSample);
+find("mute").onclick = () => setMuted(!video.muted);
+find("interrupt").onclick = interrupt;
+document.addEventListener("keydown", ({ key }) => { if (key === "Escape") interrupt(); });
+find("microphone").onclick = () => (microphone.isOn ? stopMicrophone() : attempt(startMicrophone));
+find("file-button").onclick = () => find("file").click();
+find("file").onchange = ({ target }) => {
+  const [file] = target.files;
+  target.value = "";
+  if (file) attempt(async () => play(await decode(await file.arrayBuffer())));
+};
+find("text-form").onsubmit = (submitted) => {
+  submitted.preventDefault();
+  const text = find("text").value.trim();
+  if (!text) return;
+  find("text").value = "";
+  attempt(async () => play(await decode(await api.synthesize(text, find("voice").value))));
+};
+find("strength").oninput = ({ target }) => {
+  find("strength-value").textContent = `${target.value} %`;
+};
+find("strength").onchange = () => {
+  setEmotion(find("emotions").querySelector("[aria-pressed=true]").dataset.id);
+};
+find("voice").append(...VOICES.map(({ id, name }) => ui.make("option", { value: id, textContent: name })));
+find("voice").value = ownVoice(navigator.language);
+addEventListener("pagehide", () => session?.close());
+
+start();

@@ -1,0 +1,88 @@
+// Speech on its way in: files and samples decoded to PCM16, sent a little ahead of real time.
+
+import { toPcm16 } from "./wire.js";
+
+const CHUNK_MS = 100;
+const LEAD_MS = 2000; // sent ahead of playing: enough for slow timers of hidden tabs
+const AUDIBLE = 0.01; // of full scale
+const KEEP_BEFORE_MS = 40; // of the quiet before the first sound
+const MAX_RATE = 48000; // the most that the server takes
+
+let context = null;
+
+/** The page's AudioContext. Its rate is the rate of all speech that this page sends. */
+export function audioContext() {
+  if (context) return context;
+  context = new AudioContext({ latencyHint: "interactive" });
+  if (context.sampleRate > MAX_RATE) {
+    context.close();
+    context = new AudioContext({ latencyHint: "interactive", sampleRate: MAX_RATE });
+  }
+  return context;
+}
+
+/** Any sound the browser can decode, as mono PCM16 at the page's rate, without leading silence. */
+export async function decode(bytes) {
+  const sound = await audioContext().decodeAudioData(bytes);
+  const mono = new Float32Array(sound.length);
+  for (let c = 0; c < sound.numberOfChannels; c++) {
+    const channel = sound.getChannelData(c);
+    for (let i = 0; i < mono.length; i++) mono[i] += channel[i] / sound.numberOfChannels;
+  }
+  const onset = mono.findIndex((x) => Math.abs(x) > AUDIBLE);
+  if (onset < 0) throw new Error("There is no sound in it.");
+  const keep = Math.round((KEEP_BEFORE_MS / 1000) * sound.sampleRate);
+  return toPcm16(mono.subarray(Math.max(0, onset - keep)));
+}
+
+/** One speaker's way into a session. Playing anew follows what is still being sent. */
+export class Voice {
+  constructor(session, speaker, index) {
+    this.session = session;
+    this.speaker = speaker;
+    this.index = index;
+    this.cuts = 0;
+    this.sentUntil = 0; // performance.now() at which all that was sent will have been played
+    this.last = Promise.resolve();
+    this.onFirst = () => {}; // called when the first samples of an utterance are sent
+  }
+
+  /** Send `samples` and commit; resolves to false where `cut` ended it. */
+  play(samples) {
+    const cuts = this.cuts;
+    const sending = this.last.then(() => this.stream(samples, cuts));
+    this.last = sending.catch(() => {});
+    return sending;
+  }
+
+  async stream(samples, cuts) {
+    const { rate } = this.session;
+    const step = Math.round((rate * CHUNK_MS) / 1000);
+    for (let at = 0; at < samples.length; at += step) {
+      await this.room(cuts);
+      if (this.cuts !== cuts || this.session.closed) return false;
+      if (at === 0) this.onFirst();
+      this.send(samples.subarray(at, at + step));
+    }
+    this.session.commit(this.speaker);
+    return true;
+  }
+
+  /** Send at once, as a microphone does. */
+  send(samples) {
+    this.sentUntil = Math.max(this.sentUntil, performance.now());
+    this.sentUntil += (samples.length / this.session.rate) * 1000;
+    this.session.speak(samples, this.index);
+  }
+
+  cut() {
+    this.cuts++;
+    this.sentUntil = 0;
+  }
+
+  async room(cuts) {
+    while (this.cuts === cuts && this.sentUntil - performance.now() > LEAD_MS) {
+      await new Promise((done) => setTimeout(done, CHUNK_MS));
+    }
+  }
+}

@@ -1,0 +1,199 @@
+"""The page in real headless Chromium against a running server with the built-in model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+import client_demo
+from server.config import Model, ServerConfig
+from server.engine import RuntimeEngine
+from server.protocol import parse_binary
+from tests.end_to_end.browser import chromium, opened
+from tests.end_to_end.stand import serving
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
+
+SAMPLES = Path(client_demo.__file__).parent / "samples"
+KEEP_SOCKETS = """
+const Open = WebSocket;
+window.sockets = [];
+window.WebSocket = class extends Open {
+  constructor(...all) { super(...all); sockets.push(this); }
+};
+"""
+SPEAKS = 2.5  # a speaking mouth changes at least so many times as much as a resting one
+
+
+@pytest.fixture(scope="module")
+def engine() -> RuntimeEngine:
+    return RuntimeEngine(Model())
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def base(engine):
+    async with serving(ServerConfig(), engine) as stand:
+        yield f"http://127.0.0.1:{stand.port}"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser():
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(base, browser):
+    """One page for what needs no talk."""
+    async with opened(browser, base) as it:
+        await it.page.wait_for_selector(".thumb")
+        yield it
+
+
+def character(engine, speakers: int):
+    return next(one for one in engine.characters().values() if len(one.speakers) == speakers)
+
+
+def boxes(character) -> list[dict[str, float]]:
+    return [speaker.box.as_dict() for speaker in character.speakers]
+
+
+async def test_a_newcomer_clicks_once_and_sees_and_hears_the_character_talk(base, browser, engine):
+    one = character(engine, speakers=1)
+    async with opened(browser, base, f"/?character={one.id}") as it:
+        await it.until_live()
+        resting = await it.watch(boxes(one), 25)
+        await it.page.click("#hello")
+        await it.until_state("speaking")
+        talking = await it.watch(boxes(one), 50)
+        await it.until_all_idle()
+        await it.page.wait_for_timeout(500)
+        after = await it.watch(boxes(one), 25)
+
+        assert (resting.pictures, talking.pictures, after.pictures) == (25, 50, 25)
+        assert talking.loudest > 0.02
+        assert max(resting.loudest, after.loudest) < 0.005
+        assert talking.mouths[0] > SPEAKS * max(resting.mouths[0], after.mouths[0])
+        assert it.errors == []
+
+
+async def test_the_page_says_how_late_and_how_even_the_stream_is(base, browser, engine):
+    async with opened(browser, base) as it:
+        await it.until_live()
+        await it.page.click("#hello")
+        await it.until_state("speaking")
+        await it.page.wait_for_function(
+            "[...document.querySelectorAll('.readings dd')]"
+            ".filter(({id}) => id !== 'read-buffer').every(({textContent: t}) => t !== '–')",
+            timeout=20_000,
+        )
+
+
+async def test_escape_interrupts_the_character(base, browser, engine):
+    async with opened(browser, base) as it:
+        await it.until_live()
+        await it.page.click("#hello")
+        await it.until_state("speaking")
+        await it.page.keyboard.press("Escape")
+        await it.until_all_idle()
+
+        assert any(line.startswith("output_audio_buffer.cleared") for line in await it.events())
+
+
+async def test_an_uploaded_file_moves_only_the_chosen_speaker(base, browser, engine):
+    pair = character(engine, speakers=2)
+    async with opened(browser, base, f"/?character={pair.id}") as it:
+        await it.until_live()
+        await it.page.click(f"#speakers [data-id='{pair.speakers[1].id}']")
+        await it.page.set_input_files("#file", SAMPLES / "hello.wav")
+        await it.until_state("speaking")
+        silent, speaking = (await it.watch(boxes(pair), 50)).mouths
+
+        assert speaking > SPEAKS * silent
+
+
+async def test_both_of_a_pair_take_their_turns_in_the_dialogue(base, browser, engine):
+    pair = character(engine, speakers=2)
+    async with opened(browser, base, f"/?character={pair.id}") as it:
+        await it.until_live()
+        await it.page.click("#hello")
+        for speaker in pair.speakers:
+            await it.page.wait_for_selector(
+                f"#tags [data-id='{speaker.id}'][data-state=speaking]", timeout=30_000
+            )
+
+
+async def test_typed_text_is_spoken(base, browser, engine):
+    async with opened(browser, base) as it:
+        await it.until_live()
+        await it.page.fill("#text", "Good morning.")
+        await it.page.press("#text", "Enter")
+        await it.until_state("speaking")
+        assert (await it.watch([], 25)).loudest > 0.02
+
+
+async def test_a_voice_at_the_microphone_is_spoken_by_the_character(base, engine):
+    voice = f"--use-file-for-fake-audio-capture={SAMPLES / 'hello.wav'}"
+    async with chromium(voice) as browser, opened(browser, base) as it:
+        await it.until_live()
+        await it.page.click("#microphone")
+        await it.until_state("speaking")
+        assert (await it.watch([], 50)).loudest > 0.01
+        assert await it.page.get_attribute("#microphone", "aria-pressed") == "true"
+
+
+async def test_another_character_is_a_click_away(base, browser, engine):
+    names = list(engine.characters())
+    async with opened(browser, base, f"/?character={names[0]}") as it:
+        await it.until_live()
+        await it.page.click(f".thumb[data-id='{names[-1]}']")
+        await it.page.wait_for_selector("#stage:not([data-state=live])")
+        await it.until_live()
+
+        assert any(f'"character":"{names[-1]}"' in line for line in await it.events())
+
+
+async def test_a_lost_socket_is_taken_up_again_without_a_break_in_the_picture(
+    base, browser, engine
+):
+    async with opened(browser, base) as it:
+        await it.page.add_init_script(KEEP_SOCKETS)
+        await it.page.reload()
+        await it.until_live()
+        await it.page.evaluate("sockets[0].close()")
+        await it.page.wait_for_function("sockets[1]?.readyState === 1", timeout=10_000)
+        assert (await it.watch([], 25)).pictures == 25
+        await it.page.click("#hello")
+        await it.until_state("speaking")
+
+
+async def test_the_page_needs_nothing_from_other_hosts(shared, base):
+    assert [url for url in shared.requests if not url.startswith((base, "blob:", "data:"))] == []
+
+
+async def test_every_control_has_a_name_that_is_read_aloud(shared):
+    nameless = await shared.page.evaluate(
+        "[...document.querySelectorAll('button, input, select, meter')].filter((one) =>"
+        " !one.textContent.trim() && !one.labels?.length && !one.ariaLabel).map(({id}) => id)"
+    )
+    assert nameless == []
+
+
+async def test_a_narrow_page_does_not_scroll_sideways(shared):
+    await shared.page.set_viewport_size({"width": 360, "height": 740})
+
+    assert await shared.page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+async def test_the_binary_message_of_the_page_is_the_servers(shared):
+    samples = [0, 1, -1, 32767, -32768]
+    message = await shared.page.evaluate(
+        "async (samples) => [...new Uint8Array((await import('/wire.js'))"
+        ".appendMessage(Int16Array.from(samples), 1, 7, true))]",
+        samples,
+    )
+    append = parse_binary(bytes(message))
+
+    assert (append.speaker, append.commit) == (1, True)
+    assert np.frombuffer(append.audio, "<i2").tolist() == samples
