@@ -16,7 +16,9 @@ from server.event_fields import ErrorCode, ProtocolError
 BYTES_PER_SAMPLE = 2
 OUTPUT_PER_MODEL_SAMPLE = OUTPUT_RATE // SAMPLE_RATE
 BLOCKS_PER_SECOND = 25
-"""The input is resampled in blocks of 40 ms, so that reading a little costs a little."""
+"""The input is resampled in blocks of at most 40 ms, so that reading a little costs a little."""
+LEAST_PER_SECOND = 200
+"""And of at least 5 ms, so that writing single samples costs little too."""
 
 Sound = NDArray[np.float32]
 
@@ -75,15 +77,14 @@ class PcmReader:
 
     def prepare(self, samples: int) -> int:
         """Resample until `samples` can be read, if that many came; how many of them can be."""
-        block = self._pcm.rate // BLOCKS_PER_SECOND
+        size = self._pcm.frame_bytes
+        most, least = self._pcm.rate // BLOCKS_PER_SECOND, self._pcm.rate // LEAST_PER_SECOND
         while not self._can_read(samples) and not self._to_model.is_done:
-            frames = min(block, len(self._bytes) // self._pcm.frame_bytes)
-            is_last = self._finished and frames * self._pcm.frame_bytes + (
-                self._pcm.frame_bytes
-            ) > len(self._bytes)
-            if frames == 0 and not is_last:
+            there = len(self._bytes) // size
+            is_last = self._finished and there <= most
+            if there < least and not is_last:
                 break
-            self._feed(frames, is_last)
+            self._feed(min(there, most), is_last)
         readable = min(self._to_model.ready, self._to_output.ready // OUTPUT_PER_MODEL_SAMPLE)
         return min(samples, readable)
 

@@ -16,6 +16,8 @@ from server.engine import RuntimeEngine
 PING_S = 10
 """A half-open socket is noticed after two of these."""
 DRAIN_S = 5
+OWN_CHARACTERS = Path("characters")
+"""Where `avatar characters add` puts them."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -35,7 +37,8 @@ def serve(
         typer.Option(envvar="AVATAR_API_KEY", help="Needed to listen beyond this machine."),
     ] = None,
     characters: Annotated[
-        list[Path] | None, typer.Option(help="A folder of further characters.")
+        list[Path] | None,
+        typer.Option(help="A folder of further characters; default: ./characters, if there."),
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="A model's folder; default: the built-in one.")
@@ -45,6 +48,8 @@ def serve(
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
 ) -> None:
     """Run the server; it prints the address of its page when it is ready."""
+    if characters is None and config is None and OWN_CHARACTERS.is_dir():
+        characters = [OWN_CHARACTERS]
     flags: dict[str, dict[str, object]] = {
         "listen": {"host": host, "port": port, "api_key": api_key},
         "limits": {"max_sessions": max_sessions},

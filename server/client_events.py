@@ -288,7 +288,7 @@ _READERS: dict[str, Any] = {
         event_id=f.event_id,
         emotion=f.need(f.text("emotion"), "emotion"),
         speaker=f.text("speaker"),
-        strength=1.0 if (strength := f.number("strength", 0, 2)) is None else strength,
+        strength=1.0 if (strength := f.number("strength", 0, 1)) is None else strength,
     ),
     "session.close": lambda f: SessionClose(event_id=f.event_id),
     "ping": lambda f: Ping(event_id=f.event_id),

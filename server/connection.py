@@ -9,12 +9,14 @@ from fastapi import WebSocket
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from runtime.errors import AvatarError
 from server.access import may_resume, offered_subprotocols
 from server.event_fields import ErrorCode, ProtocolError
 from server.hub import Hub
 from server.protocol import SUBPROTOCOL, parse_binary, parse_text
 from server.server_events import ServerEvent, SessionQueued, error_event
 from server.session import Session
+from server.settings import as_protocol_error
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,8 @@ class Connection:
         self._headers: Mapping[str, str] = socket.headers
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue(WAITING_MESSAGES)
         self._gone = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._released = asyncio.Event()
 
     async def serve(self) -> None:
         resumed = self._hub.sessions.get(self._socket.query_params.get("session", ""))
@@ -51,10 +55,9 @@ class Connection:
             if session is not None:
                 await self._converse(session)
         except ProtocolError as reason:
-            self._hub.metrics.refused.labels(reason=str(reason.code)).inc()
-            await self._send(error_event(reason, "fatal"))
-            full = reason.code is ErrorCode.SERVER_FULL
-            await self._close(CLOSE_TRY_LATER if full else CLOSE_POLICY, str(reason.code))
+            await self._turn_away(reason)
+        except AvatarError as error:
+            await self._turn_away(as_protocol_error(error))
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
@@ -77,6 +80,12 @@ class Connection:
             await self._refuse(400, _no_subprotocol())
             return False
         return True
+
+    async def _turn_away(self, reason: ProtocolError) -> None:
+        self._hub.metrics.refused.labels(reason=str(reason.code)).inc()
+        await self._send(error_event(reason, "fatal"))
+        full = reason.code is ErrorCode.SERVER_FULL
+        await self._close(CLOSE_TRY_LATER if full else CLOSE_POLICY, str(reason.code))
 
     async def _refuse(self, status: int, reason: ProtocolError) -> None:
         body = {"error": error_event(reason).error}
@@ -112,10 +121,9 @@ class Connection:
         session.connection = self
         session.attach()
         session.outbox.put_first(session.created())
-        writing = asyncio.create_task(self._write(session))
-        acting = asyncio.create_task(self._act(session))
-        ending = asyncio.create_task(session.closed.wait())
-        tasks = (writing, acting, ending)
+        directions = (self._write(session), self._act(session))
+        ends = (session.closed.wait(), self._taken.wait())
+        tasks = [asyncio.create_task(each) for each in (*directions, *ends)]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -126,7 +134,10 @@ class Connection:
                 session.connection = None
                 if not session.is_closed:
                     session.detach()
-        if session.closed.is_set():
+            self._released.set()
+        if self._taken.is_set():
+            await self._close(CLOSE_TAKEN, "the session was taken up by another socket")
+        elif session.closed.is_set():
             for event in session.outbox.drain():
                 await self._send(event)
             await self._close(CLOSE_NORMAL, "session closed")
@@ -134,8 +145,9 @@ class Connection:
             await self._close(CLOSE_POLICY, "events were not read in time")
 
     async def give_way(self) -> None:
-        """Another socket takes this one's session up."""
-        await self._close(CLOSE_TAKEN, "the session was taken up by another socket")
+        """Another socket takes this one's session up: touch it no more."""
+        self._taken.set()
+        await self._released.wait()
 
     async def _act(self, session: Session) -> None:
         while (message := await self._messages.get()) is not None:

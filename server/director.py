@@ -177,7 +177,8 @@ class Director:
         if self._cut is not None or not tick.frames:
             return  # pictures made before the cut was heard are never shown
         self._playout.add(tick.frames[0].index, [frame.pixels for frame in tick.frames])
-        self.has_pictures.set()
+        if self._playout.lead_frames >= START_FRAMES:
+            self.has_pictures.set()
         wait_ms = 1000 * (loop.time() - asked - compute_s)
         self.on_tick(
             MetricsTick(

@@ -51,9 +51,13 @@ class Hub:
             )
         self.metrics.queued.set_function(lambda: self.admission.queued)
         await self.admission.enter(on_position)
-        session = Session(
-            settings, self.engine, self._thread, self.config, self.metrics, self._on_closed
-        )
+        try:
+            session = Session(
+                settings, self.engine, self._thread, self.config, self.metrics, self._on_closed
+            )
+        except BaseException:
+            self.admission.leave()
+            raise
         self.sessions[session.id] = session
         self.metrics.opened.inc()
         self.metrics.sessions.set(len(self.sessions))

@@ -1,5 +1,6 @@
 """Offer and answer: one WebRTC peer of a session, from its SDP to its end."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
@@ -15,6 +16,7 @@ from server.tracks import PictureTrack, SoundTrack
 
 logger = logging.getLogger(__name__)
 
+CLOSE_S = 10
 RECEIVING = ("recvonly", "sendrecv")
 # What aiortc's SDP parser raises for text that is no SDP: it indexes and converts as it reads.
 SDP_ERRORS = (
@@ -90,7 +92,11 @@ class Peer:
         """End ICE, DTLS and both senders; nothing of the peer is left running."""
         for track in self._tracks.values():
             track.stop()
-        await self._connection.close()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._connection.close()
+        except TimeoutError:
+            logger.error("a peer connection did not close within %d s", CLOSE_S)
 
 
 def set_video_bitrate(bits_per_second: int) -> None:

@@ -32,6 +32,7 @@ FADE_SAMPLES = 80
 IDLE_AFTER_FRAMES = 5
 """A speaker is idle 200 ms after the last item ended, so that pauses between items do not flap."""
 REMEMBERED_IDS = 256
+MAX_ITEMS = 1000
 HIGH_WATER, LOW_WATER = 0.8, 0.5
 MP3_HEAD_BYTES = 4096
 
@@ -277,13 +278,13 @@ class SpeakerLane:
             if item.placed_samples == 0:
                 refuse_container(item.head)
         more = pcm.model_samples(len(data) // pcm.frame_bytes)
-        if self.queued_samples + more > self._max_samples:
+        if len(self._items) >= MAX_ITEMS or self.queued_samples + more > self._max_samples:
             raise ProtocolError(
                 ErrorCode.BUFFER_FULL,
                 f"found {more // SAMPLES_PER_MS} ms more for {self.speaker!r} on top of "
                 f"{self.queued_samples // SAMPLES_PER_MS} ms, expected at most "
-                f"{self._max_samples // SAMPLES_PER_MS} ms held; send the rest when buffer.status "
-                "reports room",
+                f"{self._max_samples // SAMPLES_PER_MS} ms in {MAX_ITEMS} items held; send the "
+                "rest when buffer.status reports room",
                 "audio",
                 retryable=True,
             )
