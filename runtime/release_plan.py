@@ -1,0 +1,103 @@
+"""The released offline schedule: windows that wrap around the clip, guidance, mask and cache ramps.
+
+Every step covers the whole clip with windows of 33 latent frames, moved back by 10 more from step
+to step; where windows of one step overlap their results are averaged. The facts are those of
+FACTS.md, section 4, checked against tensors of the official code. Integers only; no tensors.
+"""
+
+from dataclasses import dataclass
+
+from runtime.timing import FRAMES_PER_LATENT
+
+WINDOW = 33  # latent frames of one denoiser call
+SHIFT = 10  # latent frames that the windows move back from one step to the next
+SHORT_CLIP = 131  # frames of audio features up to which one window without shift is enough
+CLIP_BLOCK = 128  # video frames; clips are denoised in whole blocks
+EARLY_STEPS = 10  # with the negative prompt, the rising mask and strong guidance
+EARLY_MASK = 0.6
+FULL_STEPS = frozenset((*range(16), 20, 25, 30, 35, *range(40, 50)))
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseWindow:
+    """One denoiser call: latent frames, and the video frames whose sound they hear."""
+
+    latents: tuple[int, ...]
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePlan:
+    """The windows of a clip of `length` latent frames; both wrap around its ends."""
+
+    length: int
+    window: int = WINDOW
+    shift: int = SHIFT
+
+    @classmethod
+    def of_clip(cls, audio_frames: int) -> "ReleasePlan":
+        """The plan for that many (padded) frames of audio features."""
+        blocks = audio_frames // CLIP_BLOCK
+        if blocks == 1 and audio_frames <= SHORT_CLIP:
+            return cls(WINDOW, WINDOW, 0)
+        return cls(WINDOW - 1 + blocks * (WINDOW - 1) + 1, WINDOW, SHIFT)
+
+    @property
+    def audio_frames(self) -> int:
+        """Frames of audio features that the clip is zero-padded to."""
+        return FRAMES_PER_LATENT * self.length
+
+    def start_of(self, step: int) -> int:
+        """How far, in latent frames, the windows of a step have moved back."""
+        return step * self.shift % self.window
+
+    def windows(self, step: int) -> list[ReleaseWindow]:
+        """The windows of a step; together they cover every latent frame at least once."""
+        starts = [start - self.start_of(step) for start in range(0, self.length, self.window)]
+        return [self._window(start) for start in starts]
+
+    def counts(self, step: int) -> list[int]:
+        """How many windows of the step cover each latent frame: what sums are divided by."""
+        counts = [0] * self.length
+        for window in self.windows(step):
+            for latent in window.latents:
+                counts[latent] += 1
+        return counts
+
+    def _window(self, start: int) -> ReleaseWindow:
+        first = FRAMES_PER_LATENT * start
+        heard = range(first, first + FRAMES_PER_LATENT * (self.window - 1) + 1)
+        return ReleaseWindow(
+            tuple(latent % self.length for latent in range(start, start + self.window)),
+            tuple(frame % self.audio_frames for frame in heard),
+        )
+
+
+def latents_kept(audio_frames: int) -> int:
+    """Latent frames that are decoded after the last step."""
+    return audio_frames // FRAMES_PER_LATENT + 1
+
+
+def guidance_at(step: int, steps: int, guidance_scale: float) -> float:
+    """The weight of the difference that conditioning makes; from step 10 on a fixed ramp."""
+    left = 1 - step / steps
+    if guidance_scale <= 1:
+        return 1.0
+    if step < EARLY_STEPS:
+        return left * (guidance_scale - 2) + 2
+    return left * (6.5 - 3.5) + 3.5
+
+
+def mask_factor_at(step: int) -> float:
+    """What the face mask is multiplied by, with and without conditioning alike."""
+    return EARLY_MASK if step < EARLY_STEPS else 1.0
+
+
+def negative_prompt_at(step: int) -> bool:
+    """Does the unconditioned branch read the negative prompt? Later guidance is on sound only."""
+    return step < EARLY_STEPS
+
+
+def uses_cache(step: int) -> bool:
+    """Does the step reuse the activation of an earlier one? Steps count absolutely, from 0."""
+    return step not in FULL_STEPS
