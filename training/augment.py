@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from runtime.timing import SAMPLE_RATE
 
 Pcm = NDArray[np.float32]
+Wave = NDArray[np.floating[Any]]
 
 
 def augment(pcm: Pcm, rng: Generator) -> Pcm:
@@ -17,7 +20,7 @@ def augment(pcm: Pcm, rng: Generator) -> Pcm:
     Every effect is applied to some of the tracks; nothing is delayed. Silence becomes noise in
     about two tracks of three.
     """
-    heard = pcm.astype(np.float64)
+    heard: Wave = pcm.astype(np.float64)
     if rng.random() < 0.6:
         heard = equalize(heard, rng)
     if rng.random() < 0.35:
@@ -30,20 +33,21 @@ def augment(pcm: Pcm, rng: Generator) -> Pcm:
     if rng.random() < 0.1:
         limit = max(0.02, float(np.abs(heard).max()) * rng.uniform(0.4, 0.9))
         heard = limit * np.tanh(heard / limit)
-    return np.clip(heard, -1.0, 1.0).astype(np.float32)
+    out: Pcm = np.clip(heard, -1.0, 1.0).astype(np.float32)
+    return out
 
 
-def _filtered(pcm: NDArray[np.float64], gain: NDArray[np.float64]) -> NDArray[np.float64]:
+def _filtered(pcm: Wave, gain: Wave) -> Wave:
     """`pcm` with its spectrum scaled by the real, zero-phase `gain` on rfft bins."""
     return np.fft.irfft(np.fft.rfft(pcm) * gain, len(pcm))
 
 
-def _bins(pcm: NDArray[np.float64]) -> NDArray[np.float64]:
+def _bins(pcm: Wave) -> Wave:
     """Frequencies in Hz of the rfft bins of `pcm`."""
     return np.fft.rfftfreq(len(pcm), 1.0 / SAMPLE_RATE)
 
 
-def equalize(pcm: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
+def equalize(pcm: Wave, rng: Generator) -> Wave:
     """A tilt of up to 5 dB an octave-decade and three bumps or dips of up to 9 dB."""
     octaves = np.log2(np.maximum(_bins(pcm), 40.0) / 1000.0)
     decibel = rng.uniform(-2.5, 2.5) * octaves
@@ -53,7 +57,7 @@ def equalize(pcm: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
     return _filtered(pcm, 10.0 ** (np.clip(decibel, -18.0, 12.0) / 20.0))
 
 
-def reverberate(pcm: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
+def reverberate(pcm: Wave, rng: Generator) -> Wave:
     """A small room: exponentially decaying noise of 0.1 to 0.45 s behind the direct sound."""
     decay_s = rng.uniform(0.1, 0.45)
     length = int(decay_s * SAMPLE_RATE)
@@ -66,7 +70,7 @@ def reverberate(pcm: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]
     return wet[: len(pcm)]
 
 
-def telephone(pcm: NDArray[np.float64]) -> NDArray[np.float64]:
+def telephone(pcm: Wave) -> Wave:
     """Only 250 to 3,600 Hz, as an 8 kHz line carries."""
     hz = _bins(pcm)
     low = 1.0 / (1.0 + (150.0 / np.maximum(hz, 1.0)) ** 6)
@@ -74,7 +78,7 @@ def telephone(pcm: NDArray[np.float64]) -> NDArray[np.float64]:
     return _filtered(pcm, low * high)
 
 
-def noise_for(pcm: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
+def noise_for(pcm: Wave, rng: Generator) -> Wave:
     """Steady noise (N,), 10 to 40 dB below the speech (of -22 dBFS where there is none)."""
     loud = pcm[np.abs(pcm) > 0.01]
     speech = float(np.sqrt(np.mean(loud**2))) if len(loud) > 1000 else 0.08
@@ -86,16 +90,17 @@ def noise_for(pcm: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
     else:
         noise = coloured(len(pcm), rng, slope=(0.0, rng.uniform(0.5, 1.0))[kind])
     level = float(np.sqrt(np.mean(noise**2)))
-    return noise * (speech / max(level, 1e-9)) * 10.0 ** (-rng.uniform(10.0, 40.0) / 20.0)
+    scaled: Wave = noise * (speech / max(level, 1e-9) * 10.0 ** (-rng.uniform(10.0, 40.0) / 20.0))
+    return scaled
 
 
-def coloured(samples: int, rng: Generator, slope: float) -> NDArray[np.float64]:
+def coloured(samples: int, rng: Generator, slope: float) -> Wave:
     """Noise whose amplitude falls as frequency to the power -`slope`: 0 white, 0.5 pink."""
     noise = rng.standard_normal(samples)
     return _filtered(noise, np.maximum(_bins(noise), 40.0) ** -slope)
 
 
-def _hum(samples: int, rng: Generator) -> NDArray[np.float64]:
+def _hum(samples: int, rng: Generator) -> Wave:
     """Mains and its harmonics over a little hiss."""
     mains = rng.choice([50.0, 60.0])
     t = np.arange(samples) / SAMPLE_RATE
@@ -103,11 +108,11 @@ def _hum(samples: int, rng: Generator) -> NDArray[np.float64]:
         rng.uniform(0.1, 1.0) / h * np.sin(2 * np.pi * (mains * h * t + rng.random()))
         for h in range(1, 8)
     )
-    hiss: NDArray[np.float64] = 0.05 * rng.standard_normal(samples)
-    return hum + hiss
+    heard: Wave = hum + 0.05 * rng.standard_normal(samples)
+    return heard
 
 
-def _babble(samples: int, rng: Generator) -> NDArray[np.float64]:
+def _babble(samples: int, rng: Generator) -> Wave:
     """A distant crowd: speech-shaped noise whose loudness wavers at the rate of syllables."""
     crowd = np.zeros(samples)
     t = np.arange(samples) / SAMPLE_RATE

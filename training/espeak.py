@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +79,10 @@ class _Espeak:
             ) from error
         flags = _INITIALIZE_PHONEME_EVENTS | _INITIALIZE_PHONEME_IPA
         self.rate: int = self._library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, None, flags)
+        self._library.espeak_Info.restype = ctypes.c_char_p
+        data = ctypes.c_char_p()
+        self._library.espeak_Info(ctypes.byref(data))
+        self._variants = Path((data.value or b"").decode()) / "voices" / "!v"
         self._samples: list[NDArray[np.int16]] = []
         self._events: list[tuple[int, str]] = []
         self._callback = _Callback(self._collect)  # must outlive the library's use of it
@@ -95,8 +101,13 @@ class _Espeak:
 
     def speak(self, text: str, voice: str, wpm: int, pitch: int, pitch_range: int) -> Spoken:
         library = self._library
-        if library.espeak_SetVoiceByName(voice.encode()) != _OK:  # the old voice would go on
-            raise NotFound(f"espeak-ng has no voice {voice!r}. See `espeak-ng --voices`.")
+        _, _, variant = voice.partition("+")
+        known = not variant or (self._variants / variant).is_file()  # else it would be left out
+        if not known or library.espeak_SetVoiceByName(voice.encode()) != _OK:  # or the old one stay
+            raise NotFound(
+                f"espeak-ng has no voice {voice!r}. See `espeak-ng --voices` and "
+                "`espeak-ng --voices=variant`."
+            )
         for parameter, value in (
             (_PARAMETER_RATE, wpm),
             (_PARAMETER_PITCH, pitch),
@@ -126,7 +137,7 @@ def _phonemes(
         _closure_start(pcm, start, rate) if symbol[:1] in _VOICELESS_STOPS else start
         for start, symbol in kept
     ]
-    stops = [*starts[1:], len(pcm)]
+    stops = list(accumulate(reversed([*starts, len(pcm)]), min))[-2::-1]
     return tuple(
         Phoneme(symbol, start, stop)
         for (_, symbol), start, stop in zip(kept, starts, stops, strict=True)
@@ -149,5 +160,9 @@ def _espeak() -> _Espeak:
 def speak(
     text: str, voice: str = "en-us", *, wpm: int = 170, pitch: int = 50, pitch_range: int = 50
 ) -> Spoken:
-    """`text` in an espeak-ng voice such as "en-gb+f2"; pitch and its range are 0..99."""
+    """`text` in an espeak-ng voice such as "en-us+f2"; pitch and its range are 0..99.
+
+    espeak-ng keeps a little state between calls: the same words again may differ by a hundredth
+    in length.
+    """
     return _espeak().speak(text, voice, wpm, pitch, pitch_range)

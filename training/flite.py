@@ -16,6 +16,9 @@ from training.mouth_curves import Phoneme
 
 _TIMED = re.compile(r"(\S+):([0-9.]+)")
 
+# Seconds by which the sound of these voices lags behind their printed times (measured on vowels).
+_LATE_S = {"slt": 0.010, "rms": 0.006}
+
 # CMU's phone names (radio and CMUdict sets of flite's English voices) in IPA.
 IPA = {
     "aa": "ɑ", "ae": "æ", "ah": "ʌ", "ao": "ɔ", "aw": "aʊ", "ax": "ə", "ay": "aɪ", "b": "b",
@@ -42,16 +45,19 @@ def speak(text: str, voice: str = "slt", *, stretch: float = 1.0, pitch_hz: int 
         except FileNotFoundError as error:
             message = "There is no `flite` here. Install Debian's flite: `make setup`."
             raise NotFound(message) from error
+        late = _LATE_S.get(voice, 0.0)
         with wave.open(str(wav)) as file:
             rate = file.getframerate()
             pcm = np.frombuffer(file.readframes(file.getnframes()), np.int16)
-    return Spoken(pcm.astype(np.float32) / 32768.0, rate, _phonemes(done.stdout, rate, len(pcm)))
+    return Spoken(
+        pcm.astype(np.float32) / 32768.0, rate, _phonemes(done.stdout, rate, late, len(pcm))
+    )
 
 
-def _phonemes(printed: str, rate: int, samples: int) -> tuple[Phoneme, ...]:
+def _phonemes(printed: str, rate: int, late_s: float, samples: int) -> tuple[Phoneme, ...]:
     phonemes, start = [], 0
     for name, seconds in _TIMED.findall(printed):
-        stop = min(samples, round(float(seconds) * rate))
+        stop = min(samples, round((float(seconds) + late_s) * rate))
         phonemes.append(Phoneme(IPA[name], start, stop))
         start = stop
     return tuple(phonemes)

@@ -71,18 +71,18 @@ def _consonant(jaw: float, pull: float, tongue: float = 0.0) -> Viseme:
 
 _HUM = Viseme(0.0, jaw_pull=1.5, lip_pull=0.3, closed=0.9)
 _BURST = Viseme(0.0, jaw_pull=1.5, lip_pull=0.3, closed=0.65)
-_TEETH = Viseme(0.10, 0.1, 0.0, teeth=1.0, jaw_pull=1.3, lip_pull=0.7)
-_DENTAL = _consonant(0.20, 0.7, tongue=1.0)
-_ALVEOLAR = _consonant(0.16, 0.55, tongue=0.5)
-_LATERAL = _consonant(0.25, 0.45, tongue=0.8)
-_SIBILANT = Viseme(0.10, 0.45, 0.0, tongue=0.1, jaw_pull=0.9, lip_pull=0.5)
-_HUSH = Viseme(0.16, -0.3, 0.6, jaw_pull=0.8, lip_pull=0.8)
-_RHOTIC = Viseme(0.22, -0.2, 0.4, jaw_pull=0.5, lip_pull=0.5)
-_VELAR = _consonant(0.22, 0.35)
-_UVULAR = _consonant(0.30, 0.3)
+_TEETH = Viseme(0.10, 0.1, 0.0, teeth=1.0, jaw_pull=2.6, lip_pull=0.7)
+_DENTAL = _consonant(0.18, 1.5, tongue=1.0)
+_ALVEOLAR = _consonant(0.15, 1.3, tongue=0.5)
+_LATERAL = _consonant(0.24, 1.0, tongue=0.8)
+_SIBILANT = Viseme(0.10, 0.45, 0.0, tongue=0.1, jaw_pull=2.2, lip_pull=0.5)
+_HUSH = Viseme(0.14, -0.3, 0.6, jaw_pull=2.0, lip_pull=0.8)
+_RHOTIC = Viseme(0.22, -0.2, 0.4, jaw_pull=1.0, lip_pull=0.5)
+_VELAR = _consonant(0.22, 0.9)
+_UVULAR = _consonant(0.28, 0.6)
 _BREATH = _consonant(0.35, 0.08)
-_GLIDE_W = Viseme(0.18, -0.8, 1.0, jaw_pull=0.9, lip_pull=1.3)
-_GLIDE_J = Viseme(0.22, 0.6, 0.0, jaw_pull=0.7, lip_pull=0.6)
+_GLIDE_W = Viseme(0.18, -0.8, 1.0, jaw_pull=1.6, lip_pull=1.3)
+_GLIDE_J = Viseme(0.22, 0.6, 0.0, jaw_pull=1.2, lip_pull=0.6)
 
 VISEMES: dict[str, Viseme] = {
     **dict.fromkeys("aɑɐᴀ", _vowel(0.95, 0.05)),
@@ -112,7 +112,7 @@ VISEMES: dict[str, Viseme] = {
     **dict.fromkeys("szɕʑ", _SIBILANT),
     **dict.fromkeys("ʃʒʂʐ", _HUSH),
     **dict.fromkeys("ɹɻ", _RHOTIC),
-    **dict.fromkeys("rɽ", _consonant(0.24, 0.4, tongue=0.4)),
+    **dict.fromkeys("rɽ", _consonant(0.22, 1.0, tongue=0.4)),
     **dict.fromkeys("kgɡŋcɟɲxɣçʎʝ", _VELAR),
     **dict.fromkeys("qɢʁχʀħʕ", _UVULAR),
     **dict.fromkeys("hɦʔ", _BREATH),
@@ -152,7 +152,7 @@ def mouth_curves(phonemes: Sequence[Phoneme], rate: int, frames: int) -> NDArray
     steps = frames * _STEPS_PER_FRAME
     if not steps:
         return np.zeros((0, len(MOUTH_COLUMNS)), np.float32)
-    times = (np.arange(steps) + 0.5) * _STEP_S
+    times = np.arange(0.5, steps, dtype=np.float64) * _STEP_S
     pulls = _pulls(phonemes, rate)
     speaking = _speaking(times, pulls)
     curves = _blend(times, pulls) * speaking[:, None]
@@ -263,7 +263,7 @@ def _release(pull: _Pull) -> float:
 
 
 def _close_one_frame_each(rows: NDArray[np.float64], pulls: Sequence[_Pull]) -> None:
-    """However short an m, b or p is, the frame that holds its closure's middle shows closed lips."""
+    """However short an m, b or p is, the frame with its closure's middle shows closed lips."""
     for pull in pulls:
         frame = int((pull.start + _release(pull)) / 2 * VIDEO_FPS)
         if pull.viseme.closed and 0 <= frame < len(rows):

@@ -7,6 +7,7 @@ to judge. Pseudo-words make other languages' voices speak all of their sounds.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from numpy.random import Generator
@@ -88,8 +89,31 @@ _FRAMES = (
     "If {person} {verb} {thing}, nobody would call it {adjective}.",
     "You should visit us {place}, because {thing} is {adjective}.",
 )
-_ONSETS = "m b p f v t d n l s z k g r h w sh ch m b p j".split()
-_NUCLEI = "a e i o u a o ai ou e".split()
+_ONSETS = [
+    "m",
+    "b",
+    "p",
+    "f",
+    "v",
+    "t",
+    "d",
+    "n",
+    "l",
+    "s",
+    "z",
+    "k",
+    "g",
+    "r",
+    "h",
+    "w",
+    "sh",
+    "ch",
+    "m",
+    "b",
+    "p",
+    "j",
+]
+_NUCLEI = ["a", "e", "i", "o", "u", "a", "o", "ai", "ou", "e"]
 _CODAS = ["", "", "", "n", "m", "l", "s", "r", "t", "p", "k"]
 
 
@@ -108,14 +132,14 @@ def split_of(text: str) -> Split:
     return "test" if zlib.crc32(text.lower().encode()) % _TEST_SHARE == 0 else "train"
 
 
-def _of_split(rng: Generator, split: Split, make) -> str:  # type: ignore[no-untyped-def]
+def _of_split(rng: Generator, split: Split, make: Callable[[Generator], str]) -> str:
     while True:
-        text: str = make(rng)
+        text = make(rng)
         if split_of(text) == split:
             return text
 
 
-def _pick(rng: Generator, words: list[str]) -> str:
+def _pick(rng: Generator, words: Sequence[str]) -> str:
     return words[int(rng.integers(len(words)))]
 
 

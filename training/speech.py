@@ -61,7 +61,7 @@ def resample(pcm: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
     return (np.fft.irfft(resized, samples) * (samples / len(pcm))).astype(np.float32)
 
 
-def synthesize(text: str, voice: Voice, manner: Manner = Manner()) -> Utterance:  # noqa: B008
+def synthesize(text: str, voice: Voice, manner: Manner = Manner()) -> Utterance:
     """`text` spoken by `voice`, with its mouth, at a level of -22 dBFS."""
     wpm = manner.wpm / manner.throat  # played faster by `throat`
     if voice.engine == "espeak":

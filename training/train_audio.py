@@ -27,11 +27,11 @@ from runtime.audio_features import gather_frames, log_mel
 from runtime.models.audio_encoder import TINY, AudioEncoder
 from training.audio_scores import MouthScores, score_mouth
 from training.audio_windows import Batch, TrackPool, held_out_tracks, windows_of_track
-from training.mouth_curves import MOUTH_COLUMNS
+from training.mouth_curves import MOUTH_COLUMNS, PRESS
 
 RUN_FOLDER = Path("training/runs/audio")
 WEIGHTS = Path("runtime/builtin/weights/audio_encoder.safetensors")
-COLUMN_WEIGHTS = (3.0, 1.0, 1.0, 2.0, 1.0, 0.7)  # in MOUTH_COLUMNS' order
+COLUMN_WEIGHTS = (3.0, 1.0, 1.0, 3.0, 1.0, 0.7)  # in MOUTH_COLUMNS' order
 LATEST_FRAMES = 4  # of a window: those that a stream asks for
 EARLIER_FRAMES = 8  # others that are asked about in training, at a lower weight
 EARLIER_WEIGHT = 0.3
@@ -44,7 +44,7 @@ class Recipe:
     """Everything that decides a training run."""
 
     seed: int = 1
-    iterations: int = 5000
+    iterations: int = 3800
     windows: int = 24
     peak_lr: float = 2e-3
     warmup: int = 200
@@ -91,11 +91,13 @@ def loss_of(listener: Listener, batch: Batch, rng: np.random.Generator) -> Tenso
     features = gather_frames(states, _FRAMES_IN_WINDOW)[:, chosen]
     weights = torch.tensor([EARLIER_WEIGHT] * EARLIER_FRAMES + [1.0] * LATEST_FRAMES)
     error = functional.smooth_l1_loss(
-        listener.head(features), batch.mouth[:, chosen], beta=0.1, reduction="none"
+        listener.head(features), batch.mouth[:, chosen], beta=0.5, reduction="none"
     )
-    mouth = (error * weights[:, None] * torch.tensor(COLUMN_WEIGHTS)).mean()
+    pressed = 1.0 + 2.0 * batch.mouth[:, chosen, PRESS, None]  # rare, brief and quick to notice
+    weighted = error * pressed * weights[:, None] * torch.tensor(COLUMN_WEIGHTS)
     power = states.square().mean(dim=(0, 1, 3))
-    return mouth + 0.003 * power.log().square().mean()
+    loss: Tensor = weighted.mean() + 0.003 * power.log().square().mean()
+    return loss
 
 
 def learning_rate(recipe: Recipe, iteration: int) -> float:
@@ -114,7 +116,7 @@ def judge(listener: Listener, seed: int, tracks: int = 8) -> dict[str, MouthScor
         predicted, true = [], []
         for pcm, mouth in held_out_tracks(condition, seed, tracks):
             windows = torch.from_numpy(windows_of_track(pcm))
-            mouths = torch.cat([listener.latest(part) for part in windows.split(64)])
+            mouths = torch.cat([listener.latest(part) for part in torch.split(windows, 64)])
             predicted.append(mouths.flatten(0, 1).numpy())
             true.append(mouth[: len(predicted[-1])])
         scores[condition] = score_mouth(np.concatenate(predicted), np.concatenate(true))
@@ -159,9 +161,7 @@ class Trainer:
         self.optimizer.step()
         decay = min(_EMA_DECAY, (1 + self.iteration) / (10 + self.iteration))
         with torch.no_grad():
-            for mean, now in zip(
-                self.mean.parameters(), self.listener.parameters(), strict=True
-            ):
+            for mean, now in zip(self.mean.parameters(), self.listener.parameters(), strict=True):
                 mean.lerp_(now, 1.0 - decay)
         self.iteration += 1
         return loss.item()

@@ -31,12 +31,21 @@ _ACCENTS = (
     "en-029",
     "en-us-nyc",
 )
-_VARIANTS = """m1 m2 m3 m4 m5 m7 m8 f1 f2 f3 f5 croak whisper klatt klatt2 klatt3 klatt4 klatt6
-adam alex Alicia Andrea Annie aunty belinda benjamin boris david Denis Diogo ed edward Gene Henrique
-Hugo iven jacky john kaukovalta Lee linda marcelo Marco max Michael michel miguel mike pablo paul
-pedro quincy rob robert steph2 steph3 travis victor zac anika grandma grandpa""".split()
-_LANGUAGES = "de fr es pt pt-br nl pl fi tr ro hu cs id sk da hr".split()
-_TEST_VARIANTS = "f4 m6 steph Andy Mario klatt5 antonio".split()
+# fmt: off
+_VARIANTS = (
+    "m1", "m2", "m3", "m4", "m5", "m7", "m8", "f1", "f2", "f3", "f5", "croak", "whisper", "klatt",
+    "klatt2", "klatt3", "klatt4", "klatt6", "adam", "Alex", "Alicia", "Andrea", "Annie", "aunty",
+    "belinda", "benjamin", "boris", "david", "Denis", "Diogo", "ed", "edward", "Gene", "Henrique",
+    "Hugo", "iven", "Jacky", "john", "kaukovalta", "Lee", "linda", "marcelo", "Marco", "max",
+    "Michael", "michel", "miguel", "Mike", "pablo", "paul", "pedro", "quincy", "rob", "robert",
+    "steph2", "steph3", "travis", "victor", "zac", "anika", "grandma", "grandpa",
+)
+_LANGUAGES = (
+    "de", "fr", "es", "pt", "pt-br", "nl", "pl", "fi", "tr", "ro", "hu", "cs", "id", "sk", "da",
+    "hr",
+)
+# fmt: on
+_TEST_VARIANTS = ["f4", "m6", "steph", "Andy", "Mario", "klatt5", "antonio"]
 _TEST_LANGUAGE = "it"
 
 
