@@ -22,12 +22,12 @@ from training.pictures import Box, PictureClips
 from training.run import Run, save_half
 from training.shipped import WEIGHTS
 
-KL_WEIGHT = 5e-5
+LATENT_NOISE = 0.08  # of the latents' deviation: the decoder must bear what a denoiser leaves
 MOUTH_WEIGHT, EYE_WEIGHT = 6.0, 3.0
 
 
 class CropSampler:
-    """Crops of clips around mouths (half of them), eyes and anywhere else."""
+    """Crops of clips around mouths (most of them), eyes and anywhere else."""
 
     def __init__(self, data: PictureClips, crop: int, seed: int) -> None:
         self.data, self.crop = data, crop
@@ -59,10 +59,10 @@ class CropSampler:
         size, crop = self.data.rest.shape[1], self.crop
         centre = self.rng.uniform(0.2, 0.8, 2)
         pick = self.rng.random()
-        if pick < 0.85:
-            boxes = self.data.mouth_boxes[scene] if pick < 0.5 else self.data.eye_boxes[scene]
+        if pick < 0.95:
+            boxes = self.data.mouth_boxes[scene] if pick < 0.6 else self.data.eye_boxes[scene]
             x, y, w, h = boxes[int(self.rng.integers(len(boxes)))]
-            centre = np.array([x + w / 2, y + h / 2]) + self.rng.normal(0, 0.08, 2)
+            centre = np.array([x + w / 2, y + h / 2]) + self.rng.normal(0, 0.05, 2)
         left, top = np.clip(np.round(centre * size - crop / 2), 0, size - crop).astype(int) // 4 * 4
         where = np.s_[top : top + crop, left : left + crop]
         clip = self.data.clips[index][:, where[0], where[1]]
@@ -82,11 +82,11 @@ def _signed(pixels: NDArray[np.uint8]) -> Tensor:
 
 
 def losses(model: Autoencoder, clips: Tensor, anchors: Tensor, weight: Tensor) -> dict[str, Tensor]:
-    """How well two latent frames of three are decoded: pixels, edges, motion; and their bits."""
+    """How well two latent frames of three are decoded: pixels, edges, motion."""
     batch = clips.shape[0]
-    mean, logvar = model.encoder(rearrange(clips, "b c (t f) h w -> (b t) c f h w", f=4))
-    latent = mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)
-    latents = rearrange(latent, "(b t) c h w -> b t c h w", b=batch)
+    exact = model.encoder(rearrange(clips, "b c (t f) h w -> (b t) c f h w", f=4))
+    noise = torch.randn_like(exact) * LATENT_NOISE * exact.detach().std()
+    latents = rearrange(exact + noise, "(b t) c h w -> b t c h w", b=batch)
     anchor = model.anchor(anchors)
     parts = [model.decoder(latents[:, i], latents[:, i - 1], anchor) for i in (1, 2)]
     out, target = torch.cat(parts, dim=2), clips[:, :, 4:]
@@ -97,13 +97,13 @@ def losses(model: Autoencoder, clips: Tensor, anchors: Tensor, weight: Tensor) -
         "edges": (error.diff(dim=-1).abs() * weight[..., 1:]).mean()
         + (error.diff(dim=-2).abs() * weight[..., 1:, :]).mean(),
         "motion": (error.diff(dim=2).abs() * weight).mean(),
-        "kl": 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean(),
+        "still": ((anchors[:, :, None] - target).abs() * weight).mean().detach(),
     }
 
 
 @torch.no_grad()
 def measure(model: Autoencoder, data: PictureClips, rows: list[int]) -> dict[str, float]:
-    """PSNR in dB of whole clips from their mean latents: everywhere, and in the mouths' boxes."""
+    """PSNR in dB of whole clips: everywhere, and in the mouths' boxes."""
     size = data.rest.shape[1]
     everywhere, mouths = [], []
     for row in rows:
@@ -124,17 +124,40 @@ def measure(model: Autoencoder, data: PictureClips, rows: list[int]) -> dict[str
     return {"psnr": psnr[0], "mouth_psnr": psnr[1]}
 
 
+def change_patches(data: PictureClips, rng: np.random.Generator, clips: int) -> Tensor:
+    """Differences from rest (N, 3 * 4 * 16 * 16) of cells that change, ordered (c f p q)."""
+    patches = []
+    for row in rng.integers(len(data.clips), size=clips):
+        first = 4 * int(rng.integers(3))
+        rest = _signed(data.rest[data.scene[row]])
+        change = _signed(np.asarray(data.clips[row][first : first + 4])) - rest
+        y, x = rng.integers(0, 16, 2)
+        cells = rearrange(
+            change[:, y : y + 240, x : x + 240], "f (h p) (w q) c -> (h w) (c f p q)", p=16, q=16
+        )
+        patches.append(cells[torch.multinomial(cells.square().mean(1) + 1e-3, 40)])
+    return torch.cat(patches)
+
+
+def principal_components(patches: Tensor, count: int) -> Tensor:
+    """The `count` orthonormal directions (count, values) that hold most of the patches' energy."""
+    _, directions = torch.linalg.eigh(patches.T @ patches)
+    return directions.T.flip(0)[:count]
+
+
 @torch.no_grad()
 def measure_scale(model: Autoencoder, data: PictureClips, clips: int = 64) -> None:
-    """Set the latents' mean and deviation per channel from whole clips."""
-    rows = np.linspace(0, len(data.clips) - 1, clips).astype(int)
-    means = []
-    for row in rows:
+    """Set the latents' mean per channel, and their deviation from rest where faces move."""
+    values, changes = [], []
+    for row in np.linspace(0, len(data.clips) - 1, clips).astype(int):
         clip = rearrange(_signed(np.asarray(data.clips[row])), "(t f) h w c -> t c f h w", f=4)
-        means.append(model.encoder(clip)[0])
-    values = torch.cat(means)
-    model.latent_mean.copy_(values.mean(dim=(0, 2, 3)))
-    model.latent_std.copy_(values.std(dim=(0, 2, 3)).clamp(min=0.05))
+        rest = rearrange(_signed(data.rest[data.scene[row]]), "h w c -> 1 c h w")
+        latents, still = model.encoder(clip), model.anchor(rest).still
+        values.append(latents)
+        change = (latents - still).square().mean(1)
+        changes.append(change.flatten().topk(change.numel() // 10).values)
+    model.latent_mean.copy_(torch.cat(values).mean(dim=(0, 2, 3)))
+    model.latent_std.fill_(torch.cat(changes).mean().sqrt())
 
 
 def export(run: Run, data: PictureClips, config: AutoencoderConfig) -> None:
@@ -146,7 +169,7 @@ def export(run: Run, data: PictureClips, config: AutoencoderConfig) -> None:
 
 
 def main(
-    steps: int = 3000, batch: int = 12, crop: int = 96, threads: int = 2, rate: float = 1e-3
+    steps: int = 3000, batch: int = 20, crop: int = 64, threads: int = 2, rate: float = 1e-3
 ) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(threads)
@@ -154,16 +177,17 @@ def main(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     data = PictureClips.load()
     config = AutoencoderConfig()
-    model = Autoencoder(config).to(device)
+    model = Autoencoder(config)
+    patches = change_patches(data, np.random.default_rng(0), 400)
+    model.start_from(principal_components(patches, config.latent_channels))
+    model.to(device)
     run = Run("autoencoder", model, steps, rate)
     sampler = CropSampler(data, crop, seed=run.step)
     for step in run:
         tensors = (t.to(device) for t in sampler.batch(batch))
         parts = losses(model, *tensors)
         total = parts["pixels"] + 0.5 * parts["edges"] + 0.5 * parts["motion"]
-        # Earlier, nobody would listen to the latents yet and they would learn to say nothing.
-        kl_weight = KL_WEIGHT * min(1.0, max(0.0, (step - 500) / 1000))
-        run.update(total + kl_weight * parts["kl"])
+        run.update(total)
         if step % 50 == 0:
             run.log(**{k: v.item() for k, v in parts.items()})
         if step % 400 == 399:

@@ -1,0 +1,28 @@
+import subprocess
+import sys
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "server.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_help_names_every_command_without_loading_their_modules():
+    code = (
+        "import sys, server.cli as cli; sys.argv = ['avatar', '--help']; cli.main();"
+        "assert not {'torch', 'fastapi', 'runtime', 'client_demo', 'numpy'} & set(sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(name in out.stdout for name in ("serve", "talk", "generate", "characters"))
+
+
+def test_an_unknown_command_is_refused_with_the_ones_there_are():
+    done = run("sing")
+    assert done.returncode == 2
+    assert "serve, talk, generate, characters" in done.stderr
+
+
+def test_serving_beyond_this_machine_without_a_key_is_refused():
+    done = run("serve", "--host", "0.0.0.0")
+    assert done.returncode == 1
+    assert "listen.api_key" in done.stderr

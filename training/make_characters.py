@@ -1,0 +1,58 @@
+"""Draw the cast into runtime/builtin/characters: pictures at rest and in every mood.
+
+python -m training.make_characters
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from runtime.values import EMOTIONS
+from training.cast import CastMember, cast
+from training.people import Renderer
+from training.shipped import CHARACTERS
+
+LICENSE = "Apache-2.0, drawn for Avatar Server"
+
+
+def draw(member: CastMember, folder: Path) -> None:
+    """One character's folder: card and pictures."""
+    folder.mkdir(parents=True)
+    people = len(member.speaker_ids)
+    renderer = Renderer(member.scene)
+    mouth, cues = np.zeros((people, 6), np.float32), np.zeros((people, 8), np.float32)
+    for mood in EMOTIONS:
+        pixels = renderer.frame(mouth, cues, [mood] * people, np.ones(people))
+        name = "picture" if mood == "neutral" else mood
+        Image.fromarray(pixels).save(folder / f"{name}.webp", lossless=True, method=6)
+    speakers = [
+        {"id": id_, "name": name, "box": dict(zip(("x", "y", "width", "height"), box, strict=True))}
+        for id_, name, box in zip(
+            member.speaker_ids, member.speaker_names, member.scene.boxes(), strict=True
+        )
+    ]
+    card = {
+        "id": member.id,
+        "name": member.name,
+        "picture": "picture.webp",
+        "speakers": speakers,
+        "emotions": {mood: f"{mood}.webp" for mood in EMOTIONS if mood != "neutral"},
+        "prompt": "",
+        "license": LICENSE,
+    }
+    (folder / "character.json").write_text(json.dumps(card, indent=2) + "\n")
+
+
+def main() -> None:
+    shutil.rmtree(CHARACTERS, ignore_errors=True)
+    for member in cast():
+        draw(member, CHARACTERS / member.id)
+
+
+if __name__ == "__main__":
+    main()
