@@ -1,8 +1,9 @@
 """The model's weights from a folder, strictly: dit, autoencoder and audio encoder.
 
-Each part is a pair `<part>.json` (sizes) and `<part>.safetensors`, half precision on disk and
-float32 in memory. The constant prompt of a model without a text encoder lies beside the denoiser's
-weights as `prompt.text_states` (L, text_dim) and `prompt.pooled_text` (pooled_text_dim,).
+Each part is a pair `<part>.json` (its sizes, or an object with the sizes under the part's name and
+how it was made beside them) and `<part>.safetensors`, half precision on disk and float32 in memory.
+The constant prompt of a model without a text encoder lies beside the denoiser's weights as
+`prompt.text_states` (L, text_dim) and `prompt.pooled_text` (pooled_text_dim,).
 """
 
 import json
@@ -43,7 +44,7 @@ SMALL_DIT = DiTConfig(
     audio_positions=True,
     prediction="residual",
 )
-SMALL_AUTOENCODER = AutoencoderConfig(widths=(8, 8, 8))
+SMALL_AUTOENCODER = AutoencoderConfig(latent_channels=16, widths=(8, 8, 8))
 SMALL_AUDIO_ENCODER = AudioEncoderConfig(width=16, heads=2, layers=4, max_steps=100)
 
 
@@ -181,7 +182,8 @@ def _read_sizes(folder: Path, part: str) -> dict[str, Any]:
         raise CheckpointError(f"{file} is no JSON ({error}). Export the model again.") from error
     if not isinstance(sizes, dict):
         raise CheckpointError(f"{file} holds no JSON object. Export the model again.")
-    return sizes
+    inner: dict[str, Any] = sizes.get(part, sizes)
+    return inner
 
 
 def _read_tensors(folder: Path, part: str) -> dict[str, Tensor]:

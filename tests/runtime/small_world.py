@@ -1,10 +1,12 @@
 """A small random model and a drawn character, for tests that need a whole stream."""
 
+import json
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from safetensors.torch import save_file
 
 from runtime.character import Character
 from runtime.character_store import NewCharacter, add_character
@@ -13,6 +15,7 @@ from runtime.presets import StreamPreset
 from runtime.stream import StreamingGenerator
 from runtime.values import Box, Frame
 
+PARTS = ("dit", "autoencoder", "audio_encoder")
 BOXES = (Box(0.1, 0.3, 0.25, 0.35), Box(0.65, 0.3, 0.25, 0.35))
 PRESETS = [
     StreamPreset("all past", window=3, hop=1, shift=0, steps=3),
@@ -71,3 +74,17 @@ def run(stream: StreamingGenerator) -> list[Frame]:
 
 def pixels(frames: list[Frame]) -> np.ndarray:
     return np.stack([frame.pixels for frame in frames])
+
+
+def save_model(model: AvatarModel, folder: Path) -> Path:
+    """A model folder as training writes it."""
+    folder.mkdir()
+    for part in PARTS:
+        module = getattr(model, part)
+        tensors = {key: value.half() for key, value in module.state_dict().items()}
+        if part == "dit":
+            tensors["prompt.text_states"] = model.prompt.states.half()
+            tensors["prompt.pooled_text"] = model.prompt.pooled.half()
+        save_file(tensors, folder / f"{part}.safetensors")
+        (folder / f"{part}.json").write_text(json.dumps(module.config.to_dict()))
+    return folder

@@ -8,26 +8,12 @@ from safetensors.torch import load_file, save_file
 from runtime.checkpoint import AvatarModel, load
 from runtime.errors import CheckpointError
 from runtime.models.audio_encoder import AudioEncoder, AudioEncoderConfig
-
-PARTS = ("dit", "autoencoder", "audio_encoder")
-
-
-def save(model: AvatarModel, folder: Path) -> Path:
-    folder.mkdir()
-    for part in PARTS:
-        module = getattr(model, part)
-        tensors = {key: value.half() for key, value in module.state_dict().items()}
-        if part == "dit":
-            tensors["prompt.text_states"] = model.prompt.states.half()
-            tensors["prompt.pooled_text"] = model.prompt.pooled.half()
-        save_file(tensors, folder / f"{part}.safetensors")
-        (folder / f"{part}.json").write_text(json.dumps(module.config.to_dict()))
-    return folder
+from tests.runtime.small_world import PARTS, save_model
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return save(AvatarModel.random(0), tmp_path / "model")
+    return save_model(AvatarModel.random(0), tmp_path / "model")
 
 
 def test_a_saved_model_is_loaded_in_float32(folder: Path) -> None:

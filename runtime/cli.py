@@ -1,0 +1,205 @@
+"""`avatar generate` and `avatar characters`: the runtime on the command line."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from runtime.character import Character
+from runtime.character_store import (
+    BUILTIN_CHARACTERS,
+    NewCharacter,
+    add_character,
+    find_character,
+    find_characters,
+    preview,
+)
+from runtime.errors import AvatarError, BadInput
+from runtime.presets import find_preset
+from runtime.values import Box
+
+OWN_CHARACTERS = Path("characters")
+
+app = typer.Typer(help="Talking characters, without a server.", no_args_is_help=True)
+characters = typer.Typer(help="List, add and preview characters.", no_args_is_help=True)
+app.add_typer(characters, name="characters")
+
+Folder = Annotated[
+    Path, typer.Option("--characters", help="A folder of further characters, of your own.")
+]
+
+
+@app.command()
+def generate(
+    out: Annotated[Path, typer.Option(help="The video, mp4.")] = Path("talk.mp4"),
+    audio: Annotated[
+        Path | None, typer.Option(help="A sound file for the character's first speaker.")
+    ] = None,
+    speaker: Annotated[
+        list[str] | None, typer.Option(help="speaker=file, once for each who speaks.")
+    ] = None,
+    character: Annotated[str | None, typer.Option(help="Default: the first there is.")] = None,
+    emotion: Annotated[
+        list[str] | None, typer.Option(help="A mood for all, or speaker=mood.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="interactive, balanced, broadcast")] = "interactive",
+    seed: Annotated[int, typer.Option(help="Another seed, another idle motion.")] = 0,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A model folder. Default: the built-in model.")
+    ] = None,
+    folder: Folder = OWN_CHARACTERS,
+) -> None:
+    """Make a talking video from sound files."""
+    with plain_errors():
+        chosen = choose_character(character, folder)
+        files = sound_files(chosen, audio, speaker or [])
+        moods = [one.rpartition("=") for one in emotion or []]
+        found = find_preset(preset)
+
+        from runtime.checkpoint import load, load_builtin  # here: torch takes seconds to load
+        from runtime.generate import read_voices, write_talking_video
+        from runtime.stream import StreamingGenerator
+
+        voices = read_voices(files)
+        model = load(checkpoint) if checkpoint else load_builtin()
+        stream = StreamingGenerator(model, chosen, found, seed)
+        for who, _, mood in moods:
+            for one in [who] if who else chosen.speaker_ids:
+                stream.set_emotion(one, mood)
+        start = time.perf_counter()
+        with typer.progressbar(length=voices.frames, label=str(out)) as bar:
+            count = write_talking_video(stream, voices, out, bar.update)
+        spent = time.perf_counter() - start
+        typer.echo(f"{out}: {count / 25:.1f} s of {chosen.id}, made in {spent:.1f} s")
+
+
+@characters.command("list")
+def list_command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    folder: Folder = OWN_CHARACTERS,
+) -> None:
+    """List the characters and their speakers."""
+    with plain_errors():
+        found = find_characters((folder, BUILTIN_CHARACTERS)).values()
+        if as_json:
+            typer.echo(json.dumps([one.summary() for one in found], indent=2))
+            return
+        table = Table("id", "name", "speakers, from the left", "emotions")
+        for one in found:
+            moods = ", ".join(one.summary()["emotions"])
+            table.add_row(one.id, one.name, ", ".join(one.speaker_ids), moods)
+        Console().print(table)
+
+
+@characters.command("add")
+def add_command(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="Small letters, digits, - and _.")],
+    picture: Annotated[Path, typer.Argument(help="The character, mouth closed.")],
+    box: Annotated[
+        list[str],
+        typer.Option(help="A face: [speaker=]x,y,width,height as fractions of the picture."),
+    ],
+    name: Annotated[str, typer.Option(help="The name that lists show.")] = "",
+    emotion: Annotated[
+        list[str] | None, typer.Option(help="mood=file, the same picture in that mood.")
+    ] = None,
+    licence: Annotated[str, typer.Option("--license", help="Of the picture.")] = "",
+    folder: Folder = OWN_CHARACTERS,
+) -> None:
+    """Add a character from a picture; faces in the picture get numbered boxes."""
+    with plain_errors():
+        faces = [parse_face(one) for one in box]
+        named = [who for who, _ in faces if who]
+        new = NewCharacter(
+            id=identity,
+            picture=picture,
+            boxes=[place for _, place in faces],
+            speakers=named,
+            emotions={mood: Path(file) for mood, file in map(parse_pair, emotion or [])},
+            name=name,
+            license=licence,
+        )
+        added = add_character(new, folder)
+        shown = folder / f"{added.id}-preview.png"
+        preview(added).save(shown)
+        typer.echo(f"Added {added.id} in {added.folder}: speakers {', '.join(added.speaker_ids)}.")
+        typer.echo(f"Look at the boxes in {shown}. Use it: avatar serve --characters {folder}")
+
+
+@characters.command("preview")
+def preview_command(
+    identity: Annotated[str, typer.Argument(metavar="ID")],
+    out: Annotated[Path | None, typer.Option(help="Default: ID-preview.png")] = None,
+    folder: Folder = OWN_CHARACTERS,
+) -> None:
+    """Write the character's picture with its speakers' boxes numbered from the left."""
+    with plain_errors():
+        found = find_character(identity, (folder, BUILTIN_CHARACTERS))
+        shown = out or Path(f"{identity}-preview.png")
+        preview(found).save(shown)
+        numbered = enumerate(found.speaker_ids, start=1)
+        typer.echo(f"{shown}: " + ", ".join(f"{number} {who}" for number, who in numbered))
+
+
+def choose_character(identity: str | None, folder: Path) -> Character:
+    """The character of that id, or the first of all."""
+    roots = (folder, BUILTIN_CHARACTERS)
+    if identity is not None:
+        return find_character(identity, roots)
+    for character in find_characters(roots).values():
+        return character
+    raise BadInput("There is no character. Add one: avatar characters add", param="character")
+
+
+def sound_files(character: Character, audio: Path | None, spoken: list[str]) -> dict[str, Path]:
+    """Who says which file, from `--audio` and `--speaker name=file`."""
+    files = {who: Path(file) for who, file in map(parse_pair, spoken)}
+    if audio is not None:
+        files.setdefault(character.speaker_ids[0], audio)
+    for who in files:
+        character.speaker_index(who)
+    if not files:
+        raise BadInput("Give --audio FILE, or --speaker NAME=FILE for each who speaks.")
+    return files
+
+
+def parse_pair(value: str) -> tuple[str, str]:
+    """`name=file`."""
+    left, equals, right = value.partition("=")
+    if not (left and equals and right):
+        raise BadInput(f"{value!r} is no pair. Write name=file.")
+    return left, right
+
+
+def parse_face(value: str) -> tuple[str, Box]:
+    """`[speaker=]x,y,width,height`."""
+    who, _, numbers = value.rpartition("=")
+    try:
+        x, y, width, height = (float(number) for number in numbers.split(","))
+    except ValueError:
+        raise BadInput(
+            f"{value!r} is no face. Write x,y,width,height as fractions of the picture, "
+            "such as 0.3,0.2,0.4,0.5, or ana=0.3,0.2,0.4,0.5.",
+            param="box",
+        ) from None
+    return who, Box(x, y, width, height)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """What the user can mend is said in one line, without a traceback."""
+    try:
+        yield
+    except AvatarError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+
+
+if __name__ == "__main__":
+    app()
