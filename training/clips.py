@@ -10,7 +10,6 @@ stream's first.
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from functools import cache
@@ -23,11 +22,11 @@ import typer
 from einops import rearrange
 from numpy.typing import NDArray
 
-from runtime.audio_features import LOOKAHEAD_SAMPLES, AudioFeatures, HeardAudio, needed_samples
+from runtime.audio_features import AudioFeatures, HeardAudio, needed_samples, window_of
 from runtime.models.audio_encoder import AudioEncoder
 from runtime.models.autoencoder import Autoencoder
 from runtime.motion_cues import idle_cues
-from runtime.timing import FRAMES_PER_LATENT, SAMPLES_PER_LATENT
+from runtime.timing import FRAMES_PER_LATENT, SAMPLE_RATE
 from runtime.values import EMOTIONS
 from training.cast import cast
 from training.people import Renderer
@@ -58,7 +57,7 @@ class Talk:
 def draw_talk(rng: np.random.Generator, people: int, split: str = "train") -> Talk:
     """Who speaks, what, in which mood: of several people mostly one speaks at a time."""
     frames = 1 + FRAMES_PER_LATENT * LATENTS
-    samples = SAMPLES_PER_LATENT * LATENTS + 640 + LOOKAHEAD_SAMPLES
+    samples = needed_samples(LATENTS)
     speaking = rng.random(people) < (0.92 if people == 1 else 0.1)
     speaking[int(rng.integers(people))] |= rng.random() < 0.92
     pcm = np.zeros((VARIANTS, people, samples), np.float32)
@@ -66,7 +65,7 @@ def draw_talk(rng: np.random.Generator, people: int, split: str = "train") -> Ta
     for person in range(people):
         clean = np.zeros(samples, np.float32)
         if speaking[person]:
-            said, curves = make_track(rng, samples / 16_000 + 0.2, split)
+            said, curves = make_track(rng, samples / SAMPLE_RATE + 0.2, split)
             clean, mouth[:, person] = said[:samples], curves[:frames]
         for variant in range(VARIANTS):
             pcm[variant, person] = clean if variant == 0 else augment(clean, rng)
@@ -82,8 +81,8 @@ def draw_talk(rng: np.random.Generator, people: int, split: str = "train") -> Ta
 def hear(features: AudioFeatures, pcm: Floats) -> NDArray[np.float16]:
     """Features (LATENTS, 4, 10, layers, width) of latent frames 1 .. LATENTS, as a stream hears."""
     heard = HeardAudio(0, pcm)
-    rows = [features([heard], n)[0] for n in range(1, LATENTS + 1)]
-    return torch.stack(rows).half().numpy()
+    windows = np.stack([window_of(heard, n) for n in range(1, LATENTS + 1)])
+    return features.encode(torch.from_numpy(windows)).half().numpy()
 
 
 def draw_latents(autoencoder: Autoencoder, scene_index: int, talk: Talk) -> NDArray[np.float16]:
@@ -133,7 +132,7 @@ def _make(job: tuple[int, int, str]) -> int:
     return index
 
 
-def main(cast_clips: int = 12, other_scenes: int = 80, held_out: int = 24, jobs: int = 2) -> None:
+def main(cast_clips: int = 8, other_scenes: int = 60, held_out: int = 24, jobs: int = 2) -> None:
     """`cast_clips` clips of each of the cast, one each of `other_scenes`, and held-out speech."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     members = len(cast())
@@ -149,7 +148,6 @@ def main(cast_clips: int = 12, other_scenes: int = 80, held_out: int = 24, jobs:
         for done, _ in enumerate(pool.imap_unordered(_make, work)):
             if done % 20 == 0:
                 logger.info("%d of %d clips", done, len(work))
-    (FOLDER / "about.json").write_text(json.dumps({"needed": needed_samples(LATENTS)}))
 
 
 def clip_files(split: str) -> list[Path]:

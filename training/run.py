@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 RUNS = Path(__file__).parent / "runs"
@@ -110,10 +109,3 @@ class Run:
         logger.info("%s %s", self.name, line)
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
-
-
-def save_half(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write weights in half precision, as they ship."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    halves = {k: v.detach().half().contiguous().cpu() for k, v in tensors.items()}
-    save_file(halves, path)

@@ -7,7 +7,6 @@ Resumes from training/runs/autoencoder; exports runtime/builtin/weights/autoenco
 
 from __future__ import annotations
 
-import json
 import logging
 
 import numpy as np
@@ -19,9 +18,10 @@ from torch import Tensor
 
 from runtime.models.autoencoder import Autoencoder, AutoencoderConfig
 from training.pictures import Box, PictureClips
-from training.run import Run, save_half
-from training.shipped import WEIGHTS
+from training.run import Run
+from training.shipped import save_part
 
+COMMAND = "python -m training.pictures && python -m training.train_autoencoder"
 LATENT_NOISE = 0.08  # of the latents' deviation: the decoder must bear what a denoiser leaves
 MOUTH_WEIGHT, EYE_WEIGHT = 6.0, 3.0
 
@@ -164,8 +164,7 @@ def export(run: Run, data: PictureClips, config: AutoencoderConfig) -> None:
     model = Autoencoder(config)
     model.load_state_dict({k: v.cpu() for k, v in run.averaged.items()})
     measure_scale(model, data)
-    save_half(model.state_dict(), WEIGHTS / "autoencoder.safetensors")
-    (WEIGHTS / "autoencoder.json").write_text(json.dumps(config.to_dict()))
+    save_part("autoencoder", model.state_dict(), config.to_dict(), COMMAND)
 
 
 def main(

@@ -3,13 +3,12 @@
     python -m training.clips && python -m training.train_dit
 
 Resumes from training/runs/dit; exports runtime/builtin/weights/dit.safetensors. Noise levels are
-logit-normal (Esser et al. 2024, arXiv 2403.03206, section 3.1), bent towards noise by the shift that
-the sampler uses, as the first of few steps decides most; a fifth of the batch is pure noise.
+logit-normal (Esser et al. 2024, arXiv 2403.03206, section 3.1), bent towards noise by the shift
+that the sampler uses, as the first of few steps decides most; a fifth of the batch is pure noise.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 
 import numpy as np
@@ -21,9 +20,10 @@ from runtime.models.config import TINY
 from runtime.models.dit import DiT
 from runtime.models.layers import patchify
 from training.latent_clips import Windows, WindowSampler, move
-from training.run import Run, save_half
-from training.shipped import WEIGHTS, load_autoencoder
+from training.run import Run
+from training.shipped import load_autoencoder, save_part
 
+COMMAND = "python -m training.clips && python -m training.train_dit"
 PROMPT_TOKENS = 2
 FLOW_SHIFT = 3.0
 SMALLEST_SIGMA = 0.25  # below it a step's error counts no more than here
@@ -92,8 +92,7 @@ def gates(model: DiT, sampler: WindowSampler, device: str) -> dict[str, float]:
 def export(run: Run) -> None:
     tensors = {k.removeprefix("dit."): v for k, v in run.averaged.items() if k.startswith("dit.")}
     tensors |= {f"prompt.{k}": run.averaged[k][0] for k in ("text_states", "pooled_text")}
-    save_half(tensors, WEIGHTS / "dit.safetensors")
-    (WEIGHTS / "dit.json").write_text(json.dumps(TINY.to_dict()))
+    save_part("dit", tensors, TINY.to_dict(), COMMAND)
 
 
 def main(

@@ -1,0 +1,178 @@
+"""How well characters talk, measured from the pixels that the library generates.
+
+Held-out voices say held-out texts. What is compared with the truth is how far the mouth is open in
+each generated picture (training/mouth_meter.py, pixels only) and the jaw curve of the speech.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.character import Character
+from runtime.checkpoint import AvatarModel
+from runtime.presets import StreamPreset
+from runtime.stream import StreamingGenerator
+from training.cast import CastMember, cast
+from training.make_characters import draw
+from training.mouth_meter import mouth_opening
+from training.people import random_scene
+from training.shipped import CHARACTERS
+from training.speech import make_track
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+LARGEST_LAG = 8  # frames, both ways
+SHUT_AFTER = 8  # frames after the jaw has come to rest that count as silence
+UNSEEN_SEED = 900_000
+
+
+@dataclass(frozen=True, slots=True)
+class Talked:
+    """One generated talk: pictures, and per speaker the measured opening and the true jaw."""
+
+    frames: Pixels  # (F, H, W, 3)
+    rest: Pixels  # (H, W, 3)
+    opening: Floats  # (S, F)
+    jaw: Floats  # (S, F)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Means over talks; the goals of README stand beside them."""
+
+    jaw_correlation: float  # at the best lag
+    lag_frames: float  # largest |lag| of a talk
+    silent_opening: float  # share of the mean opening while speaking
+    opening_share: float  # mean opening over what the true jaw would show
+    identity_psnr_db: float  # outside mouths and eyes, against the character's picture
+    silent_neighbour: float | None = None  # movement of the silent mouth over the speaking one
+
+
+def talk(
+    model: AvatarModel,
+    preset: StreamPreset,
+    member: CastMember,
+    character: Character,
+    seconds: float,
+    seed: int,
+    speaking: int = 0,
+) -> Talked:
+    """Let one speaker of a character say held-out text; the others are silent."""
+    pcm, mouth = make_track(np.random.default_rng(seed), seconds, "test")
+    stream = StreamingGenerator(model, character, preset, seed)
+    stream.push(character.speaker_ids[speaking], pcm)
+    frames = np.stack([frame.pixels for frame in stream.flush()])
+    rest = character.pixels()
+    opening = np.stack([mouth_opening(frames, box, rest) for box in member.scene.mouth_boxes()])
+    jaw = np.zeros_like(opening)
+    count = min(len(mouth), opening.shape[1])
+    jaw[speaking, :count] = mouth[:count, 0]
+    return Talked(frames, rest, opening, jaw)
+
+
+def best_lag(opening: Floats, jaw: Floats) -> tuple[int, float]:
+    """The lag in frames (positive: the picture is late) of the highest correlation, and that."""
+    scores = {}
+    for lag in range(-LARGEST_LAG, LARGEST_LAG + 1):
+        late = opening[max(0, lag) : len(opening) + min(0, lag)]
+        true = jaw[max(0, -lag) : len(jaw) + min(0, -lag)]
+        if late.std() > 1e-6 and true.std() > 1e-6:
+            scores[lag] = float(np.corrcoef(late, true)[0, 1])
+    lag = max(scores, key=lambda k: scores[k], default=0)
+    return lag, scores.get(lag, 0.0)
+
+
+def silent_frames(jaw: Floats) -> NDArray[np.bool_]:
+    """Frames in which the jaw has been at rest for a while, and stays so."""
+    moving = np.convolve(jaw > 0.01, np.ones(2 * SHUT_AFTER + 1), "same") > 0
+    return np.asarray(~moving)
+
+
+def outside_psnr(talked: Talked, member: CastMember) -> float:
+    """PSNR in dB against the picture at rest, of everything but mouths and eyes."""
+    size = talked.rest.shape[0]
+    keep = np.ones((size, size), bool)
+    for x, y, w, h in (*member.scene.mouth_boxes(), *member.scene.eye_boxes()):
+        keep[int(y * size) : int((y + h) * size) + 1, int(x * size) : int((x + w) * size) + 1] = (
+            False
+        )
+    error = talked.frames[:, keep].astype(np.float32) - talked.rest[keep].astype(np.float32)
+    return float(10 * np.log10(255.0**2 / max(np.square(error).mean(), 1e-9)))
+
+
+def judge(talks: list[tuple[CastMember, Talked, int]]) -> Quality:
+    """The table's row for talks of (member, what was generated, who spoke)."""
+    correlations, lags, silent, spoken, shares, psnrs, neighbours = [], [], [], [], [], [], []
+    for member, talked, speaking in talks:
+        opening, jaw = talked.opening[speaking], talked.jaw[speaking]
+        lag, correlation = best_lag(opening, jaw)
+        at_rest, open_jaw = silent_frames(jaw), jaw > 0.1
+        correlations.append(correlation)
+        lags.append(abs(lag))
+        silent.append(float(opening[at_rest].mean()) if at_rest.any() else 0.0)
+        spoken.append(float(opening[open_jaw].mean()))
+        shares.append(float(opening[open_jaw].mean() / jaw[open_jaw].mean()))
+        psnrs.append(outside_psnr(talked, member))
+        for other in range(len(talked.opening)):
+            if other != speaking:
+                moved = talked.opening[other].std() / max(float(opening.std()), 1e-6)
+                neighbours.append(float(moved))
+    return Quality(
+        jaw_correlation=float(np.mean(correlations)),
+        lag_frames=float(max(lags)),
+        silent_opening=float(np.mean(silent) / max(np.mean(spoken), 1e-6)),
+        opening_share=float(np.mean(shares)),
+        identity_psnr_db=float(np.mean(psnrs)),
+        silent_neighbour=float(np.mean(neighbours)) if neighbours else None,
+    )
+
+
+def unseen(people: int, count: int) -> list[CastMember]:
+    """Characters that the model was not trained on."""
+    return [
+        CastMember(
+            f"unseen-{people}-{i}",
+            f"Unseen {i}",
+            random_scene(np.random.default_rng(UNSEEN_SEED + 10 * i + people), people),
+            tuple(f"s{p}" for p in range(people)),
+            tuple(f"S{p}" for p in range(people)),
+        )
+        for i in range(count)
+    ]
+
+
+def run(
+    model: AvatarModel, preset: StreamPreset, seconds: float, singles: int, pairs: int
+) -> dict[str, dict[str, float | None]]:
+    """Quality of the cast and of unseen characters, singles and pairs."""
+    members = cast()
+    rows: dict[str, dict[str, float | None]] = {}
+    with TemporaryDirectory() as folder:
+        groups = {
+            "cast, single": members[:24][:: max(1, 24 // singles)][:singles],
+            "cast, pairs": members[24:][:pairs],
+            "unseen, single": unseen(1, singles),
+            "unseen, pairs": unseen(2, pairs),
+        }
+        for name, group in groups.items():
+            talks = []
+            for number, member in enumerate(group):
+                character = _character(member, Path(folder))
+                speaking = number % len(member.speaker_ids)
+                talked = talk(model, preset, member, character, seconds, 31 + number, speaking)
+                talks.append((member, talked, speaking))
+            rows[name] = asdict(judge(talks))
+    return rows
+
+
+def _character(member: CastMember, scratch: Path) -> Character:
+    shipped = CHARACTERS / member.id
+    if shipped.exists():
+        return Character.load(shipped)
+    draw(member, scratch / member.id)
+    return Character.load(scratch / member.id)
