@@ -58,8 +58,10 @@ def create_app(
     app.include_router(_sessions_router(), dependencies=guarded)
     app.include_router(characters_router(), dependencies=guarded)
     app.include_router(speech_router(find_synthesizer()), dependencies=guarded)
-    if config.listen.web_dir.is_dir():
-        app.mount("/", StaticFiles(directory=config.listen.web_dir, html=True), name="page")
+    pages = {"/samples": config.listen.samples_dir, "/": config.listen.web_dir}
+    for address, folder in pages.items():
+        if folder.is_dir():
+            app.mount(address, StaticFiles(directory=folder, html=address == "/"), name=address)
     return app
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
-WEB_DIR = Path(__file__).parent.parent / "client_demo" / "web"
+PAGE = Path(__file__).parent.parent / "client_demo"
 
 
 class ConfigError(ValueError):
@@ -26,7 +26,8 @@ class Listen:
     port: int = 8080
     api_key: str | None = field(default=None, repr=False)
     allowed_origins: tuple[str, ...] = ()
-    web_dir: Path = WEB_DIR
+    web_dir: Path = PAGE / "web"
+    samples_dir: Path = PAGE / "samples"
 
     @property
     def is_loopback(self) -> bool:

@@ -110,8 +110,11 @@ class Director:
         events = self._playout.cut(cut)
         if not was_placed:
             return events
-        others = any(lane.placed_until > position for lane in lanes.values())
-        kept = 1 + (math.ceil(self.times.guess_s / SLOT_S) if others else 0)
+        others = any(
+            lane.placed_until > position for lane in lanes.values() if lane.speaker not in cut
+        )
+        # Two ticks: the one that may be running, and the one that makes the new pictures.
+        kept = 1 + (math.ceil(2 * self.times.guess_s / SLOT_S) if others else 0)
         frame = min(self._playout.next_frame + kept, self._playout.generated)
         self._playout.drop_from(self._generator.resume_frame(frame))
         before = self._cut[1] if self._cut else frozenset()
@@ -196,9 +199,9 @@ class Director:
         # Taken before the wait: a cut that comes while this one runs asks for its own rewind.
         self._cut = None
         work = partial(_run_rewind, self._generator, frame, cut)
-        end, self._needed = await self._thread.run(work)
+        resumes_at, self._needed = await self._thread.run(work)
         for speaker in cut:
-            self._playout.lanes[speaker].pushed = end
+            self._playout.lanes[speaker].pushed = resumes_at
 
 
 def _run_tick(
@@ -217,5 +220,9 @@ def _run_tick(
 
 
 def _run_rewind(generator: Generator, frame: int, cut: frozenset[str]) -> tuple[int, int]:
-    end = generator.rewind(frame, cut)
-    return end, generator.needed()
+    """On the model thread; new speech starts with the first new picture, never before it."""
+    generator.rewind(frame, cut)
+    resumes_at = generator.resume_frame(frame) * SAMPLES_PER_FRAME
+    for speaker in cut:
+        generator.fill_silence(speaker, resumes_at)
+    return resumes_at, generator.needed()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from runtime.character import Character
 from runtime.character_store import BUILTIN_CHARACTERS, find_characters
 from runtime.presets import PRESETS, find_preset
-from runtime.timing import SAMPLE_RATE, SAMPLES_PER_FRAME
+from runtime.timing import SAMPLE_RATE
 from runtime.values import Samples
 from server.config import Model
 from server.generator import Generator, StreamRequest, StreamTimes, Tick
@@ -110,9 +110,8 @@ class RuntimeGenerator:
 
         return frames_of_latent(first_latent_from(frame)).start
 
-    def rewind(self, frame: int, clear: frozenset[str]) -> int:
+    def rewind(self, frame: int, clear: frozenset[str]) -> None:
         self._stream.rewind(frame, clear)
-        return frame * SAMPLES_PER_FRAME
 
     def set_emotion(self, speaker: str, name: str, strength: float) -> None:
         self._stream.set_emotion(speaker, name, strength)

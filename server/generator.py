@@ -56,10 +56,10 @@ class Generator(Protocol):
     def resume_frame(self, frame: int) -> int:
         """The first new picture after a rewind to `frame`: that one or a few later. Pure."""
 
-    def rewind(self, frame: int, clear: frozenset[str]) -> int:
+    def rewind(self, frame: int, clear: frozenset[str]) -> None:
         """Forget the pictures from `resume_frame(frame)` on, and what `clear` said from `frame` on.
 
-        Answers the sample at which the cut speakers' timelines now end.
+        The sound of the others stays as it is, to be heard again.
         """
 
     def set_emotion(self, speaker: str, name: str, strength: float) -> None:

@@ -6,6 +6,7 @@ from runtime.timing import OUTPUT_RATE, VIDEO_FPS
 from server.config import ServerConfig
 from server.generator import Engine
 from server.settings import Settings
+from server.speech import find_synthesizer
 
 
 class Resumable(Protocol):
@@ -52,5 +53,10 @@ def granted(
             {"urls": list(each.urls), "username": each.username, "credential": each.credential}
             for each in config.webrtc.ice_servers
         ],
-        "capabilities": {"emotions": moods, "video_codecs": ["VP8", "H264"], "prompt": False},
+        "capabilities": {
+            "emotions": moods,
+            "video_codecs": ["VP8", "H264"],
+            "prompt": False,
+            "tts": find_synthesizer() is not None,
+        },
     }

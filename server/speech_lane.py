@@ -33,6 +33,7 @@ IDLE_AFTER_FRAMES = 5
 """A speaker is idle 200 ms after the last item ended, so that pauses between items do not flap."""
 REMEMBERED_IDS = 256
 MAX_ITEMS = 1000
+STATUS_EVERY_FRAMES = 12
 HIGH_WATER, LOW_WATER = 0.8, 0.5
 MP3_HEAD_BYTES = 4096
 
@@ -89,6 +90,7 @@ class SpeakerLane:
         self._cut_open_item = False
         self._quiet_frames = 0
         self._is_high = False
+        self._told_samples = 0
 
     # ------------------------------------------------------------ arriving
 
@@ -184,12 +186,12 @@ class SpeakerLane:
         """Whether the timeline can be filled up to `until` without a hole inside an open item."""
         missing = until - self.pushed
         for item in self._waiting():
+            if missing <= 0:
+                break
             ready = self._ready(item, missing)
             if item.is_open and ready < missing:
                 return False
             missing -= ready
-            if missing <= 0:
-                return True
         return True
 
     def advance_to(self, until: int) -> list[Sound]:
@@ -200,6 +202,8 @@ class SpeakerLane:
         pieces: list[Sound] = []
         at = self.pushed
         for item in self._waiting():
+            if at >= until:  # also after a rewind: this speaker's sound is further than that
+                break
             ready = self._ready(item, until - at)
             if item.is_open and ready < until - at:
                 item.is_starved = item.placed_samples > 0
@@ -211,8 +215,6 @@ class SpeakerLane:
             self._placed.append(_Placed(at, at + count, heard.output, item))
             pieces.append(heard.model)
             at += count
-            if at == until:
-                break
         self.pushed = max(self.pushed, until)
         return pieces
 
@@ -255,7 +257,7 @@ class SpeakerLane:
             each.item.played_samples += heard
         while self._placed and self._placed[0].stop <= last:
             self._placed.popleft()
-        events += self._end_items() + self._low_water()
+        events += self._end_items() + self._status(frame)
         self._quiet_frames = 0 if self._is_talking() else self._quiet_frames + 1
         return events + self._state_event()
 
@@ -332,12 +334,16 @@ class SpeakerLane:
         self._is_high = True
         return [BufferHigh(speaker=self.speaker, queued_ms=queued // SAMPLES_PER_MS)]
 
-    def _low_water(self) -> list[ServerEvent]:
-        if not self._is_high or self.queued_samples > LOW_WATER * self._max_samples:
+    def _status(self, frame: int) -> list[ServerEvent]:
+        """`buffer.status` twice a second while sound is queued, and when it has run down."""
+        queued = self.queued_samples
+        has_room = self._is_high and queued <= LOW_WATER * self._max_samples
+        self._is_high = self._is_high and not has_room
+        ran_down = queued == 0 and self._told_samples > 0
+        if not has_room and not ran_down and (queued == 0 or frame % STATUS_EVERY_FRAMES):
             return []
-        self._is_high = False
-        queued_ms = self.queued_samples // SAMPLES_PER_MS
-        return [BufferStatus(speaker=self.speaker, queued_ms=queued_ms)]
+        self._told_samples = queued
+        return [BufferStatus(speaker=self.speaker, queued_ms=queued // SAMPLES_PER_MS)]
 
 
 def _output(samples: int) -> int:

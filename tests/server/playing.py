@@ -11,9 +11,9 @@ import numpy as np
 from runtime.character import Character, Speaker
 from runtime.timing import OUTPUT_RATE
 from runtime.values import Box
+from server import director
 from server.audio_in import PcmFormat
 from server.config import Pacing
-from server.director import Director
 from server.playout import Pace, Playout, Slice
 from server.pump import send_slices
 from server.server_events import ServerEvent
@@ -34,21 +34,24 @@ def loud(ms: int, rate: int = OUTPUT_RATE) -> bytes:
 
 
 class TimedThread:
-    """Stands for the model thread: a call takes `cost_s()` of the loop's time."""
+    """Stands for the model thread: a tick takes `cost_s()` of the loop's time."""
 
     def __init__(self, cost_s: Callable[[], float]) -> None:
         self._cost_s = cost_s
 
     async def run(self, call, deadline: float = 0.0):
-        await asyncio.sleep(self._cost_s())
+        if call.func is director._run_tick:
+            await asyncio.sleep(self._cost_s())
         return call()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Playing:
+    """What plays and what it did. No repr: asyncio prints a task's result, arrays and all."""
+
     lanes: dict[str, SpeakerLane]
     playout: Playout
-    director: Director
+    director: director.Director
     sent: list[tuple[float, Slice]] = field(default_factory=list)
     events: list[tuple[float, ServerEvent]] = field(default_factory=list)
     paces: list[Pace] = field(default_factory=list)
@@ -93,11 +96,11 @@ async def playing(*names: str, cost_s: Callable[[], float] = lambda: 0.05, buffe
     lanes = {each: SpeakerLane(each, buffer_ms, pacing.rebuffer_ms) for each in names}
     playout = Playout(lanes)
     generator = FlashGenerator(character(*names))
-    director = Director(generator, playout, TimedThread(cost_s), pacing)
-    stage = Playing(lanes, playout, director)
+    directed = director.Director(generator, playout, TimedThread(cost_s), pacing)
+    stage = Playing(lanes, playout, directed)
     tasks = [
-        asyncio.ensure_future(director.run()),
-        asyncio.ensure_future(send_slices(playout, director, [stage], stage.on_slice)),
+        asyncio.ensure_future(directed.run()),
+        asyncio.ensure_future(send_slices(playout, directed, [stage], stage.on_slice)),
     ]
     try:
         yield stage

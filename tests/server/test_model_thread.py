@@ -57,6 +57,8 @@ async def test_closing_leaves_no_thread_and_no_one_waiting():
     free = threading.Event()
     first = asyncio.ensure_future(thread.run(free.wait))
     await asyncio.sleep(0)
+    while thread.waiting:  # noqa: ASYNC110  (the thread takes it when it will)
+        await asyncio.sleep(0.001)
     waiting = asyncio.ensure_future(thread.run(lambda: None))
     await asyncio.sleep(0)
     closing = asyncio.ensure_future(thread.aclose())

@@ -284,7 +284,7 @@ def test_each_item_ends_exactly_once_and_in_order_whatever_happens(seed):
 
     async def story():
         opened = {"ana": [], "ben": []}
-        async with playing("ana", "ben", cost_s=lambda: rng.choice([0.02, 0.1, 0.4])) as stage:
+        async with playing("ana", "ben", cost_s=lambda: rng.choice([0.02, 0.1, 0.3])) as stage:
             for number in range(40):
                 speaker = rng.choice(["ana", "ben"])
                 item = f"{speaker} {number}"

@@ -127,8 +127,25 @@ def test_a_client_is_warned_before_the_buffer_is_full_and_told_when_there_is_roo
     assert lane.append(loud(150), None, PCM) == [BufferHigh(speaker="ana", queued_ms=850)]
     assert lane.append(loud(20), None, PCM) == []
     lane.commit(None)
-    told = [e for e in play(lane, 25) if isinstance(e, BufferStatus)]
-    assert [e.queued_ms for e in told] == [470]
+    told = [e.queued_ms for e in play(lane, 25) if isinstance(e, BufferStatus)]
+    assert 470 in told
+
+
+def test_what_is_queued_is_told_now_and_then_and_when_it_has_run_down():
+    lane = a_lane()
+    lane.append(loud(1000), None, PCM)
+    lane.commit(None)
+    told = [e.queued_ms for e in play(lane, 40) if isinstance(e, BufferStatus)]
+    assert told == [960, 480, 0]
+
+
+def test_after_a_rewind_sound_that_is_further_ahead_waits():
+    lane = a_lane()
+    lane.append(loud(1000), None, PCM)
+    lane.advance_to(6400)
+    assert lane.can_fill(3200)
+    assert lane.advance_to(3200) == []
+    assert [len(each) for each in lane.advance_to(9600)] == [3200]
 
 
 def test_an_open_item_without_enough_sound_waits_whole():
