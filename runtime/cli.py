@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -21,8 +21,11 @@ from runtime.character_store import (
     preview,
 )
 from runtime.errors import AvatarError, BadInput
-from runtime.presets import find_preset
+from runtime.presets import StreamPreset, find_preset
 from runtime.values import Box
+
+if TYPE_CHECKING:
+    from runtime.stream import StreamingGenerator
 
 OWN_CHARACTERS = Path("characters")
 
@@ -59,17 +62,13 @@ def generate(
     with plain_errors():
         chosen = choose_character(character, folder)
         files = sound_files(chosen, audio, speaker or [])
-        moods = [one.rpartition("=") for one in emotion or []]
         found = find_preset(preset)
 
-        from runtime.checkpoint import load, load_builtin  # here: torch takes seconds to load
-        from runtime.generate import read_voices, write_talking_video
-        from runtime.stream import StreamingGenerator
+        from runtime.generate import read_voices, write_talking_video  # torch takes seconds
 
         voices = read_voices(files)
-        model = load(checkpoint) if checkpoint else load_builtin()
-        stream = StreamingGenerator(model, chosen, found, seed)
-        for who, _, mood in moods:
+        stream = open_stream(checkpoint, chosen, found, seed)
+        for who, _, mood in (one.rpartition("=") for one in emotion or []):
             for one in [who] if who else chosen.speaker_ids:
                 stream.set_emotion(one, mood)
         start = time.perf_counter()
@@ -145,6 +144,17 @@ def preview_command(
         preview(found).save(shown)
         numbered = enumerate(found.speaker_ids, start=1)
         typer.echo(f"{shown}: " + ", ".join(f"{number} {who}" for number, who in numbered))
+
+
+def open_stream(
+    checkpoint: Path | None, character: Character, preset: StreamPreset, seed: int
+) -> "StreamingGenerator":
+    """A stream of the model in a folder, or of the built-in one."""
+    from runtime.checkpoint import load, load_builtin
+    from runtime.stream import StreamingGenerator
+
+    model = load(checkpoint) if checkpoint else load_builtin()
+    return StreamingGenerator(model, character, preset, seed)
 
 
 def choose_character(identity: str | None, folder: Path) -> Character:

@@ -21,7 +21,7 @@ class StreamPreset:
     hop: int
     shift: int
     steps: int
-    flow_shift: float = 1.0
+    flow_shift: float = 3.0
 
     @property
     def plan(self) -> WindowPlan:
