@@ -1,0 +1,248 @@
+"""The real app on a loopback port, a real WebSocket client, a real WebRTC peer."""
+
+import asyncio
+import gc
+import json
+import threading
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from server.config import Limits, Listen, ServerConfig
+from server.protocol import (
+    SUBPROTOCOL,
+    Error,
+    OutputCleared,
+    OutputStarted,
+    OutputStopped,
+    Pong,
+    SessionClosed,
+    SessionCreated,
+    SessionQueued,
+    SessionUpdated,
+)
+from tests.end_to_end.engines import SmallEngine
+from tests.end_to_end.flash import FlashEngine
+from tests.end_to_end.stand import client, serving, until
+
+KEY = "a-key-of-24-characters-0"
+
+
+async def test_speech_comes_out_as_picture_and_sound_and_every_item_ends_once(
+    character_root, speech
+):
+    async with (
+        serving(ServerConfig(), SmallEngine(character_root)) as stand,
+        client(stand, "?character=pair") as talk,
+    ):
+        await talk.say(speech(400), 0)
+        await talk.say(speech(300), 1)
+        await talk.till(lambda: talk.count(OutputStopped) == 2)
+        await talk.say(speech(5000), 0)
+        await talk.until(OutputStarted, lambda e: e.item_id.endswith("left_2"))
+        await talk.send("output_audio_buffer.clear")
+        cleared = await talk.until(OutputCleared)
+        await talk.send("ping", event_id="last")
+        await talk.until(Pong)
+        assert 0 < cleared.audio_end_ms < 5000
+        assert talk.count(OutputStopped) == 2
+        assert talk.count(OutputCleared) == 1
+        assert talk.count(OutputStarted) == 3
+        assert talk.count(Error) == 0
+        created = await talk.until(SessionCreated)
+        assert [each["id"] for each in created.speakers] == ["left", "right"]
+        assert talk.video.frames[0].shape == (64, 64)
+
+
+async def test_a_session_that_ends_leaves_no_task_thread_or_place(character_root, speech):
+    config = ServerConfig(limits=Limits(resume_ms=100))
+    async with serving(config, SmallEngine(character_root)) as stand:
+        tasks = len(asyncio.all_tasks())
+        for ending in ("close", "drop"):
+            async with client(stand, "?character=ana") as talk:
+                await talk.say(speech(3000))
+                await talk.until(OutputStarted)
+                if ending == "close":
+                    await talk.send("session.close")
+                    await talk.until(SessionClosed)
+                    assert talk.count(OutputCleared) == 1
+                else:
+                    talk.socket.transport.abort()  # a browser's tab that is gone
+                await talk.gone(stand)
+        await until(lambda: len(asyncio.all_tasks()) <= tasks)
+        assert stand.hub.admission.active == 0
+        gc.collect()
+        kept = [o for o in gc.get_objects() if type(o).__name__ == "StreamingGenerator"]
+        assert kept == []
+    assert all(each.name != "model" for each in threading.enumerate())
+
+
+BAD_TEXTS = {
+    "{ no json": "invalid_json",
+    '{"type": "make.coffee"}': "unknown_event",
+    '{"type": "input_audio_buffer.append", "audio": "%%%"}': "invalid_base64",
+    '{"type": "input_audio_buffer.append", "audio": "AAA=", "speaker": "ghost"}': "unknown_speaker",
+    '{"type": "input_audio_buffer.append", "audio": "SUQzBAAAAAA="}': "container_not_pcm",
+    '{"type": "input_audio_buffer.commit"}': "empty_commit",
+    '{"type": "session.update", "character": "ghost"}': "media_started",
+    '{"type": "session.update", "audio": {"input": {"format": {"rate": 0}}}}': "unsupported_rate",
+    '{"type": "session.update", "preset": "balanced"}': "media_started",
+    '{"type": "avatar.emotion.update", "emotion": "bored"}': "unsupported",
+    '{"type": "webrtc.offer", "sdp": "v=0"}': "already_offered",
+    '{"type": "webrtc.candidate", "candidate": "no candidate"}': "invalid_sdp",
+}
+
+
+async def test_bad_input_gets_its_error_and_the_session_next_to_it_plays_on(character_root, speech):
+    async with (
+        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        client(stand, "?character=ana") as good,
+        client(stand, "?character=pair") as bad,
+    ):
+        await good.say(speech(1500))
+        for number, (text, code) in enumerate(BAD_TEXTS.items(), start=1):
+            await bad.socket.send(text)
+            await bad.till(lambda number=number: bad.count(Error) == number)
+            error = [e for e in bad.events if type(e) is Error][-1]
+            assert error.error["code"] == code
+            assert error.error["type"] == "invalid_request_error"
+        await bad.socket.send(b"not the header")
+        await bad.until(Error, lambda e: e.error["code"] == "bad_binary_header")
+        await bad.say(speech(200)[:-1])  # an odd byte at the end
+        assert (await bad.until(OutputStopped)).audio_end_ms >= 199
+        stopped = await good.until(OutputStopped)
+        assert stopped.audio_end_ms == 1500
+        assert good.count(Error) == 0
+
+
+async def test_an_sdp_that_is_none_is_refused_and_a_good_offer_then_works(character_root):
+    async with (
+        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        client(stand, "?character=ana", media=False) as talk,
+    ):
+        await talk.send("webrtc.candidate", candidate="")
+        await talk.until(Error, lambda e: e.error["code"] == "no_offer")
+        for sdp in ("hello", "v=0\r\nm=video 9 X\r\n", "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\n"):
+            await talk.send("webrtc.offer", sdp=sdp)
+        bad = {"invalid_sdp"}
+        await talk.till(lambda: sum(_code(e) in bad for e in talk.events) == 3)
+        await talk.open_media()
+        await talk.till(lambda: bool(talk.video.at and talk.audio.at))
+
+
+def _code(event) -> str | None:
+    return event.error["code"] if isinstance(event, Error) else None
+
+
+async def test_a_generator_that_fails_ends_its_own_session_only(character_root, speech):
+    engine = FlashEngine(character_root, fail_for="pair")
+    async with (
+        serving(ServerConfig(), engine) as stand,
+        client(stand, "?character=ana") as good,
+        client(stand, "?character=pair") as bad,
+    ):
+        await good.say(speech(2500))
+        fatal = await bad.until(Error)
+        assert (fatal.error["type"], fatal.error["code"]) == ("fatal", "generator_failed")
+        await bad.until(SessionClosed)
+        assert (await good.until(OutputStopped)).audio_end_ms == 2500
+
+
+async def test_a_lost_socket_is_taken_up_again_while_the_media_play_on(character_root, speech):
+    async with (
+        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        client(stand, "?character=ana") as talk,
+    ):
+        created = await talk.until(SessionCreated)
+        await talk.say(speech(1500))
+        await talk.until(OutputStarted)
+        talk.socket.transport.abort()  # the network is gone in the middle of a word
+        before = len(talk.video.at)
+        address = f"ws://127.0.0.1:{stand.port}/v1/realtime?session={created.session_id}"
+        secret = f"avatar.secret.{created.resume_secret}"
+        async with connect(address, subprotocols=[SUBPROTOCOL, secret]) as again:
+            first = json.loads(await again.recv())
+            assert first["session_id"] == created.session_id
+            while json.loads(await again.recv())["type"] != "output_audio_buffer.stopped":
+                pass
+            await talk.till(lambda: len(talk.video.at) > before + 10)
+            with pytest.raises(InvalidStatus):
+                await connect(address, subprotocols=[SUBPROTOCOL, "avatar.secret.guess"])
+
+
+async def test_a_socket_that_is_not_taken_up_again_frees_its_session(character_root, speech):
+    config = ServerConfig(limits=Limits(resume_ms=200))
+    async with serving(config, FlashEngine(character_root)) as stand:
+        async with client(stand, "?character=ana") as talk:
+            await talk.say(speech(3000))
+            talk.socket.transport.abort()
+            await talk.gone(stand)
+        assert stand.hub.admission.active == 0
+
+
+async def test_a_full_server_queues_in_order_and_refuses_beyond(character_root):
+    config = ServerConfig(limits=Limits(max_sessions=1, max_queued=1))
+    async with (
+        serving(config, FlashEngine(character_root)) as stand,
+        client(stand, "?character=ana", media=False) as first,
+    ):
+        await first.until(SessionCreated)
+        async with client(stand, "?character=ana", media=False) as second:
+            assert (await second.until(SessionQueued)).position == 1
+            async with client(stand, "?character=ana", media=False) as third:
+                refused = await third.until(Error)
+                assert refused.error["code"] == "server_full"
+                await third.socket.wait_closed()
+            await first.send("session.close")
+            await second.until(SessionCreated)
+
+
+async def test_an_unknown_character_is_told_which_there_are(character_root):
+    async with (
+        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        client(stand, "?character=ghost", media=False) as talk,
+    ):
+        refused = await talk.until(Error)
+        assert refused.error["code"] == "unknown_character"
+        assert "ana, pair" in refused.error["message"]
+
+
+async def test_settings_before_the_media_are_granted_and_told(character_root):
+    async with (
+        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        client(stand, "?character=ana", media=False) as talk,
+    ):
+        faces = [{"id": "eve", "face": 1}]
+        form = {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 24000}}}}
+        await talk.send("session.update", session={"character": "pair", "speakers": faces, **form})
+        updated = await talk.until(SessionUpdated)
+        assert [each["id"] for each in updated.speakers] == ["left", "eve"]
+        assert updated.audio["input"]["format"]["rate"] == 24000
+
+
+async def test_with_an_api_key_only_its_holders_come_in(character_root):
+    config = ServerConfig(listen=Listen(api_key=KEY))
+    async with serving(config, FlashEngine(character_root)) as stand:
+        base = f"http://127.0.0.1:{stand.port}"
+        realtime = f"ws://127.0.0.1:{stand.port}/v1/realtime"
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(realtime, subprotocols=[SUBPROTOCOL])
+        assert refused.value.response.status_code == 401
+        async with httpx.AsyncClient(base_url=base) as http:
+            assert (await http.get("/v1/characters")).status_code == 401
+            assert (await http.get("/healthz")).json() == {"status": "ok"}
+            http.headers["authorization"] = f"Bearer {KEY}"
+            listed = (await http.get("/v1/characters")).json()["characters"]
+            assert [each["id"] for each in listed] == ["ana", "pair"]
+            assert (await http.get(listed[0]["picture_url"])).headers[
+                "content-type"
+            ] == "image/webp"
+            assert (await http.get(listed[0]["preview_url"])).headers["content-type"] == "image/png"
+            assert "avatar_sessions" in (await http.get("/metrics")).text
+            assert (await http.get("/readyz")).json() == {"status": "ready"}
+            made = (await http.post("/v1/realtime/sessions")).json()["client_secret"]
+        offered = [SUBPROTOCOL, f"avatar.secret.{made['value']}"]
+        async with connect(realtime, subprotocols=offered) as socket:
+            assert json.loads(await socket.recv())["type"] == "session.created"
