@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import uvicorn
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCRtpReceiver,
+    RTCSessionDescription,
+)
 from websockets.asyncio.client import ClientConnection, connect
 
 from client_demo.received_media import Received, ReceivedMedia
@@ -127,10 +132,16 @@ class Client:
     def count(self, kind: type[ServerEvent]) -> int:
         return sum(type(e) is kind for e in self.events)
 
-    async def open_media(self) -> None:
+    async def open_media(
+        self, kinds: tuple[str, ...] = ("audio", "video"), video_codec: str | None = None
+    ) -> str:
+        """Offer to receive `kinds`; the answer's SDP."""
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self.peer.addTransceiver("audio", direction="recvonly")
-        self.peer.addTransceiver("video", direction="recvonly")
+        for kind in kinds:
+            transceiver = self.peer.addTransceiver(kind, direction="recvonly")
+            if kind == "video" and video_codec is not None:
+                known = RTCRtpReceiver.getCapabilities("video").codecs
+                transceiver.setCodecPreferences([c for c in known if c.mimeType == video_codec])
         self.peer.on("track", self._receive)
         await self.peer.setLocalDescription(await self.peer.createOffer())
         before = self.count(WebrtcAnswer)
@@ -138,6 +149,7 @@ class Client:
         await self.till(lambda: self.count(WebrtcAnswer) > before)
         answer = [e for e in self.events if type(e) is WebrtcAnswer][-1]
         await self.peer.setRemoteDescription(RTCSessionDescription(answer.sdp, "answer"))
+        return answer.sdp
 
     def _receive(self, track) -> None:
         (receiver,) = [one for one in self.peer.getReceivers() if one.track is track]

@@ -1,0 +1,51 @@
+"""What may be offered: codecs, one kind alone, another peer after the first one is gone."""
+
+import pytest
+
+from server.config import ServerConfig
+from server.protocol import OutputStarted, OutputStopped
+from tests.end_to_end.flash import FlashEngine
+from tests.end_to_end.stand import client, serving
+
+
+@pytest.mark.parametrize("codec", ["video/VP8", "video/H264"])
+async def test_the_offered_video_codec_is_sent(character_root, codec):
+    async with (
+        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        client(stand, "?character=ana", media=False) as talk,
+    ):
+        answer = await talk.open_media(video_codec=codec)
+        await talk.till(lambda: len(talk.video.at) > 5 and len(talk.audio.at) > 5)
+    assert codec.removeprefix("video/") in answer
+
+
+@pytest.mark.parametrize("kind", ["audio", "video"])
+async def test_one_kind_alone_is_served(character_root, speech, kind):
+    async with (
+        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        client(stand, "?character=ana", media=False) as talk,
+    ):
+        await talk.open_media((kind,))
+        await talk.say(speech(300))
+        await talk.until(OutputStopped)
+        seen = talk.audio if kind == "audio" else talk.video
+        await talk.till(lambda: len(seen.at) > 5)
+
+
+async def test_a_peer_that_is_gone_is_replaced_by_the_next_offer_and_the_item_plays_on(
+    character_root, speech
+):
+    async with (
+        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        client(stand, "?character=ana") as talk,
+    ):
+        await talk.say(speech(1200))
+        await talk.until(OutputStarted)
+        (session,) = stand.hub.sessions.values()
+        await talk.peer.close()
+        await talk.media.aclose()
+        await session.media._peer.close()
+        before = len(talk.video.at)
+        await talk.open_media()
+        assert (await talk.until(OutputStopped)).audio_end_ms == 1200
+        await talk.till(lambda: len(talk.video.at) > before + 5)
