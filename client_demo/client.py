@@ -25,23 +25,31 @@ from aiortc import (
     RTCSessionDescription,
 )
 
-from server.protocol import SessionCreated, SessionUpdated, WebrtcAnswer, pack_binary_append
+from server.protocol import (
+    BufferHigh,
+    BufferStatus,
+    SessionCreated,
+    SessionUpdated,
+    WebrtcAnswer,
+    pack_binary_append,
+)
 
 from .received_media import ReceivedMedia
 from .recording import Recorder, RecordingError
 from .session_socket import AvatarClientError, EventReader, SessionSocket, expect
 
 DEFAULT_RATE = 24_000  # Hz; what most voice models speak at
-MAX_MESSAGE_MS = 1000
+MAX_MESSAGE_S = 1.0
 ADMISSION_TIMEOUT_S = 300.0  # a full server queues sessions
 
 
 @dataclass(slots=True)
 class _Turn:
-    """What one speaker's voice is at: one `speak` at a time, `cuts` counts interruptions."""
+    """What one speaker's voice is at: one `speak` at a time; `cut` is set by an interruption."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    cuts: int = 0
+    has_room: asyncio.Event = field(default_factory=asyncio.Event)  # by the server's word
+    cut: asyncio.Event = field(default_factory=asyncio.Event)
     sent_until_s: float = 0.0  # loop time at which all audio sent so far will have been played
 
 
@@ -56,7 +64,9 @@ class AvatarClient:
         self._peer: RTCPeerConnection | None = None
         self._recorders: list[Recorder] = []
         self._seq = 0
-        self._turns = {speaker["id"]: _Turn() for speaker in session.speakers}
+        self._turns: dict[str, _Turn] = {}
+        self._know_speakers()
+        self._watching = asyncio.create_task(self._watch_buffers(socket.events()))
 
     @classmethod
     async def connect(
@@ -90,8 +100,7 @@ class AvatarClient:
         self.session = await self._socket.request(
             SessionUpdated, "session.update", session=settings
         )
-        for speaker in self.session.speakers:
-            self._turns.setdefault(speaker["id"], _Turn())
+        self._know_speakers()
         return self.session
 
     async def open_media(self) -> ReceivedMedia:
@@ -133,22 +142,24 @@ class AvatarClient:
     ) -> bool:
         """Send mono PCM16, whole or as it is produced; `commit` ends the item after it.
 
-        Speech at another `rate` than the session's is resampled. Sending pauses while half of what
-        the server holds for a speaker is queued. Several calls for one speaker follow one another.
-        Returns False where `interrupt` cut it.
+        Speech at another `rate` than the session's is resampled. Sending pauses while the speaker's
+        queue takes half of what the server holds, or the server says that it is nearly full.
+        Several calls for one speaker follow one another. Returns False where `interrupt` cut it.
         """
         name, index = self._speaker(speaker)
         turn = self._turns[name]
+        longest_s = min(MAX_MESSAGE_S, self._buffer_s / 4)
+        cut = turn.cut
         async with turn.lock:
-            cuts = turn.cuts
-            async for chunk in _messages(speech, rate or self.rate, self.rate):
-                await self._make_room(turn)
-                if turn.cuts != cuts:
+            async for chunk in _messages(speech, rate or self.rate, self.rate, longest_s):
+                seconds = len(chunk) / 2 / self.rate
+                await self._make_room(turn, seconds)
+                if cut.is_set():
                     return False
                 await self._append(chunk, name, index, item_id)
-                turn.sent_until_s += len(chunk) / 2 / self.rate
+                turn.sent_until_s += seconds
                 item_id = None  # the first append names the item
-            if turn.cuts != cuts:
+            if cut.is_set():
                 return False
             if commit:
                 await self.commit(name)
@@ -162,9 +173,11 @@ class AvatarClient:
     async def interrupt(self, speaker: str | None = None) -> None:
         """Silence `speaker`, or everyone: what is queued and not yet played is dropped."""
         names = [self._speaker(speaker)[0]] if speaker else list(self._turns)
-        for name in names:
-            self._turns[name].cuts += 1
-            self._turns[name].sent_until_s = 0.0
+        for turn in [self._turns[name] for name in names]:
+            turn.cut.set()
+            turn.cut = asyncio.Event()
+            turn.has_room.set()
+            turn.sent_until_s = 0.0
         await self._socket.send("output_audio_buffer.clear", speaker=speaker)
 
     async def pass_on(self, event: str | bytes) -> None:
@@ -193,6 +206,7 @@ class AvatarClient:
         ):  # the socket is lost: the session ends by itself
             await self._socket.send("session.close")
         await self._socket.aclose()
+        await self._watching  # it ends with the events
         for failure in closed:
             if failure is not None:
                 raise failure
@@ -230,23 +244,40 @@ class AvatarClient:
         await self._socket.send_binary(pack_binary_append(chunk, index, self._seq, commit=False))
         self._seq += 1
 
-    async def _make_room(self, turn: _Turn) -> None:
-        """Wait until the speaker's queue takes less than half of the server's buffer."""
-        limit_s = self.session.latency["max_buffer_ms"] / 2000
-        now = asyncio.get_running_loop().time()
+    async def _make_room(self, turn: _Turn, seconds: float) -> None:
+        """Wait until `seconds` more fit into half of the server's buffer, or an interruption."""
+        cut, now = turn.cut, asyncio.get_running_loop().time()
         turn.sent_until_s = max(turn.sent_until_s, now)
-        cuts = turn.cuts
-        while turn.sent_until_s - now > limit_s and turn.cuts == cuts:
-            await asyncio.sleep(min(0.1, turn.sent_until_s - now - limit_s))
-            now = asyncio.get_running_loop().time()
+        too_early_s = turn.sent_until_s + seconds - self._buffer_s / 2 - now
+        if too_early_s > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(cut.wait(), too_early_s)
+        await turn.has_room.wait()
+
+    @property
+    def _buffer_s(self) -> float:
+        return float(self.session.latency["max_buffer_ms"]) / 1000
+
+    def _know_speakers(self) -> None:
+        for speaker in self.session.speakers:
+            self._turns.setdefault(speaker["id"], _Turn()).has_room.set()
+
+    async def _watch_buffers(self, events: EventReader) -> None:
+        """Follow the server's word on each speaker's queue, until the session ends."""
+        async for event in events:
+            if isinstance(event, BufferStatus) and event.speaker in self._turns:
+                room = self._turns[event.speaker].has_room
+                room.clear() if isinstance(event, BufferHigh) else room.set()
+        for turn in self._turns.values():
+            turn.has_room.set()
 
 
 async def _messages(
-    speech: bytes | AsyncIterable[bytes], rate: int, wanted: int
+    speech: bytes | AsyncIterable[bytes], rate: int, wanted: int, longest_s: float = MAX_MESSAGE_S
 ) -> AsyncIterator[bytes]:
-    """Whole samples at the `wanted` rate, at most MAX_MESSAGE_MS in one message."""
+    """Whole samples at the `wanted` rate, at most `longest_s` in one message."""
     resample = None if rate == wanted else av.AudioResampler("s16", "mono", wanted)
-    most = wanted * MAX_MESSAGE_MS // 1000 * 2
+    most = int(wanted * longest_s) * 2
     odd = b""
     async for chunk in _chunks(speech):
         whole = odd + chunk

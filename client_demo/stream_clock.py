@@ -7,11 +7,11 @@ with the sender's wall clock. Browsers synchronise lips by the same reports.
 
 from collections import deque
 from dataclasses import dataclass, field
-from statistics import median
 
 WRAP = 1 << 32  # RTP timestamps are 32 bits
 MICROSECONDS = 1_000_000
 KEPT_REPORTS = 64
+ENOUGH_REPORTS = 2  # one may have been delayed by a busy sender
 
 
 @dataclass(slots=True)
@@ -24,8 +24,8 @@ class StreamClock:
 
     @property
     def is_known(self) -> bool:
-        """Whether a sender report has come."""
-        return bool(self._offsets_us)
+        """Whether enough sender reports have come."""
+        return len(self._offsets_us) >= ENOUGH_REPORTS
 
     def packet(self, timestamp: int) -> None:
         """Note an RTP packet; the first one's timestamp is pts 0."""
@@ -41,13 +41,15 @@ class StreamClock:
         self._offsets_us.append(wall_us - pts * MICROSECONDS // self.rate)
 
     def start_us(self) -> int:
-        """Sender time of pts 0 in microseconds: the median over the reports.
+        """Sender time of pts 0 in microseconds, by the report that was least delayed.
+
+        A busy sender pairs a timestamp with the wall clock too late, never too early.
 
         Raises LookupError before the first report.
         """
         if not self._offsets_us:
             raise LookupError("no sender report has come yet; wait for one, they come each second")
-        return int(median(self._offsets_us))
+        return min(self._offsets_us)
 
     def sent_us(self, pts: int) -> int:
         """Sender time of `pts` in microseconds."""

@@ -44,13 +44,22 @@ def test_a_report_from_before_the_first_packet_fits():
     assert clock.start_us() == pytest.approx(21_000_000, abs=1)
 
 
-def test_one_late_report_does_not_move_the_clock():
+def test_late_reports_do_not_move_the_clock():
     clock = StreamClock(48_000)
     clock.packet(0)
     for second in range(9):
-        clock.report(ntp(100 + second + (0.2 if second == 4 else 0.0)), 48_000 * second)
+        clock.report(ntp(100 + second + (0.2 if second in (0, 4, 5) else 0.0)), 48_000 * second)
 
     assert clock.start_us() == pytest.approx(100_000_000, abs=1)
+
+
+def test_the_clock_is_known_after_two_reports():
+    clock = StreamClock(48_000)
+    clock.packet(0)
+    clock.report(ntp(1.0), 0)
+    assert not clock.is_known
+    clock.report(ntp(2.0), 48_000)
+    assert clock.is_known
 
 
 def test_without_a_report_the_clock_is_unknown():
