@@ -33,7 +33,7 @@ test: lint
 	$(BIN)/python -m pytest
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks all
 
 gpu-check: $(READY)
 	$(BIN)/python -m pytest -m gpu

@@ -125,7 +125,7 @@ def judge(talks: list[tuple[CastMember, Talked, int]]) -> Quality:
     return Quality(
         jaw_correlation=float(np.mean(correlations)),
         lag_frames=float(max(lags)),
-        silent_opening=float(np.mean(silent) / max(np.mean(spoken), 1e-6)),
+        silent_opening=float(float(np.mean(silent)) / max(float(np.mean(spoken)), 1e-6)),
         opening_share=float(np.mean(shares)),
         identity_psnr_db=float(np.mean(psnrs)),
         silent_neighbour=float(np.mean(neighbours)) if neighbours else None,

@@ -33,6 +33,7 @@ from training.people import Renderer
 from training.pictures import scene_of
 from training.run import RUNS
 from training.shipped import load_audio_encoder, load_autoencoder
+from training.sentences import Split
 from training.speech import augment, make_track
 
 Floats = NDArray[np.float32]
@@ -54,7 +55,7 @@ class Talk:
     strengths: Floats  # (P,)
 
 
-def draw_talk(rng: np.random.Generator, people: int, split: str = "train") -> Talk:
+def draw_talk(rng: np.random.Generator, people: int, split: Split = "train") -> Talk:
     """Who speaks, what, in which mood: of several people mostly one speaks at a time."""
     frames = 1 + FRAMES_PER_LATENT * LATENTS
     samples = needed_samples(LATENTS)
@@ -106,7 +107,7 @@ def _models() -> tuple[Autoencoder, AudioEncoder]:
 
 
 @torch.inference_mode()
-def _make(job: tuple[int, int, str]) -> int:
+def _make(job: tuple[int, int, Split]) -> int:
     index, scene_index, split = job
     path = FOLDER / split / f"{index:05d}.npz"
     if path.exists():

@@ -142,7 +142,8 @@ def change_patches(data: PictureClips, rng: np.random.Generator, clips: int) -> 
 def principal_components(patches: Tensor, count: int) -> Tensor:
     """The `count` orthonormal directions (count, values) that hold most of the patches' energy."""
     _, directions = torch.linalg.eigh(patches.T @ patches)
-    return directions.T.flip(0)[:count]
+    leading: Tensor = directions.T.flip(0)[:count]
+    return leading
 
 
 @torch.no_grad()

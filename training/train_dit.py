@@ -38,6 +38,8 @@ class Trained(nn.Module):
         self.dit = DiT(TINY)
         generator = torch.Generator().manual_seed(0)
         states = torch.randn(1, PROMPT_TOKENS, TINY.text_dim, generator=generator)
+        self.text_states: Tensor
+        self.pooled_text: Tensor
         self.register_buffer("text_states", states)
         self.register_buffer("pooled_text", torch.zeros(1, TINY.pooled_text_dim))
 

@@ -8,7 +8,8 @@ however a video is cut.
 What is ours: the decoder is *anchored*. It knows the character's picture, moves it by a predicted
 flow and adds paint only where that is not enough (an opening mouth, a closing eyelid). Latents
 then need to say what changes rather than what everything looks like, and identity is kept to the
-pixel wherever nothing moves.
+pixel wherever nothing moves. Encoder and decoder both are a linear map, which starts as the
+principal components of what changes in drawn people, plus convolutions that refine it.
 
 Axes: B batch, C latent channels, T latent frames, F video frames, H W pixels, h w latents.
 """
@@ -34,7 +35,7 @@ FLOW_GAIN = 0.05  # a step of the optimiser then moves pixels by hundredths, not
 class AutoencoderConfig:
     """Sizes of the autoencoder; widths are channels at 1/4, 1/8 and 1/16 of the resolution."""
 
-    latent_channels: int = 16
+    latent_channels: int = 24
     widths: tuple[int, int, int] = (48, 64, 96)
     max_flow_px: float = 8.0
 
@@ -47,11 +48,11 @@ class AutoencoderConfig:
 
 
 class Anchor(NamedTuple):
-    """A picture as the decoder sees it: pixels, features at 1/4, 1/8, 1/16, its own latent frame."""
+    """A picture as the decoder sees it: pixels, its own latent frame, features at three scales."""
 
     picture: Tensor  # (B, 3, H, W)
     still: Tensor  # (B, C, h, w), not scaled: latents count relative to it
-    quarter: Tensor
+    quarter: Tensor  # features at 1/4 of the resolution
     eighth: Tensor
     sixteenth: Tensor
 
@@ -70,31 +71,34 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
+        refined: Tensor = x + self.conv2(F.relu(self.conv1(F.relu(x))))
+        return refined
 
 
 class Encoder(nn.Module):
-    """Four pictures to the mean and log variance of one latent frame."""
+    """Four pictures to one latent frame."""
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         fine, middle, coarse = config.widths
-        self.patch_in = nn.Conv2d(3 * FRAMES_PER_LATENT * PATCH**2, fine, 1)
+        channels = 3 * FRAMES_PER_LATENT
+        self.linear = nn.Conv2d(channels, config.latent_channels, SPATIAL_STRIDE, SPATIAL_STRIDE)
+        self.patch_in = nn.Conv2d(channels * PATCH**2, fine, 1)
         self.fine = ResidualBlock(fine)
         self.down1 = nn.Conv2d(fine, middle, 4, stride=2, padding=1)
         self.middle = ResidualBlock(middle)
         self.down2 = nn.Conv2d(middle, coarse, 4, stride=2, padding=1)
         self.coarse = nn.Sequential(ResidualBlock(coarse), ResidualBlock(coarse))
-        self.moments = nn.Conv2d(coarse, 2 * config.latent_channels, 3, padding=1)
+        self.out = nn.Conv2d(coarse, config.latent_channels, 3, padding=1)
 
-    def forward(self, groups: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, 4, H, W) in [-1, 1] -> mean and log variance, each (B, C, H/16, W/16)."""
-        x = F.pixel_unshuffle(rearrange(groups, "b c f h w -> b (c f) h w"), PATCH)
-        x = self.fine(self.patch_in(x))
+    def forward(self, groups: Tensor) -> Tensor:
+        """(B, 3, 4, H, W) in [-1, 1] -> (B, C, H/16, W/16), not scaled."""
+        pictures = rearrange(groups, "b c f h w -> b (c f) h w")
+        x = self.fine(self.patch_in(F.pixel_unshuffle(pictures, PATCH)))
         x = self.middle(self.down1(x))
         x = self.coarse(self.down2(x))
-        mean, logvar = self.moments(F.relu(x)).chunk(2, dim=1)
-        return mean, logvar.clamp(-12.0, 4.0)
+        refined: Tensor = self.linear(pictures) + self.out(F.relu(x))
+        return refined
 
 
 class AnchorEncoder(nn.Module):
@@ -122,6 +126,9 @@ class Decoder(nn.Module):
         fine, middle, coarse = config.widths
         self.max_flow_px = config.max_flow_px
         self.anchor = AnchorEncoder(config)
+        self.linear = nn.ConvTranspose2d(
+            config.latent_channels, 3 * FRAMES_PER_LATENT, SPATIAL_STRIDE, SPATIAL_STRIDE
+        )
         self.latent_in = nn.Conv2d(2 * config.latent_channels, coarse, 3, padding=1)
         self.coarse = nn.Sequential(ResidualBlock(coarse), ResidualBlock(coarse))
         self.up1 = nn.Conv2d(coarse, middle, 3, padding=1)
@@ -145,10 +152,12 @@ class Decoder(nn.Module):
         paint = rearrange(
             cells, "b h w (c f p q) -> b c f (h p) (w q)", f=FRAMES_PER_LATENT, p=PATCH, q=PATCH
         )
-        return self._move(anchor.picture, flow_px) + paint
+        blocks = self.linear(latent - anchor.still).unflatten(1, (3, FRAMES_PER_LATENT))
+        pictures: Tensor = self._move(anchor.picture, flow_px) + paint + blocks
+        return pictures
 
     def _move(self, picture: Tensor, flow_px: Tensor) -> Tensor:
-        """Sample a picture (B, 3, H, W) along flows (B, 2*4, H/4, W/4) in pixels -> (B, 3, 4, H, W)."""
+        """Sample pictures (B, 3, H, W) along flows (B, 2*4, H/4, W/4) -> (B, 3, 4, H, W)."""
         height, width = picture.shape[-2:]
         flow = F.interpolate(flow_px, size=(height, width), mode="bilinear", align_corners=False)
         flow = rearrange(flow, "b (f c) h w -> (b f) h w c", c=2)
@@ -163,15 +172,16 @@ class Decoder(nn.Module):
         return rearrange(moved, "(b f) c h w -> b c f h w", f=FRAMES_PER_LATENT)
 
 
-def _bias(module: nn.Conv2d | nn.Linear) -> nn.Parameter:
+def _bias(module: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> Tensor:
     assert module.bias is not None
     return module.bias
 
 
 class Autoencoder(nn.Module):
-    """Encoder, decoder and the scaling that gives latents zero mean and unit deviation.
+    """Encoder, decoder and the scaling of latents that a denoiser sees.
 
-    `latent_mean` and `latent_std`, each (C,), are measured on the training pictures.
+    `latent_mean` (C,) is that of the training pictures, `latent_std` (C,) is one number: how far
+    latents of moving faces are from those of the same face at rest.
     """
 
     latent_mean: Tensor
@@ -187,7 +197,7 @@ class Autoencoder(nn.Module):
         self._initialize()
 
     def _initialize(self) -> None:
-        """Signals of unit size everywhere; the decoder starts from the unmoved picture."""
+        """Signals of unit size inside; the refinements start at almost nothing."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -195,11 +205,17 @@ class Autoencoder(nn.Module):
         for module in self.modules():
             if isinstance(module, ResidualBlock):
                 module.conv2.weight.data.mul_(0.2)
-        for head in (self.decoder.flow, self.decoder.paint[-1]):
-            head.weight.data.mul_(0.02)
-        spread = self.encoder.moments.weight.data[self.config.latent_channels :]
-        spread.zero_()  # the log variance starts small, or the latents would never be used
-        _bias(self.encoder.moments).data[self.config.latent_channels :] = -5.0
+        heads = (self.encoder.out, self.decoder.flow, self.decoder.paint[-1])
+        for head in heads:
+            head.get_parameter("weight").data.mul_(0.02)
+
+    @torch.no_grad()
+    def start_from(self, components: Tensor) -> None:
+        """Begin as the linear code of orthonormal rows (C, 3 * 4 * 16 * 16), ordered (c f p q)."""
+        kernels = components.reshape(self.encoder.linear.weight.shape)
+        for linear in (self.encoder.linear, self.decoder.linear):
+            linear.weight.copy_(kernels)
+            _bias(linear).zero_()
 
     def encode(self, video: Tensor) -> Tensor:
         """Encode (B, 3, 4(T-1)+1, H, W) in [-1, 1] to scaled latents (B, C, T, H/16, W/16)."""
@@ -213,8 +229,8 @@ class Autoencoder(nn.Module):
     def encode_groups(self, groups: Tensor) -> Tensor:
         """Encode whole groups (B, T, 3, 4, H, W) to scaled latents (B, C, T, H/16, W/16)."""
         batch = groups.shape[0]
-        mean, _ = self.encoder(rearrange(groups, "b t c f h w -> (b t) c f h w"))
-        return rearrange(self.scale(mean), "(b t) c h w -> b c t h w", b=batch)
+        latents = self.encoder(rearrange(groups, "b t c f h w -> (b t) c f h w"))
+        return rearrange(self.scale(latents), "(b t) c h w -> b c t h w", b=batch)
 
     def still(self, picture: Tensor) -> Tensor:
         """The latent frame (B, C, h, w) of an unmoving picture (B, 3, H, W) in [-1, 1]."""
@@ -222,11 +238,13 @@ class Autoencoder(nn.Module):
 
     def anchor(self, picture: Tensor) -> Anchor:
         """The decoder's view of a picture (B, 3, H, W)."""
-        return self.decoder.anchor(picture, self._still(picture))
+        anchor: Anchor = self.decoder.anchor(picture, self._still(picture))
+        return anchor
 
     def _still(self, picture: Tensor) -> Tensor:
         group = repeat(picture, "b c h w -> b c f h w", f=FRAMES_PER_LATENT)
-        return self.encoder(group)[0]
+        still: Tensor = self.encoder(group)
+        return still
 
     def start(self, picture: Tensor) -> DecoderState:
         """The decoder's state before the first latent frame: the picture (B, 3, H, W), unmoved."""
@@ -241,8 +259,8 @@ class Autoencoder(nn.Module):
         pictures = self.decoder(self.unscale(latent), self.unscale(state.previous), state.anchor)
         return pictures.clamp(-1.0, 1.0), DecoderState(state.anchor, latent)
 
-    def scale(self, mean: Tensor) -> Tensor:
-        return (mean - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
+    def scale(self, latent: Tensor) -> Tensor:
+        return (latent - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
 
     def unscale(self, latent: Tensor) -> Tensor:
         return latent * self.latent_std[:, None, None] + self.latent_mean[:, None, None]

@@ -1,0 +1,131 @@
+"""`python -m benchmarks`: measure everything that this machine can, print it, keep it as JSON.
+
+    python -m benchmarks quality | generator | latency | interruption | soak | readme
+
+`make bench` runs all of them. Results lie in benchmarks/results, one file a benchmark, and
+`readme` writes README's table from them.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+app = typer.Typer(add_completion=False, help=__doc__)
+console = Console()
+
+
+def keep(name: str, values: dict[str, Any]) -> None:
+    """Show a result as a table, then as one line of JSON, and write it down."""
+    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    result = {
+        "command": f"python -m benchmarks {name}",
+        "machine": machine(),
+        "git": git.stdout.strip(),
+        "day": datetime.now(UTC).date().isoformat(),
+        "values": values,
+    }
+    table = Table("measured", "value", title=name, title_justify="left")
+    for key, value in flatten(values).items():
+        table.add_row(key, f"{value:.3g}" if isinstance(value, float) else str(value))
+    console.print(table)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result))
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested results with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = flatten(value, f"{prefix}{key}: ") if isinstance(value, dict) else None
+        flat |= inner if inner is not None else {prefix + key: value}
+    return flat
+
+
+def machine() -> str:
+    """The processor and the number of cores."""
+    import os
+
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+    name = names[0].split(": ")[1] if names else platform.processor()
+    return f"{name}, {os.cpu_count()} cores"
+
+
+@app.command()
+def quality(
+    preset: str = "interactive", seconds: float = 10.0, singles: int = 8, pairs: int = 4
+) -> None:
+    """Lip sync, closed lips, identity and isolation, measured from generated pixels."""
+    from benchmarks import quality as bench
+    from runtime.checkpoint import load_builtin
+    from runtime.presets import find_preset
+
+    keep("quality", bench.run(load_builtin(), find_preset(preset), seconds, singles, pairs))
+
+
+@app.command()
+def generator(seconds: float = 10.0, threads: int = 2) -> None:
+    """Compute time over media time of the library alone, for every preset."""
+    from benchmarks import speed
+
+    keep("generator", speed.run(seconds, threads))
+
+
+@app.command()
+def latency(count: int = 10) -> None:
+    """First moving picture and CPU of a warm server, interactive preset."""
+    from benchmarks import live
+
+    with live.running_server() as server:
+        keep("latency", live.latency(server, count))
+
+
+@app.command()
+def interruption(count: int = 20) -> None:
+    """From an interruption to the last open mouth."""
+    from benchmarks import live
+
+    with live.running_server() as server:
+        keep("interruption", live.interruption(server, count))
+
+
+@app.command()
+def soak(minutes: float = 10.0) -> None:
+    """One long session: memory, drift and lip sync from its first to its last minute."""
+    from benchmarks import soak as bench
+
+    keep("soak", bench.run(minutes))
+
+
+@app.command()
+def readme() -> None:
+    """Write README's table from the kept results."""
+    from benchmarks import report
+
+    report.write(RESULTS, Path(__file__).parent.parent / "README.md")
+
+
+@app.command("all")
+def everything() -> None:
+    """All of them, then README's table."""
+    steps: tuple[Callable[[], None], ...] = (
+        quality, generator, latency, interruption, soak, readme,
+    )  # fmt: skip
+    for step in steps:
+        step()
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,66 @@
+"""One long session of the library: does anything grow, drift or come undone?"""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.quality import best_lag
+from runtime.character import Character
+from runtime.checkpoint import load_builtin
+from runtime.presets import find_preset
+from runtime.stream import StreamingGenerator
+from runtime.timing import SAMPLE_RATE, VIDEO_FPS
+from training.cast import cast
+from training.mouth_meter import mouth_opening
+from training.shipped import CHARACTERS
+from training.speech import make_track
+
+PART_S = 20.0
+
+
+def memory_mb() -> float:
+    """Resident memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+
+
+def run(minutes: float, preset: str = "interactive") -> dict[str, float]:
+    """Talk for `minutes` in one stream; compare its first and its last 20 seconds."""
+    member = cast()[0]
+    character = Character.load(CHARACTERS / member.id)
+    stream = StreamingGenerator(load_builtin(), character, find_preset(preset))
+    rest, rng = character.pixels(), np.random.default_rng(17)
+    speaker, box = member.speaker_ids[0], member.scene.mouth_boxes()[0]
+    parts: list[tuple[int, float]] = []
+    memory: list[float] = []
+    pushed, frames, started = 0, 0, time.perf_counter()
+    jaws: list[np.ndarray] = []
+    openings: list[np.ndarray] = []
+    for _ in range(max(2, round(60 * minutes / PART_S))):
+        pcm, mouth = make_track(rng, PART_S, "test")
+        stream.push(speaker, pcm)
+        jaws.append(mouth[: len(pcm) * VIDEO_FPS // SAMPLE_RATE, 0])
+        pushed += len(pcm)
+        pictures = []
+        while stream.ready():
+            pictures += [frame.pixels for frame in stream.tick()]
+        frames += len(pictures)
+        openings.append(mouth_opening(np.stack(pictures), box, rest))
+        memory.append(memory_mb())
+    jaw, opening = np.concatenate(jaws), np.concatenate(openings)
+    part = int(PART_S * VIDEO_FPS)
+    for start in (0, len(opening) - part):
+        parts.append(best_lag(opening[start : start + part], jaw[start : start + part]))
+    return {
+        "minutes": pushed / SAMPLE_RATE / 60,
+        "first 20 s: lag in frames": parts[0][0],
+        "first 20 s: correlation": parts[0][1],
+        "last 20 s: lag in frames": parts[1][0],
+        "last 20 s: correlation": parts[1][1],
+        "memory after a tenth, MB": memory[len(memory) // 10],
+        "memory at the end, MB": memory[-1],
+        "compute over media time": (time.perf_counter() - started) / (frames / VIDEO_FPS),
+    }
