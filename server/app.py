@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
@@ -33,9 +33,7 @@ HTTP_STATUS = {
 }
 
 
-def create_app(
-    config: ServerConfig, engine: Engine, on_ready: Callable[[], None] = lambda: None
-) -> FastAPI:
+def create_app(config: ServerConfig, engine: Engine) -> FastAPI:
     """The server as an app. Its life span loads the model, and ends every session at its end."""
 
     @asynccontextmanager
@@ -44,13 +42,16 @@ def create_app(
         hub = app.state.hub = Hub(config, engine)
         try:
             await hub.load()
-            on_ready()
             yield
+        except (AvatarError, ProtocolError) as reason:
+            app.state.failure = reason  # for who started the server: uvicorn keeps it to its log
+            raise
         finally:
             await hub.aclose()
             await asyncio.get_running_loop().shutdown_default_executor()
 
     app = FastAPI(title="Avatar Server", lifespan=lifespan)
+    app.state.failure = None
     app.add_exception_handler(ProtocolError, _protocol_error)
     app.add_exception_handler(AvatarError, _runtime_error)
     app.include_router(_open_router())

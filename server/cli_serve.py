@@ -12,6 +12,7 @@ from runtime.errors import AvatarError
 from server.app import create_app
 from server.config import ConfigError, ServerConfig, load_config
 from server.engine import RuntimeEngine
+from server.event_fields import ProtocolError
 
 PING_S = 10
 """A half-open socket is noticed after two of these."""
@@ -60,7 +61,7 @@ def serve(
     )
     try:
         run(load_config(config, flags), log_level)
-    except (ConfigError, AvatarError) as error:
+    except (ConfigError, AvatarError, ProtocolError) as error:
         typer.echo(f"avatar serve: {error}", err=True)
         raise typer.Exit(1) from None
 
@@ -71,9 +72,13 @@ def run(config: ServerConfig, log_level: str = "warning") -> None:
     listener = bind(config)
     application = create_app(config, RuntimeEngine(config.model))
     server = _Server(uvicorn_config(config, application, log_level), listener)
-    server.run(sockets=[listener])
-    if not server.started:
-        raise typer.Exit(1)
+    try:
+        server.run(sockets=[listener])
+    except SystemExit:  # how uvicorn ends when the app could not start
+        if application.state.failure is None:
+            raise
+    if application.state.failure is not None:
+        raise application.state.failure
 
 
 def uvicorn_config(

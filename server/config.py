@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from server.client_events import PRESETS
+
 T = TypeVar("T")
 
 PAGE = Path(__file__).parent.parent / "client_demo"
@@ -168,6 +170,11 @@ def _check(config: ServerConfig) -> None:
                 )
     if config.model.threads < 0:
         raise ConfigError(f"model.threads: found {config.model.threads}, expected 0 or more")
+    if config.model.default_preset not in PRESETS:
+        raise ConfigError(
+            f"model.default_preset: found {config.model.default_preset!r}, expected one of "
+            + ", ".join(PRESETS)
+        )
     _check_paths(config.model)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WARM_UP_TICKS = 6
+WARM_UP_TICKS = 4
 """Ticks of silence and of sound: every shape, the change between them, and a rewind."""
 
 
@@ -66,19 +66,21 @@ class RuntimeEngine:
         )
 
     def _warm_up(self) -> None:
-        """Run silence, speech, an interruption and silence again, for one and for two speakers."""
+        """Run silence, speech and an interruption: each preset, and each number of speakers."""
         by_speakers = {len(each.speakers): each for each in self.characters().values()}
-        for preset in PRESETS:
-            for character in by_speakers.values():
-                stream = self.open(StreamRequest(character, preset, 0))
-                for number in range(WARM_UP_TICKS):
-                    for speaker in character.speaker_ids:
-                        if number == WARM_UP_TICKS // 2:
-                            stream.push(speaker, _tone())
-                        stream.fill_silence(speaker, stream.needed())
-                    stream.tick()
-                stream.rewind(1, frozenset(character.speaker_ids))
-        logger.info("warmed %d presets", len(PRESETS))
+        wanted = {(self._config.default_preset, count) for count in by_speakers}
+        wanted |= {(preset, count) for preset in PRESETS for count in list(by_speakers)[:1]}
+        for preset, count in sorted(wanted):
+            character = by_speakers[count]
+            stream = self.open(StreamRequest(character, preset, 0))
+            for number in range(WARM_UP_TICKS):
+                for speaker in character.speaker_ids:
+                    if number == WARM_UP_TICKS // 2:
+                        stream.push(speaker, _tone())
+                    stream.fill_silence(speaker, stream.needed())
+                stream.tick()
+            stream.rewind(1, frozenset(character.speaker_ids))
+            logger.info("warmed the preset %s with %d speakers", preset, count)
 
 
 class RuntimeGenerator:

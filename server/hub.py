@@ -31,14 +31,20 @@ class Hub:
         self._thread = ModelThread()
 
     async def load(self) -> None:
-        """Load the model and warm every shape; sessions are admitted afterwards."""
+        """Load the model and warm every shape; sessions are admitted afterwards.
+
+        Raises what a session could not live with: no weights, no character of the default's name.
+        """
+        self.settings_for(None)
         await self._thread.run(self.engine.load)
         self.is_ready = True
 
     def settings_for(self, character: str | None) -> Settings:
         """The settings a session begins with; raises ProtocolError for an unknown character."""
         characters = self.engine.characters()
-        name = character or self.config.model.default_character or next(iter(characters), "")
+        singles = [each.id for each in characters.values() if len(each.speakers) == 1]
+        first = next(iter([*singles, *characters]), "")
+        name = character or self.config.model.default_character or first
         return Settings(find(characters, name), self.config.model.default_preset)
 
     async def open(self, settings: Settings, on_position: Callable[[int], None]) -> Session:

@@ -26,3 +26,10 @@ def test_serving_beyond_this_machine_without_a_key_is_refused():
     done = run("serve", "--host", "0.0.0.0")
     assert done.returncode == 1
     assert "listen.api_key" in done.stderr
+
+
+def test_a_checkpoint_without_weights_fails_with_its_path_and_what_to_do(tmp_path):
+    done = run("serve", "--port", "0", "--checkpoint", str(tmp_path))
+    assert done.returncode == 1
+    assert str(tmp_path) in done.stderr.splitlines()[-1]
+    assert "avatar serve: " in done.stderr

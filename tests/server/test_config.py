@@ -46,6 +46,7 @@ def test_ice_servers_are_read_from_an_array_of_tables(tmp_path):
         ("[model]\ncheckpoint = '/nowhere/at/all'\n", "model.checkpoint"),
         ("[model]\ncharacters = ['/nowhere/at/all']\n", "model.characters.0"),
         ("[model]\ncharacters = 3\n", "model.characters"),
+        ("[model]\ndefault_preset = 'fast'\n", "model.default_preset"),
         ("[[webrtc.ice_servers]]\nurl = 'x'\n", "webrtc.ice_servers.0.url"),
         ("listen = 3\n", "listen"),
         ("not toml", "server.toml"),
