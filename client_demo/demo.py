@@ -3,6 +3,7 @@
 Uses the server on the port where one runs; else starts one for the time of the demo.
 """
 
+import json
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from .cli import DEFAULT_URL, run
 from .session_socket import AvatarClientError
 from .talk import TalkPlan
 
-HELLO = Path(__file__).parent / "samples" / "hello.wav"
+SAMPLES = Path(__file__).parent / "samples"
 READY_TIMEOUT_S = 180.0  # a cold start loads torch and warms the model up
 STOP_TIMEOUT_S = 15.0
 
@@ -28,15 +29,20 @@ STOP_TIMEOUT_S = 15.0
 def demo(
     out: Annotated[Path, typer.Option(help="The recording, mp4.")] = Path("demo.mp4"),
     url: Annotated[str, typer.Option(envvar="AVATAR_URL")] = DEFAULT_URL,
-    character: Annotated[str | None, typer.Option(help="Default: the server's.")] = None,
+    character: Annotated[
+        str | None, typer.Option(help="Default: the one whose voice the sample fits.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Let a character say the shipped sentence; write the video and print its latencies."""
     console = Console(stderr=True)
+    hello = json.loads((SAMPLES / "samples.json").read_text())["hello"]
+    lines = ((None, SAMPLES / hello["file"]),)
+    plan = TalkPlan(url, lines, out, character=character or hello["character"])
     try:
         with running_server(url, console):
-            console.print(f"Playing {HELLO.name} at speaking pace ..")
-            run(TalkPlan(url=url, lines=((None, HELLO),), out=out, character=character), as_json)
+            console.print(f"Playing {hello['file']} at speaking pace ..")
+            run(plan, as_json)
             console.print(f"Watch it: {out}")
     except AvatarClientError as error:
         console.print(f"[red]{error}[/red]", highlight=False)

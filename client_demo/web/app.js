@@ -1,9 +1,9 @@
 // The page: one session with the chosen character, and what the buttons do with it.
 
 import * as api from "./api.js";
-import { audioContext, decode, Voice } from "./audio_input.js";
+import { audioContext, decode, trimmed, Voice } from "./audio_input.js";
 import { Session } from "./connection.js";
-import { playDialogue } from "./dialogue.js";
+import { playDialogue, splitTurns } from "./dialogue.js";
 import { Microphone } from "./microphone.js";
 import { MouthWatch } from "./mouth_watch.js";
 import { watchStats } from "./stats.js";
@@ -15,6 +15,7 @@ const video = find("video");
 const stage = find("stage");
 
 let characters = [];
+let samples = null; // what the page can play: see samples.json
 let character = null;
 let session = null;
 let opening = null; // promise of the session's start; rejects where it fails
@@ -35,7 +36,7 @@ const mouths = new MouthWatch(video, (who, atMs) => {
 
 async function start() {
   try {
-    characters = await loadCharacters();
+    [characters, samples] = await Promise.all([loadCharacters(), api.getJson("/samples/samples.json")]);
   } catch (error) {
     if (error.status === 401 || error.status === 403) return askForKey(error.message);
     ui.showConnection("lost", "No server");
@@ -46,8 +47,8 @@ async function start() {
   }
   ui.hideNotice();
   ui.showGallery(characters, choose);
-  const wanted = new URLSearchParams(location.search).get("character");
-  choose(characters.some(({ id }) => id === wanted) ? wanted : characters[0].id);
+  const wanted = [new URLSearchParams(location.search).get("character"), samples.hello.character];
+  choose(wanted.find((id) => characters.some((one) => one.id === id)) ?? characters[0].id);
 }
 
 async function loadCharacters() {
@@ -231,13 +232,14 @@ async function attempt(action) {
 }
 
 async function playSample() {
-  const samples = await api.getJson("/samples/samples.json");
-  if (character.speakers.length === 1) return play(await load(samples.hello));
+  if (character.speakers.length === 1) return play(await load(samples.hello.file));
   dialogue?.abort();
   dialogue = new AbortController();
-  const turns = await Promise.all(samples.dialogue.map(async ({ speaker: index, file }) => (
-    { voice: [...voices.values()][index], samples: await load(file) })));
-  return playDialogue(turns, {
+  const tracks = await Promise.all(samples.dialogue.map(load));
+  const turns = splitTurns(tracks, session.rate);
+  const [...inOrder] = voices.values();
+  return playDialogue(turns.map(({ track, samples: words }) => (
+    { voice: inOrder[track], samples: words })), {
     signal: dialogue.signal,
     started: (who) => new Promise((done) => { heard.set(who, done); }),
   });
@@ -245,7 +247,7 @@ async function playSample() {
 
 async function load(file) { return decode(await api.getBytes(`/samples/${file}`)); }
 
-function play(samples) { return voices.get(speaker).play(samples); }
+function play(sound) { return voices.get(speaker).play(trimmed(sound)); }
 
 function setMuted(muted) {
   video.muted = muted;

@@ -4,7 +4,7 @@ import { toPcm16 } from "./wire.js";
 
 const CHUNK_MS = 100;
 const LEAD_MS = 2000; // sent ahead of playing: enough for slow timers of hidden tabs
-const AUDIBLE = 0.01; // of full scale
+const AUDIBLE = 0.01 * 32768;
 const KEEP_BEFORE_MS = 40; // of the quiet before the first sound
 const MAX_RATE = 48000; // the most that the server takes
 
@@ -21,7 +21,7 @@ export function audioContext() {
   return context;
 }
 
-/** Any sound the browser can decode, as mono PCM16 at the page's rate, without leading silence. */
+/** Any sound the browser can decode, as mono PCM16 at the page's rate. */
 export async function decode(bytes) {
   const sound = await audioContext().decodeAudioData(bytes);
   const mono = new Float32Array(sound.length);
@@ -29,10 +29,15 @@ export async function decode(bytes) {
     const channel = sound.getChannelData(c);
     for (let i = 0; i < mono.length; i++) mono[i] += channel[i] / sound.numberOfChannels;
   }
-  const onset = mono.findIndex((x) => Math.abs(x) > AUDIBLE);
+  return toPcm16(mono);
+}
+
+/** The samples without the silence before their first sound. */
+export function trimmed(samples) {
+  const onset = samples.findIndex((x) => Math.abs(x) > AUDIBLE);
   if (onset < 0) throw new Error("There is no sound in it.");
-  const keep = Math.round((KEEP_BEFORE_MS / 1000) * sound.sampleRate);
-  return toPcm16(mono.subarray(Math.max(0, onset - keep)));
+  const keep = Math.round((KEEP_BEFORE_MS / 1000) * audioContext().sampleRate);
+  return samples.subarray(Math.max(0, onset - keep));
 }
 
 /** One speaker's way into a session. Playing anew follows what is still being sent. */

@@ -1,6 +1,28 @@
-// Several speakers one after another: each turn is sent so that it follows the one before closely.
+// Several speakers one after another, from a recording with one track for each of them.
 
 const PAUSE_MS = 180; // heard between two turns
+const BLOCK_MS = 20;
+const AUDIBLE = 0.01 * 32768;
+const MARGIN_BLOCKS = 3; // kept before and after a turn
+
+/**
+ * Cut tracks of equal length (PCM16, mono) into turns `[{track, samples}]` in their order: a turn
+ * lasts until another track is heard.
+ */
+export function splitTurns(tracks, rate) {
+  const step = Math.round((rate * BLOCK_MS) / 1000);
+  const turns = [];
+  for (let at = 0; at < tracks[0].length; at += step) {
+    const track = tracks.findIndex((one) => (
+      one.subarray(at, at + step).some((x) => Math.abs(x) > AUDIBLE)));
+    if (track < 0) continue;
+    if (turns.at(-1)?.track !== track) turns.push({ track, start: at });
+    turns.at(-1).stop = at + step;
+  }
+  const margin = MARGIN_BLOCKS * step;
+  return turns.map(({ track, start, stop }) => (
+    { track, samples: tracks[track].subarray(Math.max(0, start - margin), stop + margin) }));
+}
 
 /**
  * Play turns `[{voice, samples}]`. All voices take equally long to be heard, so a turn is sent

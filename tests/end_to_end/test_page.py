@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 import client_demo
-from server.config import Model, ServerConfig
+from server.config import Listen, Model, ServerConfig
 from server.engine import RuntimeEngine
 from server.protocol import parse_binary
 from tests.end_to_end.browser import chromium, opened
@@ -143,6 +143,17 @@ async def test_a_voice_at_the_microphone_is_spoken_by_the_character(base, engine
         assert await it.page.get_attribute("#microphone", "aria-pressed") == "true"
 
 
+async def test_a_server_with_a_key_asks_for_it_and_plays(browser, engine):
+    config = ServerConfig(listen=Listen(api_key="open sesame, please"))
+    async with (
+        serving(config, engine) as stand,
+        opened(browser, f"http://127.0.0.1:{stand.port}") as it,
+    ):
+        await it.page.fill("#key", "open sesame, please")
+        await it.page.press("#key", "Enter")
+        await it.until_live()
+
+
 async def test_another_character_is_a_click_away(base, browser, engine):
     names = list(engine.characters())
     async with opened(browser, base, f"/?character={names[0]}") as it:
@@ -184,6 +195,21 @@ async def test_a_narrow_page_does_not_scroll_sideways(shared):
     await shared.page.set_viewport_size({"width": 360, "height": 740})
 
     assert await shared.page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+async def test_a_recorded_dialogue_is_cut_into_its_turns(shared):
+    turns = await shared.page.evaluate(
+        """async () => {
+          const {splitTurns} = await import("/dialogue.js");
+          const tracks = [new Int16Array(4000), new Int16Array(4000)];
+          tracks[0].fill(9000, 200, 600); tracks[0].fill(9000, 800, 1000);
+          tracks[1].fill(-9000, 1400, 2000);
+          tracks[0].fill(9000, 3000, 3400);
+          return splitTurns(tracks, 1000).map(({track, samples}) => [track, samples.length]);
+        }"""
+    )
+    margins = 2 * 60
+    assert turns == [[0, 800 + margins], [1, 600 + margins], [0, 400 + margins]]
 
 
 async def test_the_binary_message_of_the_page_is_the_servers(shared):
