@@ -26,6 +26,7 @@ class Hub:
         self.metrics = Metrics()
         self.access = Access(config.listen, config.limits.client_secret_ms)
         self.admission = Admission(config.limits.max_sessions, config.limits.max_queued)
+        self.metrics.queued.set_function(lambda: self.admission.queued)
         self.sessions: dict[str, Session] = {}
         self.is_ready = False
         self._thread = ModelThread()
@@ -55,7 +56,6 @@ class Hub:
                 "found the model still loading, expected a ready server; wait for /readyz",
                 retryable=True,
             )
-        self.metrics.queued.set_function(lambda: self.admission.queued)
         await self.admission.enter(on_position)
         try:
             session = Session(
