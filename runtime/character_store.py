@@ -46,6 +46,17 @@ def find_characters(roots: Iterable[Path] = (BUILTIN_CHARACTERS,)) -> dict[str, 
     return found
 
 
+def default_character(characters: Mapping[str, Character]) -> Character:
+    """The one that talks where none was asked for: the first with one speaker, else the first.
+
+    BadInput where there is none.
+    """
+    found = sorted(characters.values(), key=lambda character: len(character.speakers) > 1)
+    if not found:
+        raise BadInput("There is no character. Add one: avatar characters add", param="character")
+    return found[0]
+
+
 def find_character(identity: str, roots: Iterable[Path] = (BUILTIN_CHARACTERS,)) -> Character:
     """The character of that id, or NotFound listing the ids."""
     characters = find_characters(roots)

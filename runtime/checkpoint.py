@@ -44,7 +44,7 @@ SMALL_DIT = DiTConfig(
     audio_positions=True,
     prediction="residual",
 )
-SMALL_AUTOENCODER = AutoencoderConfig(latent_channels=16, widths=(8, 8, 8))
+SMALL_AUTOENCODER = AutoencoderConfig(latent_channels=16, widths=(8, 8))
 SMALL_AUDIO_ENCODER = AudioEncoderConfig(width=16, heads=2, layers=4, max_steps=100)
 
 

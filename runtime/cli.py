@@ -16,6 +16,7 @@ from runtime.character_store import (
     BUILTIN_CHARACTERS,
     NewCharacter,
     add_character,
+    default_character,
     find_character,
     find_characters,
     preview,
@@ -158,13 +159,11 @@ def open_stream(
 
 
 def choose_character(identity: str | None, folder: Path) -> Character:
-    """The character of that id, or the first of all."""
+    """The character of that id, or the default one."""
     roots = (folder, BUILTIN_CHARACTERS)
     if identity is not None:
         return find_character(identity, roots)
-    for character in find_characters(roots).values():
-        return character
-    raise BadInput("There is no character. Add one: avatar characters add", param="character")
+    return default_character(find_characters(roots))
 
 
 def sound_files(character: Character, audio: Path | None, spoken: list[str]) -> dict[str, Path]:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from runtime.character_store import default_character
 from server.access import Access
 from server.admission import Admission
 from server.config import ServerConfig
@@ -43,9 +44,9 @@ class Hub:
     def settings_for(self, character: str | None) -> Settings:
         """The settings a session begins with; raises ProtocolError for an unknown character."""
         characters = self.engine.characters()
-        singles = [each.id for each in characters.values() if len(each.speakers) == 1]
-        first = next(iter([*singles, *characters]), "")
-        name = character or self.config.model.default_character or first
+        name = character or self.config.model.default_character
+        if name is None:
+            return Settings(default_character(characters), self.config.model.default_preset)
         return Settings(find(characters, name), self.config.model.default_preset)
 
     async def open(self, settings: Settings, on_position: Callable[[int], None]) -> Session:

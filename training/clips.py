@@ -32,8 +32,8 @@ from training.cast import cast
 from training.people import Renderer
 from training.pictures import scene_of
 from training.run import RUNS
-from training.shipped import load_audio_encoder, load_autoencoder
 from training.sentences import Split
+from training.shipped import load_audio_encoder, load_autoencoder
 from training.speech import augment, make_track
 
 Floats = NDArray[np.float32]
@@ -141,8 +141,8 @@ def main(cast_clips: int = 8, other_scenes: int = 60, held_out: int = 24, jobs: 
     scenes = [int(s) for s in np.random.default_rng(5).permutation(scenes)]
     scenes += [members + i for i in range(other_scenes)]
     scenes = [s for s in scenes if len(scene_of(s, 256).placements) <= 2]
-    work = [(i, s, "train") for i, s in enumerate(scenes)]
-    work = [(i, i % members, "test") for i in range(held_out)] + work
+    work: list[tuple[int, int, Split]] = [(i, i % members, "test") for i in range(held_out)]
+    work += [(i, s, "train") for i, s in enumerate(scenes)]
     for split in ("train", "test"):
         (FOLDER / split).mkdir(parents=True, exist_ok=True)
     with get_context("spawn").Pool(jobs) as pool:

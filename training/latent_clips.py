@@ -23,7 +23,6 @@ from training.pictures import Box, scene_of
 
 Clip = dict[str, NDArray[np.generic]]
 RELEASED_EXPRESSION, RELEASED_POSE = 30, 25
-PATCH_SIDE = 32  # pixels of a 256-pixel picture under one token
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def _coverage(boxes: Sequence[Box], side: int) -> Tensor:
 
 
 @torch.no_grad()
-def scene_latents(autoencoder: Autoencoder, index: int) -> SceneLatents:
+def scene_latents(autoencoder: Autoencoder, index: int, patch: int) -> SceneLatents:
     scene = scene_of(index, 256)
     people = len(scene.placements)
     renderer = Renderer(scene)
@@ -71,11 +70,11 @@ def scene_latents(autoencoder: Autoencoder, index: int) -> SceneLatents:
         rearrange(torch.from_numpy(pictures).float().div_(127.5).sub_(1.0), "m h w c -> m c h w")
     )
     height, width = still.shape[-2:]
-    side = height // 2
+    side = height // patch
     return SceneLatents(
         reference=still[0],
         moods=still,
-        masks=face_masks(scene.boxes(), height, width),
+        masks=face_masks(scene.boxes(), height, width, patch),
         mouth=_coverage(scene.mouth_boxes(), side),
         eyes=_coverage(scene.eye_boxes(), side),
         face=_coverage(scene.boxes(), side),
@@ -98,7 +97,7 @@ class WindowSampler:
             self.clips[people].append(clip)
             scene = int(clip["scene"])
             if scene not in self.scenes:
-                self.scenes[scene] = scene_latents(autoencoder, scene)
+                self.scenes[scene] = scene_latents(autoencoder, scene, config.patch_size[1])
 
     def batch(
         self, rng: np.random.Generator, count: int, people: int, frames: int, tokens: int
@@ -133,7 +132,7 @@ class WindowSampler:
         scenes: list[SceneLatents],
         frames: int,
     ) -> Conditioning:
-        count, side = len(clips), scenes[0].reference.shape[-1] // 2
+        count, side = len(clips), scenes[0].reference.shape[-1] // self.config.patch_size[1]
         audio, cues = [], []
         for clip, start in zip(clips, starts, strict=True):
             variant = int(rng.integers(len(clip["features"])))

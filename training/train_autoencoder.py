@@ -16,13 +16,13 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from runtime.models.autoencoder import Autoencoder, AutoencoderConfig
+from runtime.models.autoencoder import SPATIAL_STRIDE, Autoencoder, AutoencoderConfig
 from training.pictures import Box, PictureClips
 from training.run import Run
 from training.shipped import save_part
 
 COMMAND = "python -m training.pictures && python -m training.train_autoencoder"
-LATENT_NOISE = 0.08  # of the latents' deviation: the decoder must bear what a denoiser leaves
+LATENT_NOISE = 0.05  # of what moves: the decoder must bear what a denoiser leaves
 MOUTH_WEIGHT, EYE_WEIGHT = 6.0, 3.0
 
 
@@ -85,9 +85,10 @@ def losses(model: Autoencoder, clips: Tensor, anchors: Tensor, weight: Tensor) -
     """How well two latent frames of three are decoded: pixels, edges, motion."""
     batch = clips.shape[0]
     exact = model.encoder(rearrange(clips, "b c (t f) h w -> (b t) c f h w", f=4))
-    noise = torch.randn_like(exact) * LATENT_NOISE * exact.detach().std()
-    latents = rearrange(exact + noise, "(b t) c h w -> b t c h w", b=batch)
     anchor = model.anchor(anchors)
+    latents = rearrange(exact, "(b t) c h w -> b t c h w", b=batch)
+    change = (latents - anchor.still[:, None]).detach().square().mean().sqrt()
+    latents = latents + LATENT_NOISE * change * torch.randn_like(latents)
     parts = [model.decoder(latents[:, i], latents[:, i - 1], anchor) for i in (1, 2)]
     out, target = torch.cat(parts, dim=2), clips[:, :, 4:]
     weight = weight / weight.mean(dim=(-1, -2), keepdim=True)
@@ -125,17 +126,20 @@ def measure(model: Autoencoder, data: PictureClips, rows: list[int]) -> dict[str
 
 
 def change_patches(data: PictureClips, rng: np.random.Generator, clips: int) -> Tensor:
-    """Differences from rest (N, 3 * 4 * 16 * 16) of cells that change, ordered (c f p q)."""
+    """Differences from rest (N, 3 * 4 * 8 * 8) of cells that change, ordered (c f p q)."""
     patches = []
     for row in rng.integers(len(data.clips), size=clips):
         first = 4 * int(rng.integers(3))
         rest = _signed(data.rest[data.scene[row]])
         change = _signed(np.asarray(data.clips[row][first : first + 4])) - rest
-        y, x = rng.integers(0, 16, 2)
+        y, x = rng.integers(0, SPATIAL_STRIDE, 2)
         cells = rearrange(
-            change[:, y : y + 240, x : x + 240], "f (h p) (w q) c -> (h w) (c f p q)", p=16, q=16
+            change[:, y : y + 240, x : x + 240],
+            "f (h p) (w q) c -> (h w) (c f p q)",
+            p=SPATIAL_STRIDE,
+            q=SPATIAL_STRIDE,
         )
-        patches.append(cells[torch.multinomial(cells.square().mean(1) + 1e-3, 40)])
+        patches.append(cells[torch.multinomial(cells.square().mean(1) + 1e-3, 120)])
     return torch.cat(patches)
 
 

@@ -1,4 +1,4 @@
-"""The built-in model's video autoencoder: causal, 4x in time, 16x in space, anchored to a picture.
+"""The built-in model's video autoencoder: causal, 4x in time, 8x in space, anchored to a picture.
 
 Latent frame 0 stands for video frame 0 and latent frame n >= 1 for frames 4n-3 .. 4n, the rule of
 HunyuanVideo's autoencoder (arXiv 2412.03603, section 4.1). An encoder group never sees another
@@ -8,8 +8,8 @@ however a video is cut.
 What is ours: the decoder is *anchored*. It knows the character's picture, moves it by a predicted
 flow and adds paint only where that is not enough (an opening mouth, a closing eyelid). Latents
 then need to say what changes rather than what everything looks like, and identity is kept to the
-pixel wherever nothing moves. Encoder and decoder both are a linear map, which starts as the
-principal components of what changes in drawn people, plus convolutions that refine it.
+pixel wherever nothing moves. Encoder and decoder both are a linear map, the principal components
+of what changes in drawn people, plus convolutions that refine it.
 
 Axes: B batch, C latent channels, T latent frames, F video frames, H W pixels, h w latents.
 """
@@ -27,16 +27,16 @@ from torch import Tensor, nn
 from runtime.timing import FRAMES_PER_LATENT
 
 PATCH = 4  # pixels per side of the finest feature cell
-SPATIAL_STRIDE = 16  # pixels per side of a latent
+SPATIAL_STRIDE = 8  # pixels per side of a latent
 FLOW_GAIN = 0.05  # a step of the optimiser then moves pixels by hundredths, not by whole ones
 
 
 @dataclass(frozen=True, slots=True)
 class AutoencoderConfig:
-    """Sizes of the autoencoder; widths are channels at 1/4, 1/8 and 1/16 of the resolution."""
+    """Sizes of the autoencoder; widths are channels at 1/4 and 1/8 of the resolution."""
 
-    latent_channels: int = 24
-    widths: tuple[int, int, int] = (48, 64, 96)
+    latent_channels: int = 32
+    widths: tuple[int, int] = (48, 64)
     max_flow_px: float = 8.0
 
     @classmethod
@@ -54,7 +54,6 @@ class Anchor(NamedTuple):
     still: Tensor  # (B, C, h, w), not scaled: latents count relative to it
     quarter: Tensor  # features at 1/4 of the resolution
     eighth: Tensor
-    sixteenth: Tensor
 
 
 class DecoderState(NamedTuple):
@@ -80,23 +79,20 @@ class Encoder(nn.Module):
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
-        fine, middle, coarse = config.widths
+        fine, middle = config.widths
         channels = 3 * FRAMES_PER_LATENT
         self.linear = nn.Conv2d(channels, config.latent_channels, SPATIAL_STRIDE, SPATIAL_STRIDE)
         self.patch_in = nn.Conv2d(channels * PATCH**2, fine, 1)
         self.fine = ResidualBlock(fine)
         self.down1 = nn.Conv2d(fine, middle, 4, stride=2, padding=1)
-        self.middle = ResidualBlock(middle)
-        self.down2 = nn.Conv2d(middle, coarse, 4, stride=2, padding=1)
-        self.coarse = nn.Sequential(ResidualBlock(coarse), ResidualBlock(coarse))
-        self.out = nn.Conv2d(coarse, config.latent_channels, 3, padding=1)
+        self.middle = nn.Sequential(ResidualBlock(middle), ResidualBlock(middle))
+        self.out = nn.Conv2d(middle, config.latent_channels, 3, padding=1)
 
     def forward(self, groups: Tensor) -> Tensor:
-        """(B, 3, 4, H, W) in [-1, 1] -> (B, C, H/16, W/16), not scaled."""
+        """(B, 3, 4, H, W) in [-1, 1] -> (B, C, H/8, W/8), not scaled."""
         pictures = rearrange(groups, "b c f h w -> b (c f) h w")
         x = self.fine(self.patch_in(F.pixel_unshuffle(pictures, PATCH)))
         x = self.middle(self.down1(x))
-        x = self.coarse(self.down2(x))
         refined: Tensor = self.linear(pictures) + self.out(F.relu(x))
         return refined
 
@@ -106,16 +102,14 @@ class AnchorEncoder(nn.Module):
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
-        fine, middle, coarse = config.widths
+        fine, middle = config.widths
         self.patch_in = nn.Conv2d(3 * PATCH**2, fine, 3, padding=1)
         self.fine = ResidualBlock(fine)
         self.down1 = nn.Conv2d(fine, middle, 4, stride=2, padding=1)
-        self.down2 = nn.Conv2d(middle, coarse, 4, stride=2, padding=1)
 
     def forward(self, picture: Tensor, still: Tensor) -> Anchor:
         quarter = self.fine(self.patch_in(F.pixel_unshuffle(picture, PATCH)))
-        eighth = self.down1(F.relu(quarter))
-        return Anchor(picture, still, quarter, eighth, self.down2(F.relu(eighth)))
+        return Anchor(picture, still, quarter, self.down1(F.relu(quarter)))
 
 
 class Decoder(nn.Module):
@@ -123,17 +117,15 @@ class Decoder(nn.Module):
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
-        fine, middle, coarse = config.widths
+        fine, middle = config.widths
         self.max_flow_px = config.max_flow_px
         self.anchor = AnchorEncoder(config)
         self.linear = nn.ConvTranspose2d(
             config.latent_channels, 3 * FRAMES_PER_LATENT, SPATIAL_STRIDE, SPATIAL_STRIDE
         )
-        self.latent_in = nn.Conv2d(2 * config.latent_channels, coarse, 3, padding=1)
-        self.coarse = nn.Sequential(ResidualBlock(coarse), ResidualBlock(coarse))
-        self.up1 = nn.Conv2d(coarse, middle, 3, padding=1)
-        self.middle = ResidualBlock(middle)
-        self.up2 = nn.Conv2d(middle, fine, 3, padding=1)
+        self.latent_in = nn.Conv2d(2 * config.latent_channels, middle, 3, padding=1)
+        self.middle = nn.Sequential(ResidualBlock(middle), ResidualBlock(middle))
+        self.up = nn.Conv2d(middle, fine, 3, padding=1)
         self.fine = ResidualBlock(fine)
         self.flow = nn.Conv2d(fine, 2 * FRAMES_PER_LATENT, 3, padding=1)
         self.paint = nn.Sequential(
@@ -143,10 +135,9 @@ class Decoder(nn.Module):
     def forward(self, latent: Tensor, previous: Tensor, anchor: Anchor) -> Tensor:
         """Latents (B, C, h, w) -> pictures (B, 3, 4, H, W), about [-1, 1]."""
         changes = torch.cat([previous - anchor.still, latent - anchor.still], dim=1)
-        x = self.latent_in(changes) + anchor.sixteenth
-        x = F.interpolate(self.coarse(x), scale_factor=2.0, mode="nearest")
-        x = F.interpolate(self.middle(self.up1(F.relu(x)) + anchor.eighth), scale_factor=2.0)
-        x = F.relu(self.fine(self.up2(F.relu(x)) + anchor.quarter))
+        x = self.middle(self.latent_in(changes) + anchor.eighth)
+        x = F.interpolate(self.up(F.relu(x)), scale_factor=2.0, mode="nearest") + anchor.quarter
+        x = F.relu(self.fine(x))
         flow_px = self.max_flow_px * torch.tanh(self.flow(x) * FLOW_GAIN)
         cells = self.paint(rearrange(x, "b c h w -> b h w c"))
         paint = rearrange(
@@ -211,14 +202,15 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def start_from(self, components: Tensor) -> None:
-        """Begin as the linear code of orthonormal rows (C, 3 * 4 * 16 * 16), ordered (c f p q)."""
+        """Begin as the linear code of orthonormal rows (C, 3 * 4 * 8 * 8), ordered (c f p q)."""
         kernels = components.reshape(self.encoder.linear.weight.shape)
         for linear in (self.encoder.linear, self.decoder.linear):
             linear.weight.copy_(kernels)
             _bias(linear).zero_()
+            linear.requires_grad_(False)  # only the convolutions learn
 
     def encode(self, video: Tensor) -> Tensor:
-        """Encode (B, 3, 4(T-1)+1, H, W) in [-1, 1] to scaled latents (B, C, T, H/16, W/16)."""
+        """Encode (B, 3, 4(T-1)+1, H, W) in [-1, 1] to scaled latents (B, C, T, H/8, W/8)."""
         assert (video.shape[2] - 1) % FRAMES_PER_LATENT == 0, f"4n+1 frames, got {video.shape[2]}"
         first = video[:, :, :1].expand(-1, -1, FRAMES_PER_LATENT, -1, -1)
         groups = torch.cat([first, video[:, :, 1:]], dim=2)
@@ -227,7 +219,7 @@ class Autoencoder(nn.Module):
         )
 
     def encode_groups(self, groups: Tensor) -> Tensor:
-        """Encode whole groups (B, T, 3, 4, H, W) to scaled latents (B, C, T, H/16, W/16)."""
+        """Encode whole groups (B, T, 3, 4, H, W) to scaled latents (B, C, T, H/8, W/8)."""
         batch = groups.shape[0]
         latents = self.encoder(rearrange(groups, "b t c f h w -> (b t) c f h w"))
         return rearrange(self.scale(latents), "(b t) c h w -> b c t h w", b=batch)
