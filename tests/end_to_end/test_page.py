@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 import client_demo
-from server.config import Listen, Model, ServerConfig
+from server.config import Model, ServerConfig
 from server.engine import RuntimeEngine
 from server.protocol import parse_binary
 from tests.end_to_end.browser import chromium, opened
@@ -141,17 +141,6 @@ async def test_a_voice_at_the_microphone_is_spoken_by_the_character(base, engine
         await it.until_state("speaking")
         assert (await it.watch([], 50)).loudest > 0.01
         assert await it.page.get_attribute("#microphone", "aria-pressed") == "true"
-
-
-async def test_a_server_with_a_key_asks_for_it_and_plays(browser, engine):
-    config = ServerConfig(listen=Listen(api_key="open sesame, please"))
-    async with (
-        serving(config, engine) as stand,
-        opened(browser, f"http://127.0.0.1:{stand.port}") as it,
-    ):
-        await it.page.fill("#key", "open sesame, please")
-        await it.page.press("#key", "Enter")
-        await it.until_live()
 
 
 async def test_another_character_is_a_click_away(base, browser, engine):

@@ -1,0 +1,29 @@
+"""The page on a server that wants an API key."""
+
+import pytest
+
+from server.config import Listen, ServerConfig
+from tests.end_to_end.browser import chromium, opened
+from tests.end_to_end.flash import FlashEngine
+from tests.end_to_end.stand import serving
+
+pytestmark = pytest.mark.slow
+
+KEY = "open sesame, please"
+
+
+async def test_the_page_asks_for_the_key_and_plays(character_root):
+    config = ServerConfig(listen=Listen(api_key=KEY))
+    async with (
+        serving(config, FlashEngine(character_root)) as stand,
+        chromium() as browser,
+        opened(browser, f"http://127.0.0.1:{stand.port}") as it,
+    ):
+        await it.page.fill("#key", "a wrong one")
+        await it.page.press("#key", "Enter")
+        await it.page.wait_for_selector("#key-dialog[open]")
+        await it.page.fill("#key", KEY)
+        await it.page.press("#key", "Enter")
+        await it.until_live()
+
+        assert KEY not in " ".join(it.requests)
