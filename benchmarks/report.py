@@ -56,7 +56,7 @@ def figure(values: dict[str, Any], path: str) -> float | None:
     found: Any = values
     for key in path.split("/"):
         found = found.get(key) if isinstance(found, dict) else None
-    return found
+    return None if found is None else float(found)
 
 
 def table(results: Path) -> str:

@@ -26,8 +26,16 @@ from training.drawing.mouth import FULL_OPENING, MOUTH_Y, Mouth
 from training.drawing.palettes import PALETTES, Palette
 from training.identity import Identity, random_identity
 
-__all__ = ["EMOTIONS", "Identity", "Placement", "Renderer", "Scene", "random_identity",
-           "random_scene", "render"]
+__all__ = [
+    "EMOTIONS",
+    "Identity",
+    "Placement",
+    "Renderer",
+    "Scene",
+    "random_identity",
+    "random_scene",
+    "render",
+]
 
 Box = tuple[float, float, float, float]
 EAR = 6.0  # how far the ears stand out beyond the cheeks, units
@@ -148,8 +156,9 @@ class Person:
         self._in_head(canvas, e, pixel, lambda: self._head(canvas, e, pixel))
         canvas.restore()
 
-    def _in_head(self, canvas: skia.Canvas, e: Expression, pixel: float,
-                 draw: Callable[[], None]) -> None:
+    def _in_head(
+        self, canvas: skia.Canvas, e: Expression, pixel: float, draw: Callable[[], None]
+    ) -> None:
         canvas.save()
         canvas.translate(SWAY[0] * pixel * e.head_x, SWAY[1] * pixel * e.head_y)
         canvas.rotate(SWAY[2] * e.head_roll, 0, 70)

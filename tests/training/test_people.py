@@ -24,8 +24,13 @@ def single(seed: int) -> Scene:
     return random_scene(np.random.default_rng(seed), 1)
 
 
-def draw(renderer: Renderer, emotion: str = "neutral", strength: float = 1.0, blink: float = 0.0,
-         **columns: float) -> Frame:
+def draw(
+    renderer: Renderer,
+    emotion: str = "neutral",
+    strength: float = 1.0,
+    blink: float = 0.0,
+    **columns: float,
+) -> Frame:
     """One frame of a single with the named mouth columns set."""
     mouth, cues = still(1)
     names = ("jaw", "width", "round", "press", "teeth", "tongue")
@@ -38,8 +43,10 @@ def draw(renderer: Renderer, emotion: str = "neutral", strength: float = 1.0, bl
 def crop(frame: Frame, box: tuple[float, float, float, float]) -> Frame:
     height, width = frame.shape[:2]
     x, y, box_width, box_height = box
-    return frame[round(y * height) : round((y + box_height) * height),
-                 round(x * width) : round((x + box_width) * width)]
+    return frame[
+        round(y * height) : round((y + box_height) * height),
+        round(x * width) : round((x + box_width) * width),
+    ]
 
 
 @pytest.mark.parametrize("emotion", EMOTIONS)
@@ -72,11 +79,20 @@ def test_the_meter_follows_the_jaw_for_many_people_and_mouths() -> None:
     for seed in range(100, 112):
         renderer = Renderer(single(seed))
         jaws = np.clip(rng.uniform(-0.1, 1.0, 24), 0, 1)
-        frames = np.stack([
-            draw(renderer, EMOTIONS[int(rng.integers(5))], rng.random(), jaw=jaw,
-                 width=rng.uniform(-1, 1), round=max(rng.uniform(-1, 1), 0.0), tongue=rng.random())
-            for jaw in jaws
-        ])
+        frames = np.stack(
+            [
+                draw(
+                    renderer,
+                    EMOTIONS[int(rng.integers(5))],
+                    rng.random(),
+                    jaw=jaw,
+                    width=rng.uniform(-1, 1),
+                    round=max(rng.uniform(-1, 1), 0.0),
+                    tongue=rng.random(),
+                )
+                for jaw in jaws
+            ]
+        )
         opening = mouth_opening(frames, renderer.scene.mouth_boxes()[0], draw(renderer))
         assert np.corrcoef(opening, jaws)[0, 1] > 0.95
 
@@ -173,7 +189,5 @@ def test_the_cast_is_24_singles_and_8_pairs_with_names_of_their_own() -> None:
     speakers = [speaker for member in members for speaker in member.speaker_ids]
     assert len(set(speakers)) == len(speakers) == 40
     assert members[24].id == "ana-ben"
-    assert all(
-        len(member.speaker_names) == len(member.scene.boxes()) for member in members
-    )
+    assert all(len(member.speaker_names) == len(member.scene.boxes()) for member in members)
     assert cast() == members

@@ -28,18 +28,34 @@ SIDE = 256.0
 
 def draw_background(canvas: skia.Canvas, kind: str, palette: Palette, seed: int) -> None:
     """Draws the background `kind` (one of BACKGROUNDS); `seed` scatters its details."""
-    wall = linear((0, 0), (60, SIDE), (palette.wall, 1.0),
-                  (mix(palette.wall, palette.deep, 0.65), 1.0),
-                  (palette.deep, 1.0))
+    wall = linear(
+        (0, 0),
+        (60, SIDE),
+        (palette.wall, 1.0),
+        (mix(palette.wall, palette.deep, 0.65), 1.0),
+        (palette.deep, 1.0),
+    )
     canvas.drawPaint(wall)
     _DRAW[kind](canvas, palette, np.random.default_rng(seed))
-    canvas.drawPaint(radial((128, 110), 215, (palette.deep, 0.0), (palette.deep, 0.0),
-                            (darker(palette.deep, 0.5), 0.28)))
+    canvas.drawPaint(
+        radial(
+            (128, 110),
+            215,
+            (palette.deep, 0.0),
+            (palette.deep, 0.0),
+            (darker(palette.deep, 0.5), 0.28),
+        )
+    )
 
 
 def _gradient(canvas: skia.Canvas, palette: Palette, rng: np.random.Generator) -> None:
-    glow(canvas, (rng.uniform(60, 190), rng.uniform(40, 110)), (170, 150),
-         lighter(palette.wall, 0.6), 0.6)
+    glow(
+        canvas,
+        (rng.uniform(60, 190), rng.uniform(40, 110)),
+        (170, 150),
+        lighter(palette.wall, 0.6),
+        0.6,
+    )
     glow(canvas, (rng.uniform(-10, 60), 250), (150, 120), palette.accent, 0.22)
 
 
@@ -61,10 +77,19 @@ def _waves(canvas: skia.Canvas, palette: Palette, rng: np.random.Generator) -> N
         y = base + 56 * step
         shift = rng.uniform(-24, 24)
         colour = mix(lighter(palette.deep, 0.25), palette.accent, 0.1 + 0.16 * step)
-        canvas.drawPath(pieces([(-20, y + shift), (60, y - 26), (140, y + 10 - shift * 0.4),
-                                (210, y - 22 + shift * 0.5), (280, y + 8)],
-                               [(280, y + 8), (280, 270), (-20, 270), (-20, y + shift)]),
-                        fill(colour, alpha))
+        canvas.drawPath(
+            pieces(
+                [
+                    (-20, y + shift),
+                    (60, y - 26),
+                    (140, y + 10 - shift * 0.4),
+                    (210, y - 22 + shift * 0.5),
+                    (280, y + 8),
+                ],
+                [(280, y + 8), (280, 270), (-20, 270), (-20, y + shift)],
+            ),
+            fill(colour, alpha),
+        )
 
 
 def _bokeh(canvas: skia.Canvas, palette: Palette, rng: np.random.Generator) -> None:
@@ -81,39 +106,63 @@ def _window(canvas: skia.Canvas, palette: Palette, rng: np.random.Generator) -> 
     left = rng.uniform(4, 20) if rng.random() < 0.5 else rng.uniform(140, 152)
     right, top, bottom = left + 98, 20.0, 138.0
     frame = lighter(palette.wall, 0.72)
-    canvas.drawRoundRect(skia.Rect.MakeLTRB(left - 6, top - 6, right + 6, bottom + 6), 5, 5,
-                         fill(frame))
+    canvas.drawRoundRect(
+        skia.Rect.MakeLTRB(left - 6, top - 6, right + 6, bottom + 6), 5, 5, fill(frame)
+    )
     canvas.save()
     canvas.clipRect(skia.Rect.MakeLTRB(left, top, right, bottom), True)
     canvas.drawPaint(linear((0, top), (0, bottom), ((168, 212, 240), 1.0), ((232, 244, 246), 1.0)))
     for x, y in ((left + 26, top + 26), (left + 72, top + 44)):
         for dx, r in ((-9, 7), (0, 10), (10, 7)):
             canvas.drawCircle(x + dx, y, r, fill((255, 255, 255), 0.8))
-    canvas.drawPath(blob([(left - 20, bottom + 20), (left + 10, bottom - 28),
-                          (left + 50, bottom - 18),
-                          (left + 84, bottom - 36), (right + 20, bottom + 20)]),
-                    fill((136, 186, 148)))
+    canvas.drawPath(
+        blob(
+            [
+                (left - 20, bottom + 20),
+                (left + 10, bottom - 28),
+                (left + 50, bottom - 18),
+                (left + 84, bottom - 36),
+                (right + 20, bottom + 20),
+            ]
+        ),
+        fill((136, 186, 148)),
+    )
     canvas.restore()
-    canvas.drawRect(skia.Rect.MakeLTRB((left + right) / 2 - 2, top, (left + right) / 2 + 2, bottom),
-                    fill(frame))
+    canvas.drawRect(
+        skia.Rect.MakeLTRB((left + right) / 2 - 2, top, (left + right) / 2 + 2, bottom), fill(frame)
+    )
     canvas.drawRect(skia.Rect.MakeLTRB(left, 76, right, 80), fill(frame))
-    canvas.drawRoundRect(skia.Rect.MakeLTRB(left - 12, bottom + 4, right + 12, bottom + 12), 3, 3,
-                         fill(darker(frame, 0.12)))
+    canvas.drawRoundRect(
+        skia.Rect.MakeLTRB(left - 12, bottom + 4, right + 12, bottom + 12),
+        3,
+        3,
+        fill(darker(frame, 0.12)),
+    )
     _curtain(canvas, left - 18, mix(palette.accent, palette.wall, 0.35))
     _curtain(canvas, right - 6, mix(palette.accent, palette.wall, 0.35))
 
 
 def _curtain(canvas: skia.Canvas, x: float, colour: Rgb) -> None:
-    canvas.drawPath(pieces([(x, 4), (x + 2, 80), (x - 3, 176)], [(x - 3, 176), (x + 27, 176)],
-                           [(x + 27, 176), (x + 22, 80), (x + 24, 4)]), fill(colour))
+    canvas.drawPath(
+        pieces(
+            [(x, 4), (x + 2, 80), (x - 3, 176)],
+            [(x - 3, 176), (x + 27, 176)],
+            [(x + 27, 176), (x + 22, 80), (x + 24, 4)],
+        ),
+        fill(colour),
+    )
     for step in (7, 14, 20):
         canvas.drawLine(x + step, 6, x + step + 1, 174, line(darker(colour, 0.22), 1.4, 0.5))
     canvas.drawRoundRect(skia.Rect.MakeLTRB(-10, 3, 270, 7), 2, 2, fill(darker(colour, 0.45)))
 
 
 def _shelf_colours(palette: Palette) -> list[Rgb]:
-    base = [*palette.clothes, palette.accent, lighter(palette.accent, 0.4),
-            darker(palette.deep, 0.3)]
+    base = [
+        *palette.clothes,
+        palette.accent,
+        lighter(palette.accent, 0.4),
+        darker(palette.deep, 0.3),
+    ]
     return [mix(colour, palette.wall, 0.28) for colour in base]
 
 
@@ -130,27 +179,43 @@ def _bookshelf(canvas: skia.Canvas, palette: Palette, rng: np.random.Generator) 
                 continue
             width, height = rng.uniform(6, 12), rng.uniform(36, 54)
             colour = colours[int(rng.integers(len(colours)))]
-            canvas.drawRoundRect(skia.Rect.MakeLTRB(x, shelf - height, x + width - 1, shelf), 1.5,
-                                 1.5,
-                                 fill(colour))
-            canvas.drawRect(skia.Rect.MakeLTRB(x + 1, shelf - height + 7, x + width - 2,
-                                               shelf - height + 10), fill(lighter(colour, 0.5),
-                                                                          0.7))
+            canvas.drawRoundRect(
+                skia.Rect.MakeLTRB(x, shelf - height, x + width - 1, shelf), 1.5, 1.5, fill(colour)
+            )
+            canvas.drawRect(
+                skia.Rect.MakeLTRB(x + 1, shelf - height + 7, x + width - 2, shelf - height + 10),
+                fill(lighter(colour, 0.5), 0.7),
+            )
             x += width + (rng.uniform(5, 14) if rng.random() < 0.1 else 0.3)
         canvas.drawRect(skia.Rect.MakeLTRB(0, shelf, SIDE, shelf + 7), fill(wood))
-        canvas.drawRect(skia.Rect.MakeLTRB(0, shelf + 7, SIDE, shelf + 10),
-                        fill((40, 26, 30), 0.22))
+        canvas.drawRect(
+            skia.Rect.MakeLTRB(0, shelf + 7, SIDE, shelf + 10), fill((40, 26, 30), 0.22)
+        )
     canvas.drawPaint(fill(palette.wall, 0.24))
 
 
 def _pot(canvas: skia.Canvas, x: float, floor: float, palette: Palette) -> None:
     green = mix((98, 150, 104), palette.deep, 0.2)
     for dx, dy in ((-8, -30), (0, -36), (8, -30), (-4, -26), (5, -25)):
-        canvas.drawPath(blob([(x, floor - 12), (x + dx * 0.4 - 3, floor + dy * 0.6),
-                              (x + dx, floor + dy),
-                              (x + dx * 0.4 + 3, floor + dy * 0.6)]), fill(green))
-    canvas.drawPath(pieces([(x - 9, floor - 15), (x - 6, floor)], [(x - 6, floor), (x + 6, floor)],
-                           [(x + 6, floor), (x + 9, floor - 15)]), fill(palette.accent))
+        canvas.drawPath(
+            blob(
+                [
+                    (x, floor - 12),
+                    (x + dx * 0.4 - 3, floor + dy * 0.6),
+                    (x + dx, floor + dy),
+                    (x + dx * 0.4 + 3, floor + dy * 0.6),
+                ]
+            ),
+            fill(green),
+        )
+    canvas.drawPath(
+        pieces(
+            [(x - 9, floor - 15), (x - 6, floor)],
+            [(x - 6, floor), (x + 6, floor)],
+            [(x + 6, floor), (x + 9, floor - 15)],
+        ),
+        fill(palette.accent),
+    )
 
 
 def _plants(canvas: skia.Canvas, palette: Palette, rng: np.random.Generator) -> None:
@@ -165,17 +230,27 @@ def _plants(canvas: skia.Canvas, palette: Palette, rng: np.random.Generator) -> 
             _leaf(canvas, root, angle if side == 0 else np.pi - angle, length, green)
 
 
-def _leaf(canvas: skia.Canvas, root: tuple[float, float], angle: float, length: float,
-          colour: Rgb) -> None:
+def _leaf(
+    canvas: skia.Canvas, root: tuple[float, float], angle: float, length: float, colour: Rgb
+) -> None:
     canvas.save()
     canvas.translate(*root)
     canvas.rotate(float(np.degrees(angle)))
-    body = blob([(length * 0.15, 0), (length * 0.45, -length * 0.15),
-                 (length * 0.8, -length * 0.10),
-                 (length, 0), (length * 0.8, length * 0.09), (length * 0.45, length * 0.13)])
+    body = blob(
+        [
+            (length * 0.15, 0),
+            (length * 0.45, -length * 0.15),
+            (length * 0.8, -length * 0.10),
+            (length, 0),
+            (length * 0.8, length * 0.09),
+            (length * 0.45, length * 0.13),
+        ]
+    )
     canvas.drawLine(0, 0, length * 0.3, 0, line(darker(colour, 0.2), 2.4))
-    canvas.drawPath(body, linear((0, -20), (length, 20), (darker(colour, 0.18), 1.0),
-                                 (lighter(colour, 0.16), 1.0)))
+    canvas.drawPath(
+        body,
+        linear((0, -20), (length, 20), (darker(colour, 0.18), 1.0), (lighter(colour, 0.16), 1.0)),
+    )
     canvas.drawLine(length * 0.16, 0, length * 0.94, 0, line(darker(colour, 0.25), 1.2, 0.6))
     canvas.restore()
 
@@ -184,20 +259,30 @@ def _frames(canvas: skia.Canvas, palette: Palette, rng: np.random.Generator) -> 
     """A living-room wall: prints, a lamp's light."""
     glow(canvas, (214, 60), (120, 120), (255, 236, 190), 0.5)
     for left, top, width, height in ((10, 22, 46, 58), (14, 94, 38, 38), (198, 30, 48, 62)):
-        canvas.drawRoundRect(skia.Rect.MakeXYWH(left + 2, top + 3, width, height), 3, 3,
-                             fill((50, 30, 40), 0.16))
-        canvas.drawRoundRect(skia.Rect.MakeXYWH(left, top, width, height), 3, 3,
-                             fill(lighter(palette.wall, 0.75)))
+        canvas.drawRoundRect(
+            skia.Rect.MakeXYWH(left + 2, top + 3, width, height), 3, 3, fill((50, 30, 40), 0.16)
+        )
+        canvas.drawRoundRect(
+            skia.Rect.MakeXYWH(left, top, width, height), 3, 3, fill(lighter(palette.wall, 0.75))
+        )
         inner = skia.Rect.MakeXYWH(left + 5, top + 5, width - 10, height - 10)
         canvas.save()
         canvas.clipRect(inner, True)
         canvas.drawPaint(fill(mix(palette.wall, palette.accent, 0.3)))
-        canvas.drawCircle(left + width * rng.uniform(0.35, 0.65), top + height * 0.42, width * 0.17,
-                          fill(palette.accent))
-        canvas.drawOval(oval((left + width * 0.2, top + height), (width * 0.6, height * 0.34)),
-                        fill(palette.deep))
-        canvas.drawOval(oval((left + width * 0.9, top + height), (width * 0.5, height * 0.26)),
-                        fill(darker(palette.deep, 0.25)))
+        canvas.drawCircle(
+            left + width * rng.uniform(0.35, 0.65),
+            top + height * 0.42,
+            width * 0.17,
+            fill(palette.accent),
+        )
+        canvas.drawOval(
+            oval((left + width * 0.2, top + height), (width * 0.6, height * 0.34)),
+            fill(palette.deep),
+        )
+        canvas.drawOval(
+            oval((left + width * 0.9, top + height), (width * 0.5, height * 0.26)),
+            fill(darker(palette.deep, 0.25)),
+        )
         canvas.restore()
 
 

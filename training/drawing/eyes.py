@@ -35,11 +35,17 @@ class Eyes:
         self._upper = 8.6 * size
         self._lower = 6.8 * size
         self._radius = IRIS_RADIUS * size
-        self._white = linear((0, -9), (0, 7), ((226, 222, 226), 1.0), ((255, 253, 250), 1.0),
-                             ((255, 252, 248), 1.0))
+        self._white = linear(
+            (0, -9), (0, 7), ((226, 222, 226), 1.0), ((255, 253, 250), 1.0), ((255, 252, 248), 1.0)
+        )
         iris = identity.iris
-        self._iris = linear((0, -self._radius), (0, self._radius), (darker(iris, 0.45), 1.0),
-                            (iris, 1.0), (lighter(iris, 0.35), 1.0))
+        self._iris = linear(
+            (0, -self._radius),
+            (0, self._radius),
+            (darker(iris, 0.45), 1.0),
+            (iris, 1.0),
+            (lighter(iris, 0.35), 1.0),
+        )
         self._ring = line(darker(iris, 0.6), 1.1)
         self._pupil = fill((24, 16, 20))
         self._spark = fill((255, 255, 255), 0.96)
@@ -77,8 +83,10 @@ class Eyes:
             near = (14.6 - 0.8 * e.frown, 0.58 * inner[1] + 0.42 * middle[1] - 0.9)
             far = (30.0, 0.5 * outer[1] + 0.5 * middle[1] - 0.9)
             points = [inner, near, middle, far, outer]
-            path = ribbon([(side * x, y) for x, y in points],
-                          [thick * 0.72, thick * 1.04, thick, thick * 0.74, 0.9])
+            path = ribbon(
+                [(side * x, y) for x, y in points],
+                [thick * 0.72, thick * 1.04, thick, thick * 0.74, 0.9],
+            )
             canvas.drawPath(path, self._brow)
 
     def _eye(self, canvas: skia.Canvas, e: Expression, side: int) -> None:
@@ -91,8 +99,10 @@ class Eyes:
         slant = e.lid_slant * part
         tilt = self._identity.eye_tilt
         x = self._half_width
-        inner, outer = (-x, 1.6 + shut * 0.3 * (1 - part)), (x,
-                                                             0.4 - tilt + shut * 0.4 * (1 - part))
+        inner, outer = (
+            (-x, 1.6 + shut * 0.3 * (1 - part)),
+            (x, 0.4 - tilt + shut * 0.4 * (1 - part)),
+        )
         lid = skia.Path()
         lid.moveTo(*inner)
         high = (upper - 0.25 * 1.0) / 0.75
@@ -117,8 +127,9 @@ class Eyes:
             bag.quadTo(0, self._lower + 6.0, x * 0.7, self._lower + 2.4)
             canvas.drawPath(bag, self._bag)
 
-    def _ball(self, canvas: skia.Canvas, e: Expression, side: int, opening: skia.Path,
-              lid: skia.Path) -> None:
+    def _ball(
+        self, canvas: skia.Canvas, e: Expression, side: int, opening: skia.Path, lid: skia.Path
+    ) -> None:
         canvas.save()
         canvas.clipPath(opening, True)
         canvas.drawPaint(self._white)
@@ -132,16 +143,24 @@ class Eyes:
         canvas.drawPath(lid, self._shadow)
         canvas.restore()
 
-    def _crease_above(self, canvas: skia.Canvas, inner: tuple[float, float],
-                      outer: tuple[float, float], high: float, slant: float, part: float) -> None:
+    def _crease_above(
+        self,
+        canvas: skia.Canvas,
+        inner: tuple[float, float],
+        outer: tuple[float, float],
+        high: float,
+        slant: float,
+        part: float,
+    ) -> None:
         """The soft upper lid between the lashes and its fold."""
         x = self._half_width
         fold = (-self._upper - 0.25) / 0.75 - 4.6
         fold = fold + (high - 4.6 - fold) * (0.25 if part < 1 else 1.0)
         path = skia.Path()
         path.moveTo(inner[0] * 0.94, -1.4)
-        path.cubicTo(-x * 0.62, fold + slant * 0.8, x * 0.56, fold - slant * 0.4,
-                     outer[0] * 1.04, -2.6)
+        path.cubicTo(
+            -x * 0.62, fold + slant * 0.8, x * 0.56, fold - slant * 0.4, outer[0] * 1.04, -2.6
+        )
         canvas.drawPath(path, self._crease)
         path.lineTo(*outer)
         path.cubicTo(x * 0.56, high - slant * 0.6, -x * 0.62, high + slant, *inner)
@@ -153,7 +172,13 @@ class Eyes:
         x, y = outer
         tip = 2.6 * part - 1.2 * (1 - part)
         canvas.drawPath(
-            blob([(x - 4.5, y - 3.2 * part - 0.6), (x + 0.4, y - 1.2), (x + 3.8, y - tip),
-                  (x + 0.6, y + 1.0)]),
+            blob(
+                [
+                    (x - 4.5, y - 3.2 * part - 0.6),
+                    (x + 0.4, y - 1.2),
+                    (x + 3.8, y - tip),
+                    (x + 0.6, y + 1.0),
+                ]
+            ),
             self._lash_fill,
         )

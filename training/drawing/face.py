@@ -32,10 +32,18 @@ def outline(identity: Identity, opening: float = 0.0) -> list[Point]:
     cheek, jaw = identity.cheek_width, identity.jaw_width
     drop = CHIN_DROP * opening
     chin = identity.chin_y + drop
-    return mirrored([
-        (0, SKULL_TOP), (27, SKULL_TOP + 6.5), (cheek - 3, -41), (cheek, -12), (cheek - 2.6, 12),
-        (jaw, 35 + 0.4 * drop), (identity.chin_width + 4.5, chin - 6.5 - 0.1 * drop), (0, chin),
-    ])
+    return mirrored(
+        [
+            (0, SKULL_TOP),
+            (27, SKULL_TOP + 6.5),
+            (cheek - 3, -41),
+            (cheek, -12),
+            (cheek - 2.6, 12),
+            (jaw, 35 + 0.4 * drop),
+            (identity.chin_width + 4.5, chin - 6.5 - 0.1 * drop),
+            (0, chin),
+        ]
+    )
 
 
 class Face:
@@ -44,8 +52,13 @@ class Face:
     def __init__(self, identity: Identity) -> None:
         skin = identity.skin
         self._identity = identity
-        self._skin = linear((-34, -60), (40, 62), (lighter(skin, 0.24), 1.0), (skin, 1.0),
-                            (mix(darker(skin, 0.13), (190, 80, 60), 0.08), 1.0))
+        self._skin = linear(
+            (-34, -60),
+            (40, 62),
+            (lighter(skin, 0.24), 1.0),
+            (skin, 1.0),
+            (mix(darker(skin, 0.13), (190, 80, 60), 0.08), 1.0),
+        )
         self._ear = fill(mix(darker(skin, 0.07), (206, 92, 80), 0.12))
         self._ear_fold = line(darker(skin, 0.3), 1.5, 0.6)
         self._deep = darker(skin, 0.34)
@@ -53,12 +66,18 @@ class Face:
         self._nostril = fill(darker(skin, 0.55), 0.6)
         self._edge = line(darker(skin, 0.3), 1.0, 0.35)
         self._blush_colour = mix((238, 96, 92), skin, 0.12)
-        self._side = radial((-8, -8), 70, (skin, 0.0), (skin, 0.0), (skin, 0.0),
-                            (darker(skin, 0.38), 0.5))
+        self._side = radial(
+            (-8, -8), 70, (skin, 0.0), (skin, 0.0), (skin, 0.0), (darker(skin, 0.38), 0.5)
+        )
         self._beard = self._beard_paint()
         self._glasses_line = line(self._glasses_colour(), 2.3)
-        self._lens = linear((-16, -16), (16, 16), ((255, 255, 255), 0.22), ((255, 255, 255), 0.02),
-                            ((255, 255, 255), 0.1))
+        self._lens = linear(
+            (-16, -16),
+            (16, 16),
+            ((255, 255, 255), 0.22),
+            ((255, 255, 255), 0.02),
+            ((255, 255, 255), 0.1),
+        )
         self._metal = fill((240, 200, 110))
         self._hoop = line((236, 192, 100), 1.9)
 
@@ -78,12 +97,21 @@ class Face:
         x = self._identity.cheek_width
         for side in (-1, 1):
             canvas.drawPath(
-                blob([(side * (x - 4), -14), (side * (x + 5.5), -13), (side * (x + 6.8), -3),
-                      (side * (x + 3), 9), (side * (x - 4), 12)]),
+                blob(
+                    [
+                        (side * (x - 4), -14),
+                        (side * (x + 5.5), -13),
+                        (side * (x + 6.8), -3),
+                        (side * (x + 3), 9),
+                        (side * (x - 4), 12),
+                    ]
+                ),
                 self._ear,
             )
-            fold = pieces([(side * (x + 2.6), -8.5), (side * (x + 3.8), -3), (side * (x + 0.6), 4)],
-                          closed=False)
+            fold = pieces(
+                [(side * (x + 2.6), -8.5), (side * (x + 3.8), -3), (side * (x + 0.6), 4)],
+                closed=False,
+            )
             canvas.drawPath(fold, self._ear_fold)
 
     def draw_earrings(self, canvas: skia.Canvas) -> None:
@@ -124,8 +152,9 @@ class Face:
             fold = pieces([(side * 12, 17), (side * 19.5, 23), (side * 23.5, 30)], closed=False)
             canvas.drawPath(fold, paint)
         for y in (-47.5, -42):
-            canvas.drawPath(pieces([(-14, y + 0.6), (0, y - 0.6), (14, y + 0.6)], closed=False),
-                            paint)
+            canvas.drawPath(
+                pieces([(-14, y + 0.6), (0, y - 0.6), (14, y + 0.6)], closed=False), paint
+            )
 
     def draw_blush(self, canvas: skia.Canvas, e: Expression) -> None:
         """Cheeks, lifted by a smile."""
@@ -144,8 +173,16 @@ class Face:
         y = {"button": 11.5, "soft": 12.5, "long": 15.0, "wide": 13.0}[who.nose]
         glow(canvas, (3.0, y - 4), (wide + 5, 12), self._deep, 0.22)
         glow(canvas, (-1.4, y - 6.0), (5.0, 8.5), light, 0.55)
-        path = pieces([(-wide, y - 1.6), (-wide * 0.62, y + 2.4), (0, y + 3.6),
-                       (wide * 0.62, y + 2.4), (wide, y - 1.6)], closed=False)
+        path = pieces(
+            [
+                (-wide, y - 1.6),
+                (-wide * 0.62, y + 2.4),
+                (0, y + 3.6),
+                (wide * 0.62, y + 2.4),
+                (wide, y - 1.6),
+            ],
+            closed=False,
+        )
         if who.nose == "button":
             path = pieces([(-wide * 0.8, y), (0, y + 3.6), (wide * 0.8, y)], closed=False)
         canvas.drawPath(path, self._nose_line)
@@ -161,14 +198,22 @@ class Face:
         drop = CHIN_DROP * e.opening
         cheek, jaw = who.cheek_width, who.jaw_width
         extra = 3.4 if who.beard == "full" else 0.0
-        right = [(cheek + 0.4, -8.0), (cheek - 1.6 + extra * 0.2, 12.0),
-                 (jaw + extra * 0.7, 36 + 0.4 * drop),
-                 (who.chin_width + 5 + extra * 0.3, who.chin_y - 5.5 + drop + extra),
-                 (0, who.chin_y + drop + extra * 1.6)]
+        right = [
+            (cheek + 0.4, -8.0),
+            (cheek - 1.6 + extra * 0.2, 12.0),
+            (jaw + extra * 0.7, 36 + 0.4 * drop),
+            (who.chin_width + 5 + extra * 0.3, who.chin_y - 5.5 + drop + extra),
+            (0, who.chin_y + drop + extra * 1.6),
+        ]
         outer = mirrored(right)
         lower = MOUTH_Y - 11.2
-        right_edge = [(0.0, lower - 0.8), (17.0, lower), (31.0, lower + 1.5), (40.0, 8.0),
-                      (cheek - 4.2, -9.0)]
+        right_edge = [
+            (0.0, lower - 0.8),
+            (17.0, lower),
+            (31.0, lower + 1.5),
+            (40.0, 8.0),
+            (cheek - 4.2, -9.0),
+        ]
         upper_edge = [*((-x, y) for x, y in reversed(right_edge) if x > 0), *right_edge]
         canvas.drawPath(pieces(outer, upper_edge), self._beard)
 
@@ -178,15 +223,38 @@ class Face:
         drop = CHIN_DROP * e.opening
         lift = 4.4 * e.opening + 0.3 * max(e.corner - 3.2, 0)
         if who.beard == "goatee":
-            canvas.drawPath(blob(mirrored([(0, who.chin_y - 11 + drop),
-                                           (11, who.chin_y - 10 + drop),
-                                           (12.5, who.chin_y - 2 + drop),
-                                           (0, who.chin_y + 3.6 + drop)])), self._beard)
+            canvas.drawPath(
+                blob(
+                    mirrored(
+                        [
+                            (0, who.chin_y - 11 + drop),
+                            (11, who.chin_y - 10 + drop),
+                            (12.5, who.chin_y - 2 + drop),
+                            (0, who.chin_y + 3.6 + drop),
+                        ]
+                    )
+                ),
+                self._beard,
+            )
         if who.beard in ("goatee", "moustache"):
             y = MOUTH_Y - 8.8 - lift
-            canvas.drawPath(blob([(0, y - 4.6), (8, y - 6.4), (18, y - 2.4), (25, y + 4.6),
-                                  (14, y + 3.4), (0, y + 1.0), (-14, y + 3.4), (-25, y + 4.6),
-                                  (-18, y - 2.4), (-8, y - 6.4)]), self._beard)
+            canvas.drawPath(
+                blob(
+                    [
+                        (0, y - 4.6),
+                        (8, y - 6.4),
+                        (18, y - 2.4),
+                        (25, y + 4.6),
+                        (14, y + 3.4),
+                        (0, y + 1.0),
+                        (-14, y + 3.4),
+                        (-25, y + 4.6),
+                        (-18, y - 2.4),
+                        (-8, y - 6.4),
+                    ]
+                ),
+                self._beard,
+            )
 
     def draw_glasses(self, canvas: skia.Canvas) -> None:
         """Glasses; the origin of the canvas is the middle between the eyes."""
@@ -202,11 +270,13 @@ class Face:
             canvas.drawPath(frame, self._lens)
             canvas.drawPath(frame, self._glasses_line)
             canvas.restore()
-            canvas.drawLine(side * (x + 17.5), -3, side * (who.cheek_width - 0.5), -4.5,
-                            self._glasses_line)
+            canvas.drawLine(
+                side * (x + 17.5), -3, side * (who.cheek_width - 0.5), -4.5, self._glasses_line
+            )
         gap = x - 17.4
-        canvas.drawPath(pieces([(-gap, -1.5), (0, -3.6), (gap, -1.5)], closed=False),
-                        self._glasses_line)
+        canvas.drawPath(
+            pieces([(-gap, -1.5), (0, -3.6), (gap, -1.5)], closed=False), self._glasses_line
+        )
 
 
 def _frame(kind: str) -> skia.Path:
@@ -217,6 +287,7 @@ def _frame(kind: str) -> skia.Path:
     elif kind == "square":
         path.addRRect(skia.RRect.MakeRectXY(skia.Rect.MakeLTRB(-17.2, -12.5, 17.8, 14), 6.5, 6.5))
     else:
-        return blob([(-17, -3), (-10, -12), (8, -13), (20.5, -15.5), (18, 4), (8, 13.5),
-                     (-10, 12.5)])
+        return blob(
+            [(-17, -3), (-10, -12), (8, -13), (20.5, -15.5), (18, 4), (8, 13.5), (-10, 12.5)]
+        )
     return path

@@ -27,10 +27,16 @@ class Hair:
         self.identity = identity
         colour = identity.hair_colour
         self.colour = colour
-        self.front = linear((-30, -88), (34, 10), (lighter(colour, 0.2), 1.0), (colour, 1.0),
-                            (darker(colour, 0.22), 1.0))
-        self.back = linear((0, -80), (0, 80), (darker(colour, 0.18), 1.0),
-                           (darker(colour, 0.34), 1.0))
+        self.front = linear(
+            (-30, -88),
+            (34, 10),
+            (lighter(colour, 0.2), 1.0),
+            (colour, 1.0),
+            (darker(colour, 0.22), 1.0),
+        )
+        self.back = linear(
+            (0, -80), (0, 80), (darker(colour, 0.18), 1.0), (darker(colour, 0.34), 1.0)
+        )
         self.shine = line(lighter(colour, 0.5), 5.0, 0.2)
         self.strand = line(darker(colour, 0.36), 1.1, 0.42)
         self.light_strand = line(lighter(colour, 0.35), 1.2, 0.4)
@@ -62,8 +68,9 @@ class Hair:
             canvas.drawPath(pieces(curve, closed=False), paint)
         canvas.restore()
 
-    def puffs(self, canvas: skia.Canvas, centres: list[tuple[float, float, float]],
-              paint: skia.Paint) -> skia.Path:
+    def puffs(
+        self, canvas: skia.Canvas, centres: list[tuple[float, float, float]], paint: skia.Paint
+    ) -> skia.Path:
         """A cloud of circles (x, y, radius)."""
         path = skia.Path()
         for x, y, radius in centres:
@@ -71,8 +78,13 @@ class Hair:
         canvas.drawPath(path, paint)
         return path
 
-    def curls(self, canvas: skia.Canvas, clip: skia.Path, box: tuple[float, float, float, float],
-              count: int) -> None:
+    def curls(
+        self,
+        canvas: skia.Canvas,
+        clip: skia.Path,
+        box: tuple[float, float, float, float],
+        count: int,
+    ) -> None:
         """Little arcs scattered over curly hair."""
         left, top, right, bottom = box
         canvas.save()
@@ -85,12 +97,22 @@ class Hair:
         canvas.restore()
 
 
-SKULL = mirrored([(0, -72), (27, -65.5), (46, -41), (50, -12), (46, 14), (38, 35), (20, 54),
-                   (0, 60)])
+SKULL = mirrored(
+    [(0, -72), (27, -65.5), (46, -41), (50, -12), (46, 14), (38, 35), (20, 54), (0, 60)]
+)
 
 # Outer contour of close hair, from the left ear over the top to the right ear.
-CAP: list[Point] = [(-51.5, -4), (-54, -24), (-51, -50), (-34, -74), (0, -83), (34, -74),
-                     (51, -50), (54, -24), (51.5, -4)]
+CAP: list[Point] = [
+    (-51.5, -4),
+    (-54, -24),
+    (-51, -50),
+    (-34, -74),
+    (0, -83),
+    (34, -74),
+    (51, -50),
+    (54, -24),
+    (51.5, -4),
+]
 
 
 def band(inner: list[Point], side: int, outer: list[Point] | None = None) -> skia.Path:

@@ -32,8 +32,9 @@ class Mouth:
         self._deep = fill((58, 4, 18), 0.55)
         self._rim = line(CAVITY, 2.4)
         self._teeth = fill(TEETH)
-        self._teeth_shade = linear((-20, 0), (20, 0), (CAVITY, 0.5), (CAVITY, 0.0),
-                                   (CAVITY, 0.0), (CAVITY, 0.5))
+        self._teeth_shade = linear(
+            (-20, 0), (20, 0), (CAVITY, 0.5), (CAVITY, 0.0), (CAVITY, 0.0), (CAVITY, 0.5)
+        )
         self._tongue = fill(TONGUE)
         self._tongue_light = fill((236, 128, 156), 0.5)
 
@@ -57,8 +58,9 @@ class Mouth:
         if height > 0:
             self._inside(canvas, outline, e, (top, bottom), half)
 
-    def _lips(self, canvas: skia.Canvas, corner: Point, middles: Point, lips: Point,
-              bulge: float) -> skia.Path:
+    def _lips(
+        self, canvas: skia.Canvas, corner: Point, middles: Point, lips: Point, bulge: float
+    ) -> skia.Path:
         """Draws both lips; returns the outline of the opening between them."""
         (x, y), (top, bottom), (upper, lower) = corner, middles, lips
         half = -x
@@ -76,8 +78,9 @@ class Mouth:
         under.close()
         canvas.drawPath(under, self._lower)
         canvas.drawPath(path, self._upper)
-        canvas.drawOval(oval((-half * 0.12, bottom + lower * 0.45), (half * 0.3, lower * 0.17)),
-                        self._gloss)
+        canvas.drawOval(
+            oval((-half * 0.12, bottom + lower * 0.45), (half * 0.3, lower * 0.17)), self._gloss
+        )
         fold = skia.Path()
         fold.moveTo(-half * 0.4, bottom + lower + 2.6)
         fold.quadTo(0, bottom + lower + 4.0, half * 0.4, bottom + lower + 2.6)
@@ -88,8 +91,9 @@ class Mouth:
         outline.close()
         return outline
 
-    def _inside(self, canvas: skia.Canvas, outline: skia.Path, e: Expression, middles: Point,
-                half: float) -> None:
+    def _inside(
+        self, canvas: skia.Canvas, outline: skia.Path, e: Expression, middles: Point, half: float
+    ) -> None:
         """Draws cavity, tongue and teeth, clipped to the opening."""
         top, bottom = middles
         height = bottom - top
@@ -102,8 +106,9 @@ class Mouth:
         tongue_top += (top + 3.6 - tongue_top) * 0.8 * lift
         narrow = half * (0.62 - 0.14 * lift)
         tongue_height = bottom + 5 - tongue_top
-        canvas.drawOval(oval((0, tongue_top + tongue_height), (narrow, tongue_height)),
-                        self._tongue)
+        canvas.drawOval(
+            oval((0, tongue_top + tongue_height), (narrow, tongue_height)), self._tongue
+        )
         canvas.drawPath(outline, self._rim)
         canvas.drawOval(oval((0, tongue_top + 2.6), (narrow * 0.34, 1.2)), self._tongue_light)
         shown = (1 - 0.75 * e.round) * min(5.6, 0.6 * height)
@@ -114,8 +119,10 @@ class Mouth:
         canvas.drawRRect(row, self._teeth)
         canvas.save()
         canvas.scale(half / 20, 1)
-        canvas.clipRRect(skia.RRect.MakeRectXY(
-            skia.Rect.MakeLTRB(-16.8, top - 12, 16.8, top + shown), 3.0, 2.6), True)
+        canvas.clipRRect(
+            skia.RRect.MakeRectXY(skia.Rect.MakeLTRB(-16.8, top - 12, 16.8, top + shown), 3.0, 2.6),
+            True,
+        )
         canvas.drawPaint(self._teeth_shade)
         canvas.restore()
         canvas.restore()

@@ -16,9 +16,7 @@ Point = tuple[float, float]
 
 def mix(first: Rgb, second: Rgb, amount: float) -> Rgb:
     """The colour `amount` (0..1) of the way from `first` to `second`."""
-    red, green, blue = (
-        round(a + (b - a) * amount) for a, b in zip(first, second, strict=True)
-    )
+    red, green, blue = (round(a + (b - a) * amount) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
