@@ -17,7 +17,7 @@ class SpeakerReport:
     first_move_ms: from sending the first audible bytes to the arrival of the first picture in
     which the mouth moves.
     first_sound_ms: from sending the first audible bytes to the arrival of audible sound.
-    onset_after_started_ms: sound's onset in the stream minus `media_time_ms` of `started`.
+    sound_after_event_ms: where the stream has the sound's onset, minus where `started` put it.
     """
 
     speaker: str
@@ -29,7 +29,7 @@ class SpeakerReport:
     played_ms: int | None
     started_to_ended_ms: int | None
     interrupted: bool
-    onset_after_started_ms: int | None
+    sound_after_event_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,9 @@ def _add_speaker(table: Table, one: SpeakerReport, several: bool) -> None:
         "first audible bytes sent → audible here (80 ms jitter buffer included)",
     )
     table.add_row(f"{who}started", _ms(one.started_ms), "first bytes sent → event")
+    table.add_row(
+        f"{who}sound after its event", _ms(one.sound_after_event_ms), "in the stream's time"
+    )
     end = "cleared" if one.interrupted else "stopped"
     table.add_row(
         f"{who}started → {end}",

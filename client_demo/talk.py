@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +41,15 @@ class TalkPlan:
 
 @dataclass(slots=True)
 class Line:
-    """One speaker's speech and what became of it; times are those of the event loop."""
+    """One speaker's speech and what became of it; times are those of the event loop.
+
+    `onset_ms`: of the first audible sound in the speech; None where all of it is quiet.
+    """
 
     speaker: str
     path: Path
     speech: Speech
+    onset_ms: int | None
     first_sent_s: float | None = None
     voice_sent_s: float | None = None  # when the first audible sample was sent
     started: tuple[float, OutputStarted] | None = None
@@ -64,7 +69,9 @@ async def talk(plan: TalkPlan) -> TalkReport:
     async with client:
         first = client.session.speakers[0]["id"]
         named = zip(plan.lines, speeches, strict=True)
-        lines = [Line(name or first, path, speech) for (name, path), speech in named]
+        lines = [
+            Line(name or first, path, speech, _onset_ms(speech)) for (name, path), speech in named
+        ]
         observer = Observer({one["id"]: one["box"] for one in client.session.speakers})
         client.media.tap(observer)
         recorder = client.record(plan.out)
@@ -76,6 +83,11 @@ async def talk(plan: TalkPlan) -> TalkReport:
         return _report(
             plan, client, lines, observer, (begun_s, connected_s, interrupted_s), recorder.alignment
         )
+
+
+def _onset_ms(speech: Speech) -> int | None:
+    onset = sound_onset(speech.samples, speech.rate)
+    return None if onset is None else onset * 1000 // speech.rate
 
 
 async def _wait_for_rest(client: AvatarClient, observer: Observer) -> None:
@@ -129,8 +141,7 @@ async def _at_once(speech: Speech) -> AsyncIterator[bytes]:
 async def _noted(chunks: AsyncIterator[bytes], line: Line) -> AsyncIterator[bytes]:
     """Pass `chunks` on and note when the first one, and the first audible one, is sent."""
     loop = asyncio.get_running_loop()
-    onset = sound_onset(line.speech.samples, line.speech.rate)
-    first_audible = None if onset is None else onset * 1000 // line.speech.rate // CHUNK_MS
+    first_audible = None if line.onset_ms is None else line.onset_ms // CHUNK_MS
     index = 0
     async for chunk in chunks:
         if index == 0:
@@ -175,6 +186,7 @@ def _report(
     begun_s, connected_s, interrupted_s = moments_s
     fps = client.session.video.get("fps", 25)
     moves = {line.speaker: _movement(line, observer) for line in lines}
+    first = min(lines, key=lambda line: line.voice_sent_s or math.inf)
     clocks = client.media.clocks
     known = all(clock.is_known for clock in clocks.values())
     skew_us = clocks["video"].start_us() - clocks["audio"].start_us() if known else None
@@ -183,7 +195,9 @@ def _report(
         out=str(plan.out),
         connect_ms=since_ms(begun_s, connected_s),
         first_frame_ms=since_ms(begun_s, observer.first_picture_s),
-        speakers=[_speaker_report(line, observer, moves[line.speaker]) for line in lines],
+        speakers=[
+            _speaker_report(line, observer, moves[line.speaker], line is first) for line in lines
+        ],
         interruption=_interruption(interrupted_s, lines, observer, moves),
         sound_ahead=_offset(client, lines, observer, moves) if known else None,
         clock_offset_ms=None if skew_us is None else round(skew_us / 1000, 1),
@@ -198,16 +212,20 @@ def _movement(line: Line, observer: Observer) -> np.ndarray[tuple[int], np.dtype
 
 
 def _speaker_report(
-    line: Line, observer: Observer, moved: np.ndarray[tuple[int], np.dtype[np.float64]]
+    line: Line,
+    observer: Observer,
+    moved: np.ndarray[tuple[int], np.dtype[np.float64]],
+    is_first: bool,
 ) -> SpeakerReport:
+    """The sound of several speakers is one mix: its onset is that of the first who speaks."""
     sent_s = line.first_sent_s or 0.0
     voice_s = line.voice_sent_s
     move_s = measure.first_move_s(observer.pictures[line.speaker], moved, sent_s)
-    sound = measure.first_sound(observer.sounds, sent_s, AUDIBLE)
+    sound = measure.first_sound(observer.sounds, sent_s, AUDIBLE) if is_first else None
     started = line.started
-    onset_ms = None
-    if sound is not None and started is not None:
-        onset_ms = round(sound.pts / 48 - started[1].media_time_ms)
+    late_ms = None
+    if sound is not None and started is not None and line.onset_ms is not None:
+        late_ms = round(sound.pts / 48) - started[1].media_time_ms - line.onset_ms
     return SpeakerReport(
         speaker=line.speaker,
         file=str(line.path),
@@ -218,7 +236,7 @@ def _speaker_report(
         played_ms=line.ended[1].audio_end_ms if line.ended else None,
         started_to_ended_ms=since_ms(started[0], line.ended[0]) if started and line.ended else None,
         interrupted=bool(line.ended and line.ended[1].interrupted),
-        onset_after_started_ms=onset_ms,
+        sound_after_event_ms=late_ms,
     )
 
 
