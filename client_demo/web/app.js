@@ -24,6 +24,7 @@ let voices = new Map(); // speaker id -> Voice
 let speaking = new Set();
 let dialogue = null; // AbortController of a dialogue under way
 let stopStats = () => {};
+const moods = new Map(); // speaker id -> emotion, where one was chosen
 const sentAt = new Map(); // speaker id -> when the first speech of the latest utterance was sent
 const heard = new Map(); // speaker id -> called at the next "started"
 
@@ -86,6 +87,7 @@ function address(id) {
   speaker = id;
   ui.press(find("speakers"), id);
   ui.press(find("tags"), id);
+  ui.press(find("emotions"), moods.get(id) ?? "neutral");
   if (microphone.isOn) microphone.target(voices.get(id));
 }
 
@@ -127,6 +129,7 @@ function leave() {
   voices = new Map();
   speaking = new Set();
   sentAt.clear();
+  moods.clear();
   for (const name of ["movement", "started", "offset", "fps", "bitrate", "buffer"]) ui.read(name);
 }
 
@@ -180,9 +183,9 @@ function begin({ speakers, capabilities }) {
   mouths.follow(named);
   voices = new Map(named.map(({ id }, index) => [id, makeVoice(id, index)]));
   const names = new Set(["neutral", ...capabilities.emotions]);
-  const moods = [...names].map((name) => ({ id: name, name }));
-  ui.showChoices(find("emotions"), moods, "neutral", setEmotion);
-  find("mood").hidden = moods.length < 2;
+  const choices = [...names].map((name) => ({ id: name, name }));
+  ui.showChoices(find("emotions"), choices, "neutral", setEmotion);
+  find("mood").hidden = choices.length < 2;
   for (const control of find("text-form").elements) control.disabled = !capabilities.tts;
   find("text").placeholder = capabilities.tts
     ? "Type something to say" : "Install espeak-ng on the server to type text";
@@ -263,6 +266,7 @@ function interrupt() {
 }
 
 function setEmotion(emotion) {
+  moods.set(speaker, emotion);
   ui.press(find("emotions"), emotion);
   session?.setEmotion(speaker, emotion, find("strength").valueAsNumber / 100);
 }

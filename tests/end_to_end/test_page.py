@@ -143,6 +143,20 @@ async def test_a_voice_at_the_microphone_is_spoken_by_the_character(base, engine
         assert await it.page.get_attribute("#microphone", "aria-pressed") == "true"
 
 
+async def test_each_of_a_pair_has_a_mood_of_their_own(base, browser, engine):
+    pair = character(engine, speakers=2)
+    pressed = "document.querySelector('#emotions [aria-pressed=true]').dataset.id"
+    async with opened(browser, base, f"/?character={pair.id}") as it:
+        await it.until_live()
+        await it.page.click("#emotions [data-id=happy]")
+        await it.page.click(f"#speakers [data-id='{pair.speakers[1].id}']")
+        assert await it.page.evaluate(pressed) == "neutral"
+        await it.page.click(f"#speakers [data-id='{pair.speakers[0].id}']")
+        assert await it.page.evaluate(pressed) == "happy"
+        await it.watch([], 25)
+        assert [line for line in await it.events() if line.startswith("error")] == []
+
+
 async def test_another_character_is_a_click_away(base, browser, engine):
     names = list(engine.characters())
     async with opened(browser, base, f"/?character={names[0]}") as it:
