@@ -28,6 +28,9 @@ from aiortc import (
 from server.protocol import (
     BufferHigh,
     BufferStatus,
+    OutputCleared,
+    OutputStarted,
+    OutputStopped,
     SessionCreated,
     SessionUpdated,
     WebrtcAnswer,
@@ -37,9 +40,11 @@ from server.protocol import (
 from .received_media import ReceivedMedia
 from .recording import Recorder, RecordingError
 from .session_socket import AvatarClientError, EventReader, SessionSocket, expect
+from .speech_queue import SpeechQueue
 
 DEFAULT_RATE = 24_000  # Hz; what most voice models speak at
 MAX_MESSAGE_S = 1.0
+LEAST_WAIT_S = 0.05
 ADMISSION_TIMEOUT_S = 300.0  # a full server queues sessions
 
 
@@ -48,9 +53,10 @@ class _Turn:
     """What one speaker's voice is at: one `speak` at a time; `cut` is set by an interruption."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    has_room: asyncio.Event = field(default_factory=asyncio.Event)  # by the server's word
+    queue: SpeechQueue = field(default_factory=SpeechQueue)
+    is_high: bool = False  # by the server's word
+    told: asyncio.Event = field(default_factory=asyncio.Event)  # the server said something new
     cut: asyncio.Event = field(default_factory=asyncio.Event)
-    sent_until_s: float = 0.0  # loop time at which all audio sent so far will have been played
 
 
 class AvatarClient:
@@ -66,7 +72,8 @@ class AvatarClient:
         self._seq = 0
         self._turns: dict[str, _Turn] = {}
         self._know_speakers()
-        self._watching = asyncio.create_task(self._watch_buffers(socket.events()))
+        self._ended = asyncio.Event()
+        self._watching = asyncio.create_task(self._watch_queues(socket.events()))
 
     @classmethod
     async def connect(
@@ -153,11 +160,11 @@ class AvatarClient:
         async with turn.lock:
             async for chunk in _messages(speech, rate or self.rate, self.rate, longest_s):
                 seconds = len(chunk) / 2 / self.rate
-                await self._make_room(turn, seconds)
+                await self._make_room(turn, cut, seconds)
                 if cut.is_set():
                     return False
                 await self._append(chunk, name, index, item_id)
-                turn.sent_until_s += seconds
+                turn.queue.sent(seconds)
                 item_id = None  # the first append names the item
             if cut.is_set():
                 return False
@@ -176,8 +183,9 @@ class AvatarClient:
         for turn in [self._turns[name] for name in names]:
             turn.cut.set()
             turn.cut = asyncio.Event()
-            turn.has_room.set()
-            turn.sent_until_s = 0.0
+            turn.queue.cut()
+            turn.is_high = False
+            turn.told.set()
         await self._socket.send("output_audio_buffer.clear", speaker=speaker)
 
     async def pass_on(self, event: str | bytes) -> None:
@@ -244,15 +252,16 @@ class AvatarClient:
         await self._socket.send_binary(pack_binary_append(chunk, index, self._seq, commit=False))
         self._seq += 1
 
-    async def _make_room(self, turn: _Turn, seconds: float) -> None:
+    async def _make_room(self, turn: _Turn, cut: asyncio.Event, seconds: float) -> None:
         """Wait until `seconds` more fit into half of the server's buffer, or an interruption."""
-        cut, now = turn.cut, asyncio.get_running_loop().time()
-        turn.sent_until_s = max(turn.sent_until_s, now)
-        too_early_s = turn.sent_until_s + seconds - self._buffer_s / 2 - now
-        if too_early_s > 0:
+        loop = asyncio.get_running_loop()
+        while not cut.is_set() and not self._ended.is_set():
+            too_much_s = turn.queue.waiting_s(loop.time()) + seconds - self._buffer_s / 2
+            if too_much_s <= 0 and not turn.is_high:
+                return
+            turn.told.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(cut.wait(), too_early_s)
-        await turn.has_room.wait()
+                await asyncio.wait_for(turn.told.wait(), max(too_much_s, LEAST_WAIT_S))
 
     @property
     def _buffer_s(self) -> float:
@@ -260,16 +269,27 @@ class AvatarClient:
 
     def _know_speakers(self) -> None:
         for speaker in self.session.speakers:
-            self._turns.setdefault(speaker["id"], _Turn()).has_room.set()
+            self._turns.setdefault(speaker["id"], _Turn())
 
-    async def _watch_buffers(self, events: EventReader) -> None:
+    async def _watch_queues(self, events: EventReader) -> None:
         """Follow the server's word on each speaker's queue, until the session ends."""
+        loop = asyncio.get_running_loop()
         async for event in events:
-            if isinstance(event, BufferStatus) and event.speaker in self._turns:
-                room = self._turns[event.speaker].has_room
-                room.clear() if isinstance(event, BufferHigh) else room.set()
+            turn = self._turns.get(getattr(event, "speaker", ""))
+            if turn is None:
+                continue
+            if isinstance(event, OutputStarted):
+                turn.queue.started(loop.time())
+            elif isinstance(event, OutputStopped):
+                turn.queue.ended(event.audio_end_ms / 1000)
+            elif isinstance(event, OutputCleared):
+                turn.queue.cut()
+            elif isinstance(event, BufferStatus):
+                turn.is_high = isinstance(event, BufferHigh)
+            turn.told.set()
+        self._ended.set()
         for turn in self._turns.values():
-            turn.has_room.set()
+            turn.told.set()
 
 
 async def _messages(
