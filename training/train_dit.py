@@ -112,7 +112,7 @@ def main(
     train, test = (WindowSampler(autoencoder, TINY, prompt, s) for s in ("train", "test"))
     for step in run:
         people = 1 if rng.random() < 0.7 else 2
-        frames = int(rng.choice([1, 3, 3, 3, 4]))
+        frames = int(rng.choice([1, 3, 3, 3, 3]))
         count = max(2, round(batch * 4 / (frames + 1)))
         windows = move(train.batch(rng, count, people, frames, tokens), device)
         loss, parts = window_loss(trained.dit, windows, draw_sigmas(count).to(device))
