@@ -17,6 +17,7 @@ from training.cast import CastMember, cast
 from training.people import Renderer
 from training.shipped import CHARACTERS
 
+SHEET = Path(__file__).parent.parent / "client_demo" / "web" / "cast.webp"
 LICENSE = "Apache-2.0, drawn for Avatar Server"
 
 
@@ -48,10 +49,21 @@ def draw(member: CastMember, folder: Path) -> None:
     (folder / "character.json").write_text(json.dumps(card, indent=2) + "\n")
 
 
+def sheet(members: list[CastMember], columns: int = 8, side: int = 160) -> Image.Image:
+    """All characters in one picture, as README shows them."""
+    rows = -(-len(members) // columns)
+    picture = Image.new("RGB", (columns * side, rows * side))
+    for number, member in enumerate(members):
+        one = Image.open(CHARACTERS / member.id / "picture.webp").resize((side, side))
+        picture.paste(one, (number % columns * side, number // columns * side))
+    return picture
+
+
 def main() -> None:
     shutil.rmtree(CHARACTERS, ignore_errors=True)
     for member in cast():
         draw(member, CHARACTERS / member.id)
+    sheet(cast()).save(SHEET, quality=88)
 
 
 if __name__ == "__main__":
