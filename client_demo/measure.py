@@ -1,7 +1,7 @@
 """What a client can tell from a received stream: pure functions over observations, no clock read.
 
-Times of arrival are seconds of the client's event loop; times on the sender's clock (`sent_us`)
-are microseconds, from the sender's RTCP reports.
+Times of arrival are seconds of the client's event loop; times on the stream's one time line are
+microseconds (see ReceivedMedia.moment_us).
 """
 
 from collections.abc import Sequence
@@ -128,7 +128,7 @@ def sound_ahead(
     sound_us: NDArray[np.int64],
     loudness: NDArray[np.float64],
 ) -> Offset | None:
-    """The offset between mouth and loudness at which they are most alike, in the sender's time.
+    """The offset between mouth and loudness at which they are most alike, in the stream's time.
 
     Both are laid on a grid of 10 ms and smoothed to the length of a picture. None when they are
     too unlike. A mouth opens before and closes after its sound, so this tells offsets of some

@@ -1,4 +1,4 @@
-"""The sound and picture that a client receives: bounded queues, taps and the sender's clocks."""
+"""The sound and picture that a client receives: bounded queues, taps and the tracks' clocks."""
 
 import asyncio
 from collections import deque
@@ -10,7 +10,7 @@ import av
 from aiortc import MediaStreamTrack, RTCRtpReceiver
 from aiortc.mediastreams import MediaStreamError
 
-from .stream_clock import StreamClock
+from .stream_clock import StreamClock, packets_apart_us
 
 Kind = Literal["audio", "video"]
 CLOCK_RATES: dict[Kind, int] = {"audio": 48_000, "video": 90_000}  # Opus and video over RTP
@@ -78,7 +78,7 @@ class ReceivedMedia:
         self.video: FrameQueue[av.VideoFrame] = FrameQueue(video_frames)
         self.audio: FrameQueue[av.AudioFrame] = FrameQueue(audio_frames)
         self.clocks = {kind: StreamClock(rate) for kind, rate in CLOCK_RATES.items()}
-        self.synchronised = asyncio.Event()  # set when sender reports of both tracks have come
+        self.synchronised = asyncio.Event()  # set when `apart_us` is known
         self._taps: list[Tap] = []
         self._pumps: list[asyncio.Task[None]] = []
 
@@ -90,7 +90,7 @@ class ReceivedMedia:
     def receive(self, track: MediaStreamTrack, receiver: RTCRtpReceiver) -> None:
         """Start to take the frames of `track`, which `receiver` feeds."""
         kind: Kind = "video" if track.kind == "video" else "audio"
-        _watch_packets(receiver, self.clocks[kind], self._reported)
+        _watch_packets(receiver, self.clocks[kind], self._noted)
         queue = self.video if kind == "video" else self.audio
         self._pumps.append(asyncio.create_task(self._pump(kind, track, queue)))
 
@@ -101,8 +101,23 @@ class ReceivedMedia:
         self.video.end()
         self.audio.end()
 
-    def _reported(self) -> None:
-        if all(clock.is_known for clock in self.clocks.values()):
+    @property
+    def apart_us(self) -> int | None:
+        """How much later than sound 0 (pts 0) picture 0 is, in microseconds."""
+        return packets_apart_us(self.clocks["audio"], self.clocks["video"])
+
+    def moment_us(self, kind: Kind, pts: int) -> int:
+        """Where `pts` of a track lies on the one time line of both, whose 0 is sound 0.
+
+        Raises LookupError before `synchronised` is set.
+        """
+        apart_us = self.apart_us
+        if apart_us is None:
+            raise LookupError("the tracks' offset is not known yet; wait for `synchronised`")
+        return pts * 1_000_000 // CLOCK_RATES[kind] + (apart_us if kind == "video" else 0)
+
+    def _noted(self) -> None:
+        if not self.synchronised.is_set() and self.apart_us is not None:
             self.synchronised.set()
 
     async def _pump(self, kind: Kind, track: MediaStreamTrack, queue: FrameQueue[Any]) -> None:
@@ -118,24 +133,23 @@ class ReceivedMedia:
             queue.end()
 
 
-def _watch_packets(
-    receiver: RTCRtpReceiver, clock: StreamClock, reported: Callable[[], None]
-) -> None:
+def _watch_packets(receiver: RTCRtpReceiver, clock: StreamClock, noted: Callable[[], None]) -> None:
     """Show `clock` the RTP packets and sender reports that reach `receiver`.
 
     aiortc keeps both to itself: these two methods are where its transport delivers them.
     """
+    loop = asyncio.get_running_loop()
     take_rtp, take_rtcp = receiver._handle_rtp_packet, receiver._handle_rtcp_packet
 
     async def watch_rtp(packet: Any, arrival_time_ms: int) -> None:
-        clock.packet(packet.timestamp)
+        clock.packet(packet.timestamp, int(loop.time() * 1_000_000))
+        noted()
         await take_rtp(packet, arrival_time_ms)
 
     async def watch_rtcp(packet: Any) -> None:
         report = getattr(packet, "sender_info", None)
         if report is not None:
             clock.report(report.ntp_timestamp, report.rtp_timestamp)
-            reported()
         await take_rtcp(packet)
 
     vars(receiver).update(_handle_rtp_packet=watch_rtp, _handle_rtcp_packet=watch_rtcp)

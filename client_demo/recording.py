@@ -119,13 +119,13 @@ class RecordingError(Exception):
 class Recorder:
     """Writes what arrives at `media` from now on; `aclose` finishes the file.
 
-    Frames wait until sender reports of both tracks tell their offset (a second or two). Should
-    none have come by the end, the tracks are laid by the arrival of their first frames, and
-    `alignment` says "arrival" instead of "sender clock".
+    Frames wait until the packets of both tracks tell their offset (a second or two). Should too
+    few have come by the end, the tracks are laid by the arrival of their first frames, and
+    `alignment` says "first frames" instead of "packets".
     """
 
     def __init__(self, media: ReceivedMedia, path: Path, fps: int) -> None:
-        self.alignment = "sender clock"
+        self.alignment = "packets"
         self.lost_frames = 0
         self._media, self._path, self._fps = media, path, fps
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recorder")
@@ -146,7 +146,7 @@ class Recorder:
         self._closed = True
         self._untap()
         if self._writer is None and self._waiting:
-            self._open(by_arrival=True)
+            self._open()
         if self._encoding:
             await asyncio.wait(self._encoding)
         try:
@@ -164,21 +164,19 @@ class Recorder:
             self._encode(received)
             return
         self._waiting.append(received)
-        synchronised = self._media.synchronised.is_set()
-        if synchronised or len(self._waiting) >= MAX_WAITING:
-            self._open(by_arrival=not synchronised)
+        if self._media.synchronised.is_set() or len(self._waiting) >= MAX_WAITING:
+            self._open()
 
-    def _open(self, by_arrival: bool) -> None:
+    def _open(self) -> None:
         pictures = [one for one in self._waiting if one.kind == "video"]
         if not pictures:
             return
-        clocks = self._media.clocks
-        if by_arrival:
-            self.alignment = "arrival"
+        apart_us = self._media.apart_us
+        if apart_us is None:
+            self.alignment = "first frames"
             start = _start_by_arrival(self._waiting)
         else:
-            starts = clocks["audio"].start_us(), clocks["video"].start_us()
-            start = Start.of_tracks(*starts, self._waiting)
+            start = Start.of_tracks(0, apart_us, self._waiting)
         size = (pictures[0].frame.width, pictures[0].frame.height)
         self._writer = Mp4Writer(self._path, *size, self._fps, start)
         waiting, self._waiting = self._waiting, []

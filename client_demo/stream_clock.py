@@ -1,56 +1,76 @@
-"""When the sender played what: RTP timestamps placed on the sender's wall clock.
+"""By how much two received tracks are apart: RTP timestamps laid on one clock.
 
 aiortc numbers the frames of each received track from 0, so that the offset between sound and
-picture is lost. The sender's RTCP reports carry it (RFC 3550, 6.4.1): each pairs one RTP timestamp
-with the sender's wall clock. Browsers synchronise lips by the same reports.
+picture is lost. Two things tell it. The packets of both tracks come over one path, so a moment of
+the stream arrives at one time on both but for delays: the least delayed packets tell it best. And
+the sender's RTCP reports pair RTP timestamps with its wall clock (RFC 3550, 6.4.1): browsers go by
+these. Where the sender is busy its clock may stall, for both tracks at once: so tracks are compared
+at the same time only.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
+from statistics import median
+
+import numpy as np
 
 WRAP = 1 << 32  # RTP timestamps are 32 bits
 MICROSECONDS = 1_000_000
-KEPT_REPORTS = 64
-ENOUGH_REPORTS = 2  # one may have been delayed by a busy sender
+WINDOW_US = 500_000  # in which the least delayed packet is taken
+WINDOWS_KEPT = 240
+ENOUGH_WINDOWS = 3
+REPORTS_KEPT = 64
 
 
 @dataclass(slots=True)
 class StreamClock:
-    """Maps pts of one received track (`rate` ticks a second, first frame = 0) to sender time."""
+    """What was seen of one track: `rate` ticks a second, pts 0 is the first packet's timestamp."""
 
     rate: int
     first_timestamp: int | None = None
-    _offsets_us: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT_REPORTS))
+    _latest_pts: int = 0
+    _offsets_us: dict[int, int] = field(default_factory=dict)  # window -> least arrival minus pts
+    _reports: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=REPORTS_KEPT))
 
-    @property
-    def is_known(self) -> bool:
-        """Whether enough sender reports have come."""
-        return len(self._offsets_us) >= ENOUGH_REPORTS
-
-    def packet(self, timestamp: int) -> None:
-        """Note an RTP packet; the first one's timestamp is pts 0."""
+    def packet(self, timestamp: int, arrived_us: int) -> None:
+        """Note an RTP packet."""
         if self.first_timestamp is None:
             self.first_timestamp = timestamp
+        self._latest_pts = self._pts(timestamp)
+        offset_us = arrived_us - self._latest_pts * MICROSECONDS // self.rate
+        window = arrived_us // WINDOW_US
+        self._offsets_us[window] = min(offset_us, self._offsets_us.get(window, offset_us))
+        if len(self._offsets_us) > WINDOWS_KEPT:
+            del self._offsets_us[min(self._offsets_us)]
 
     def report(self, ntp: int, timestamp: int) -> None:
         """Note a sender report: wall clock `ntp` (64 bits, 32.32) belongs to RTP `timestamp`."""
         if self.first_timestamp is None:
             return  # nothing received yet to which it could belong
-        pts = (timestamp - self.first_timestamp + WRAP // 2) % WRAP - WRAP // 2
         wall_us = (ntp >> 32) * MICROSECONDS + ((ntp & 0xFFFFFFFF) * MICROSECONDS >> 32)
-        self._offsets_us.append(wall_us - pts * MICROSECONDS // self.rate)
+        pts_us = self._pts(timestamp) * MICROSECONDS // self.rate
+        self._reports.append((wall_us, wall_us - pts_us))
 
-    def start_us(self) -> int:
-        """Sender time of pts 0 in microseconds, by the report that was least delayed.
+    def _pts(self, timestamp: int) -> int:
+        """The timestamp's distance to the first one, nearest to the latest packet's."""
+        assert self.first_timestamp is not None
+        step = timestamp - self.first_timestamp - self._latest_pts
+        return self._latest_pts + (step + WRAP // 2) % WRAP - WRAP // 2
 
-        A busy sender pairs a timestamp with the wall clock too late, never too early.
 
-        Raises LookupError before the first report.
-        """
-        if not self._offsets_us:
-            raise LookupError("no sender report has come yet; wait for one, they come each second")
-        return min(self._offsets_us)
+def packets_apart_us(audio: StreamClock, video: StreamClock) -> int | None:
+    """How much later than sound 0 picture 0 is, by the packets; None before enough have come."""
+    common = audio._offsets_us.keys() & video._offsets_us.keys()
+    if len(common) < ENOUGH_WINDOWS:
+        return None
+    return int(median(video._offsets_us[one] - audio._offsets_us[one] for one in common))
 
-    def sent_us(self, pts: int) -> int:
-        """Sender time of `pts` in microseconds."""
-        return self.start_us() + pts * MICROSECONDS // self.rate
+
+def reports_apart_us(audio: StreamClock, video: StreamClock) -> int | None:
+    """The same by the sender's reports, as browsers see it; None before two of each have come."""
+    if min(len(audio._reports), len(video._reports)) < 2:
+        return None
+    at_us, offsets_us = zip(*audio._reports, strict=True)
+    video_at_us, video_offsets_us = zip(*video._reports, strict=True)
+    beside_us = np.interp(at_us, video_at_us, video_offsets_us)
+    return int(np.median(beside_us - np.array(offsets_us)))

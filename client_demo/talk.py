@@ -16,13 +16,15 @@ from . import measure
 from .audio_file import AUDIBLE, CHUNK_MS, Speech, at_speaking_pace, read_speech, sound_onset
 from .client import DEFAULT_RATE, AvatarClient
 from .observation import Observer
+from .received_media import ReceivedMedia
 from .report import InterruptReport, SpeakerReport, TalkReport, since_ms
 from .session_socket import AvatarClientError, EventReader, expect
+from .stream_clock import reports_apart_us
 
 REST_S = 1.5  # the character is watched at rest before anybody speaks
 AFTER_S = 0.8  # and after, so that the mouth is seen to close
 FIRST_PICTURE_TIMEOUT_S = 20.0
-REPORTS_TIMEOUT_S = 5.0
+PACKETS_TIMEOUT_S = 5.0
 PATIENCE_S = 30.0  # beyond the length of the speech
 
 
@@ -91,7 +93,7 @@ def _onset_ms(speech: Speech) -> int | None:
 
 
 async def _wait_for_rest(client: AvatarClient, observer: Observer) -> None:
-    """Wait for a picture and for the sender's clocks, then watch REST_S of the idle stream."""
+    """Wait for a picture and for the tracks' offset, then watch REST_S of the idle stream."""
     try:
         await asyncio.wait_for(observer.has_seen.wait(), FIRST_PICTURE_TIMEOUT_S)
     except TimeoutError:
@@ -99,8 +101,8 @@ async def _wait_for_rest(client: AvatarClient, observer: Observer) -> None:
             f"No picture came within {FIRST_PICTURE_TIMEOUT_S:.0f} s. Is UDP between this machine "
             "and the server open? Its log tells the candidates."
         ) from None
-    with contextlib.suppress(TimeoutError):  # the report says where a clock stayed unknown
-        await asyncio.wait_for(client.media.synchronised.wait(), REPORTS_TIMEOUT_S)
+    with contextlib.suppress(TimeoutError):  # the report says that it stayed unknown
+        await asyncio.wait_for(client.media.synchronised.wait(), PACKETS_TIMEOUT_S)
     await asyncio.sleep(REST_S)
 
 
@@ -188,8 +190,7 @@ def _report(
     moves = {line.speaker: _movement(line, observer) for line in lines}
     first = min(lines, key=lambda line: line.voice_sent_s or math.inf)
     clocks = client.media.clocks
-    known = all(clock.is_known for clock in clocks.values())
-    skew_us = clocks["video"].start_us() - clocks["audio"].start_us() if known else None
+    skew_us = reports_apart_us(clocks["audio"], clocks["video"])
     return TalkReport(
         character=client.session.character,
         out=str(plan.out),
@@ -199,7 +200,7 @@ def _report(
             _speaker_report(line, observer, moves[line.speaker], line is first) for line in lines
         ],
         interruption=_interruption(interrupted_s, lines, observer, moves),
-        sound_ahead=_offset(client, lines, observer, moves) if known else None,
+        sound_ahead=_offset(client.media, lines, observer, moves),
         clock_offset_ms=None if skew_us is None else round(skew_us / 1000, 1),
         recording_alignment=alignment,
         flow=measure.flow(observer.pictures[lines[0].speaker], fps),
@@ -259,18 +260,18 @@ def _interruption(
 
 
 def _offset(
-    client: AvatarClient,
+    media: ReceivedMedia,
     lines: list[Line],
     observer: Observer,
     moves: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]],
 ) -> measure.Offset | None:
     """Only where one speaker speaks: the sound of several is one mix."""
-    if len(lines) != 1 or not observer.sounds:
+    if len(lines) != 1 or not observer.sounds or not media.synchronised.is_set():
         return None
-    clocks, speaker = client.media.clocks, lines[0].speaker
+    speaker = lines[0].speaker
     return measure.sound_ahead(
-        np.array([clocks["video"].sent_us(one.pts) for one in observer.pictures[speaker]]),
+        np.array([media.moment_us("video", one.pts) for one in observer.pictures[speaker]]),
         moves[speaker],
-        np.array([clocks["audio"].sent_us(one.pts) for one in observer.sounds]),
+        np.array([media.moment_us("audio", one.pts) for one in observer.sounds]),
         np.array([one.loudness for one in observer.sounds]),
     )

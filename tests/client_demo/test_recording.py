@@ -34,10 +34,10 @@ def sound(index: int, start_s: float) -> av.AudioFrame:
     return frame
 
 
-def know_clocks(media: ReceivedMedia, audio_start_s: float, video_start_s: float) -> None:
-    for kind, start_s in (("audio", audio_start_s), ("video", video_start_s)):
-        media.clocks[kind].packet(0)
-        media.clocks[kind].report(round((1000 + start_s) * (1 << 32)), 0)
+def receive_packets(media: ReceivedMedia, audio_start_s: float, video_start_s: float) -> None:
+    for kind, start_s, rate in (("audio", audio_start_s, 48_000), ("video", video_start_s, 90_000)):
+        for n in range(100):
+            media.clocks[kind].packet(n * rate // 50, round((100 + start_s + n / 50) * 1e6))
     media.synchronised.set()
 
 
@@ -47,9 +47,9 @@ async def record(
     media = ReceivedMedia()
     recorder = Recorder(media, path, 25)
     taps = media._taps
-    for step in range(100):  # two seconds; the reports come in the middle
+    for step in range(100):  # two seconds; their offset is known in the middle
         if step == 40:
-            know_clocks(media, audio_start_s, video_start_s)
+            receive_packets(media, audio_start_s, video_start_s)
         frames = [] if step in lost_sounds else [("audio", sound(step, audio_start_s))]
         if step % 2 == 0:
             frames.append(("video", picture(step // 2, video_start_s)))
@@ -84,7 +84,7 @@ async def test_the_offset_of_sound_and_picture_is_kept(tmp_path, audio_start_s):
     flash_s, click_s = onsets_s(path)
     assert flash_s == pytest.approx(click_s, abs=0.012)
     assert flash_s == pytest.approx(FLASH_S, abs=0.002)
-    assert recorder.alignment == "sender clock"
+    assert recorder.alignment == "packets"
 
 
 async def test_the_offset_is_kept_where_the_picture_starts_later(tmp_path):

@@ -20,7 +20,7 @@ def report(**changed) -> TalkReport:
         "interruption": InterruptReport(12, 180, None),
         "sound_ahead": Offset(-20, 0.8),
         "clock_offset_ms": 4.2,
-        "recording_alignment": "sender clock",
+        "recording_alignment": "packets",
         "flow": Flow(250, 25.0, 3, 1),
     }
     return TalkReport(**fields | changed)

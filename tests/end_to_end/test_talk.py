@@ -82,7 +82,7 @@ async def test_a_talk_is_recorded_with_its_sound_at_its_picture(stand, tmp_path)
     assert len(flashes) == len(clicks) == 5
     offsets = np.array(flashes) - np.array(clicks)
     assert np.abs(offsets).max() <= 0.08
-    assert report.recording_alignment == "sender clock"
+    assert report.recording_alignment == "packets"
     one = report.speakers[0]
     assert (one.played_ms, one.interrupted) == (4000, False)
     assert None not in (one.first_move_ms, one.first_sound_ms, one.started_ms)
