@@ -25,7 +25,8 @@ REST_S = 1.5  # the character is watched at rest before anybody speaks
 AFTER_S = 0.8  # and after, so that the mouth is seen to close
 FIRST_PICTURE_TIMEOUT_S = 20.0
 PACKETS_TIMEOUT_S = 5.0
-PATIENCE_S = 30.0  # beyond the length of the speech
+PATIENCE_S = 30.0
+SLOWEST = 4  # times its length: a server that is slower than that is not waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ async def _wait_for_rest(client: AvatarClient, observer: Observer) -> None:
 
 async def _converse(client: AvatarClient, plan: TalkPlan, lines: list[Line]) -> float | None:
     """Say the lines side by side and wait for their ends; the loop time of the interruption."""
-    patience_s = max(line.speech.duration_s for line in lines) + PATIENCE_S
+    patience_s = SLOWEST * max(line.speech.duration_s for line in lines) + PATIENCE_S
     with client.events() as events:
         following = asyncio.create_task(_follow(events, lines))
         speaking = [asyncio.create_task(_say(client, line, plan.pace)) for line in lines]
@@ -121,7 +122,8 @@ async def _converse(client: AvatarClient, plan: TalkPlan, lines: list[Line]) -> 
                 await asyncio.gather(*tasks)
         except TimeoutError:
             raise AvatarClientError(
-                f"the speech did not end within {patience_s:.0f} s. Look at the server's log."
+                f"The speech did not end within {patience_s:.0f} s: the server is too slow, or it "
+                "stands still. Its log and GET /metrics tell how late it is."
             ) from None
         finally:
             for task in tasks:
@@ -165,7 +167,9 @@ async def _follow(events: EventReader, lines: list[Line]) -> None:
             by_speaker[event.speaker].ended = (loop.time(), event)
             if all(line.ended for line in lines):
                 return
-    raise AvatarClientError("the session ended while the character spoke. Look at the server's log")
+    raise AvatarClientError(
+        "The session ended while the character spoke. Look at the server's log."
+    )
 
 
 async def _interrupt(client: AvatarClient, after_s: float) -> float:
