@@ -1,8 +1,11 @@
 """Train the built-in video autoencoder on crops of drawn people.
 
     python -m training.pictures && python -m training.train_autoencoder
+    python -m training.train_autoencoder --refine     # the decoder alone, any time later
 
 Resumes from training/runs/autoencoder; exports runtime/builtin/weights/autoencoder.safetensors.
+Refining keeps the encoder and so the latents: a transformer trained on them stays valid. It shows
+the decoder noisier latents, as a denoiser of few steps leaves them.
 """
 
 from __future__ import annotations
@@ -19,10 +22,10 @@ from torch import Tensor
 from runtime.models.autoencoder import SPATIAL_STRIDE, Autoencoder, AutoencoderConfig
 from training.pictures import Box, PictureClips
 from training.run import Run
-from training.shipped import save_part
+from training.shipped import load_autoencoder, save_part
 
 COMMAND = "python -m training.pictures && python -m training.train_autoencoder"
-LATENT_NOISE = 0.05  # of what moves: the decoder must bear what a denoiser leaves
+LATENT_NOISE, REFINING_NOISE = 0.05, 0.2  # of what moves: what a denoiser leaves
 MOUTH_WEIGHT, EYE_WEIGHT = 6.0, 3.0
 
 
@@ -81,14 +84,16 @@ def _signed(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(pixels).float().div_(127.5).sub_(1.0)
 
 
-def losses(model: Autoencoder, clips: Tensor, anchors: Tensor, weight: Tensor) -> dict[str, Tensor]:
+def losses(
+    model: Autoencoder, clips: Tensor, anchors: Tensor, weight: Tensor, noise: float
+) -> dict[str, Tensor]:
     """How well two latent frames of three are decoded: pixels, edges, motion."""
     batch = clips.shape[0]
     exact = model.encoder(rearrange(clips, "b c (t f) h w -> (b t) c f h w", f=4))
     anchor = model.anchor(anchors)
     latents = rearrange(exact, "(b t) c h w -> b t c h w", b=batch)
     change = (latents - anchor.still[:, None]).detach().square().mean().sqrt()
-    latents = latents + LATENT_NOISE * change * torch.randn_like(latents)
+    latents = latents + noise * change * torch.randn_like(latents)
     parts = [model.decoder(latents[:, i], latents[:, i - 1], anchor) for i in (1, 2)]
     out, target = torch.cat(parts, dim=2), clips[:, :, 4:]
     weight = weight / weight.mean(dim=(-1, -2), keepdim=True)
@@ -165,15 +170,21 @@ def measure_scale(model: Autoencoder, data: PictureClips, clips: int = 64) -> No
     model.latent_std.fill_(torch.cat(changes).mean().sqrt())
 
 
-def export(run: Run, data: PictureClips, config: AutoencoderConfig) -> None:
+def export(run: Run, data: PictureClips, config: AutoencoderConfig, refine: bool) -> None:
     model = Autoencoder(config)
     model.load_state_dict({k: v.cpu() for k, v in run.averaged.items()})
-    measure_scale(model, data)
+    if not refine:
+        measure_scale(model, data)
     save_part("autoencoder", model.state_dict(), config.to_dict(), COMMAND)
 
 
 def main(
-    steps: int = 3000, batch: int = 20, crop: int = 64, threads: int = 2, rate: float = 1e-3
+    steps: int = 3000,
+    batch: int = 20,
+    crop: int = 64,
+    threads: int = 2,
+    rate: float = 1e-3,
+    refine: bool = False,
 ) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(threads)
@@ -181,15 +192,21 @@ def main(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     data = PictureClips.load()
     config = AutoencoderConfig()
-    model = Autoencoder(config)
-    patches = change_patches(data, np.random.default_rng(0), 400)
-    model.start_from(principal_components(patches, config.latent_channels))
+    if refine:
+        model = load_autoencoder().train()
+        model.encoder.requires_grad_(False)
+        model.decoder.linear.requires_grad_(False)
+    else:
+        model = Autoencoder(config)
+        patches = change_patches(data, np.random.default_rng(0), 400)
+        model.start_from(principal_components(patches, config.latent_channels))
     model.to(device)
-    run = Run("autoencoder", model, steps, rate)
+    noise = REFINING_NOISE if refine else LATENT_NOISE
+    run = Run("decoder" if refine else "autoencoder", model, steps, rate)
     sampler = CropSampler(data, crop, seed=run.step)
     for step in run:
         tensors = (t.to(device) for t in sampler.batch(batch))
-        parts = losses(model, *tensors)
+        parts = losses(model, *tensors, noise)
         total = parts["pixels"] + 0.5 * parts["edges"] + 0.5 * parts["motion"]
         run.update(total)
         if step % 50 == 0:
@@ -199,8 +216,8 @@ def main(
             trained.load_state_dict({k: v.cpu() for k, v in run.averaged.items()})
             rows = np.linspace(0, len(data.clips) - 1, 24).astype(int).tolist()
             run.log(**measure(trained, data, rows))
-            export(run, data, config)
-    export(run, data, config)
+            export(run, data, config, refine)
+    export(run, data, config, refine)
 
 
 if __name__ == "__main__":
