@@ -85,7 +85,7 @@ def _signed(pixels: NDArray[np.uint8]) -> Tensor:
 
 
 def losses(
-    model: Autoencoder, clips: Tensor, anchors: Tensor, weight: Tensor, noise: float
+    model: Autoencoder, clips: Tensor, anchors: Tensor, weight: Tensor, *, noise: float
 ) -> dict[str, Tensor]:
     """How well two latent frames of three are decoded: pixels, edges, motion."""
     batch = clips.shape[0]
@@ -206,7 +206,7 @@ def main(
     sampler = CropSampler(data, crop, seed=run.step)
     for step in run:
         tensors = (t.to(device) for t in sampler.batch(batch))
-        parts = losses(model, *tensors, noise)
+        parts = losses(model, *tensors, noise=noise)
         total = parts["pixels"] + 0.5 * parts["edges"] + 0.5 * parts["motion"]
         run.update(total)
         if step % 50 == 0:

@@ -25,9 +25,12 @@ from training.shipped import load_autoencoder, save_part
 
 COMMAND = "python -m training.clips && python -m training.train_dit"
 PROMPT_TOKENS = 2
+GRID_TOKENS = 64  # of a 256-pixel picture
 FLOW_SHIFT = 3.0
 SMALLEST_SIGMA = 0.25  # below it a step's error counts no more than here
 MOUTH_WEIGHT, EYE_WEIGHT = 5.0, 2.0
+FLAWS = 0.4  # largest share of what moves
+WHOLE_SHARE = 0.3  # of the batches see all tokens of the picture, the others mostly faces
 
 
 class Trained(nn.Module):
@@ -51,11 +54,23 @@ def draw_sigmas(count: int) -> Tensor:
     return torch.where(torch.rand(count) < 0.2, torch.ones(count), sigma)
 
 
+def flawed(windows: Windows) -> Tensor:
+    """Clean latents as a stream really has them: with what it got wrong before.
+
+    A stream's context is its own work. Taught on perfect context, errors would add up over time;
+    taught to mend flaws (grain, and traces of another clip's motion) they die out.
+    """
+    count = len(windows.clean)
+    grain, trace = (FLAWS * torch.rand(2, count, 1, 1, 1, 1)).to(windows.clean).unbind(0)
+    motion = (windows.clean - windows.cond.ref_latents).roll(1, dims=0)
+    return windows.clean + grain * torch.randn_like(windows.clean) + trace * motion
+
+
 def window_loss(model: DiT, windows: Windows, sigma: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Velocity error (that of the clean latents over sigma squared), mouths and eyes weighted."""
     level = sigma[:, None, None, None, None]
     noise = torch.randn_like(windows.clean)
-    noisy = (1 - level) * windows.clean + level * noise
+    noisy = (1 - level) * flawed(windows) + level * noise
     out = model.predict_clean(noisy, 1000 * sigma, windows.cond, windows.tokens)
     target = patchify(windows.clean, model.config.patch_size, windows.tokens)
     still = patchify(windows.cond.ref_latents, model.config.patch_size, windows.tokens)
@@ -85,7 +100,7 @@ def gates(model: DiT, sampler: WindowSampler, device: str) -> dict[str, float]:
     for people in (1, 2):
         if not sampler.clips[people]:
             continue
-        windows = move(sampler.batch(rng, 32, people, 3, 64), device)
+        windows = move(sampler.batch(rng, 32, people, 3, GRID_TOKENS), device)
         _, parts = window_loss(model, windows, torch.ones(32, device=device))
         result |= {f"test_{k}{people}": v.item() for k, v in parts.items()}
     return result
@@ -114,7 +129,8 @@ def main(
         people = 1 if rng.random() < 0.7 else 2
         frames = int(rng.choice([1, 3, 3, 3, 3]))
         count = max(2, round(batch * 4 / (frames + 1)))
-        windows = move(train.batch(rng, count, people, frames, tokens), device)
+        kept = GRID_TOKENS if rng.random() < WHOLE_SHARE else tokens
+        windows = move(train.batch(rng, count, people, frames, kept), device)
         loss, parts = window_loss(trained.dit, windows, draw_sigmas(count).to(device))
         run.update(loss)
         if step % 50 == 0:
