@@ -63,7 +63,7 @@ def talk(
     speaking: int = 0,
 ) -> Talked:
     """Let one speaker of a character say held-out text; the others are silent."""
-    pcm, mouth = make_track(np.random.default_rng(seed), seconds, "test")
+    pcm, mouth = make_track(np.random.default_rng(seed), seconds, "test", silent_share=0.0)
     stream = StreamingGenerator(model, character, preset, seed)
     stream.push(character.speaker_ids[speaking], pcm)
     frames = np.stack([frame.pixels for frame in stream.flush()])

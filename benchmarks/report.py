@@ -34,6 +34,7 @@ ROWS = (
     _quality("mouth opening against the true jaw, held-out voices and texts: correlation", "0.75",
              "jaw_correlation"),
     _quality("its lag, frames", "1", "lag_frames", form="{:.0f}"),
+    _quality("mean mouth opening while speaking, share of the true jaw's", "-", "opening_share"),
     _quality("mouth opening in silence, share of that while speaking", "5 %", "silent_opening",
              form="{:.1%}"),
     _quality("PSNR outside mouth and eyes against the picture, dB", "26", "identity_psnr_db",
