@@ -28,7 +28,7 @@ N_FFT = 400  # 25 ms
 HOP_SAMPLES = 160  # one mel column: 10 ms
 STEP_SAMPLES = 2 * HOP_SAMPLES  # one encoder step: 20 ms
 STEPS_PER_FRAME = SAMPLES_PER_FRAME // STEP_SAMPLES
-FEATURE_STEPS = 10  # a frame k hears encoder steps 2k-4 .. 2k+5, as in the release (FACTS.md 6)
+FEATURE_STEPS = 10  # a frame k hears encoder steps 2k-4 .. 2k+5, as in the release
 STEPS_BEFORE = 4
 LOG_FLOOR = 1e-6  # power; white noise of -66 dBFS just touches it
 

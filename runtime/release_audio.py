@@ -1,8 +1,7 @@
 """Audio features exactly as HunyuanVideo-Avatar's release makes them, for its own weights.
 
-Offline and capped at 16 s, quirks included; a live stream uses `audio_features.py`. The facts are
-those of FACTS.md, sections 4.2 and 6: what the official `get_audio_feature` and its data loader
-were seen to compute.
+Offline and capped at 16 s, quirks included; a live stream uses `audio_features.py`. The source is
+what the official `get_audio_feature` and its data loader were seen to compute.
 """
 
 from __future__ import annotations

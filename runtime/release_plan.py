@@ -1,8 +1,8 @@
 """The released offline schedule: windows that wrap around the clip, guidance, mask and cache ramps.
 
 Every step covers the whole clip with windows of 33 latent frames, moved back by 10 more from step
-to step; where windows of one step overlap their results are averaged. The facts are those of
-FACTS.md, section 4, checked against tensors of the official code. Integers only; no tensors.
+to step; where windows of one step overlap their results are averaged. Checked against
+tensors of the official code. Integers only; no tensors.
 """
 
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ from runtime.stream_state import Mood
 from runtime.timing import VIDEO_FPS
 from runtime.values import Pixels
 
-MOTION_EXPRESSION, MOTION_POSE = 30, 25  # the release's constants (FACTS: raw integers)
+MOTION_EXPRESSION, MOTION_POSE = 30, 25  # the release's constants, raw integers
 CUE_BLOCK = 64  # video frames whose cues are made at once
 
 

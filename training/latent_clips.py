@@ -16,13 +16,13 @@ from runtime.models.autoencoder import Autoencoder
 from runtime.models.conditioning import Conditioning
 from runtime.models.config import DiTConfig
 from runtime.models.rope import rope_freqs
+from runtime.stream_scene import MOTION_EXPRESSION, MOTION_POSE
 from runtime.values import EMOTIONS
 from training.clips import LATENTS, clip_files
 from training.people import Renderer
 from training.pictures import Box, scene_of
 
 Clip = dict[str, NDArray[np.generic]]
-RELEASED_EXPRESSION, RELEASED_POSE = 30, 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +156,8 @@ class WindowSampler:
             ref_latents=torch.stack(refs)[:, :, None].expand(-1, -1, frames, -1, -1),
             audio=torch.stack(audio).float(),
             face_masks=torch.stack([s.masks for s in scenes])[:, :, None],
-            motion_exp=torch.full((count, 4), RELEASED_EXPRESSION),
-            motion_pose=torch.full((count, 4), RELEASED_POSE),
+            motion_exp=torch.full((count, 4), MOTION_EXPRESSION),
+            motion_pose=torch.full((count, 4), MOTION_POSE),
             fps=torch.full((count,), 25.0),
             freqs_cos=cos,
             freqs_sin=sin,

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from runtime.models.config import TINY
 from runtime.models.dit import DiT
 from runtime.models.layers import patchify
+from runtime.sampler import TIMESTEPS, noised
 from training.latent_clips import Windows, WindowSampler, move
 from training.run import Run
 from training.shipped import load_autoencoder, save_part
@@ -70,8 +71,8 @@ def window_loss(model: DiT, windows: Windows, sigma: Tensor) -> tuple[Tensor, di
     """Velocity error (that of the clean latents over sigma squared), mouths and eyes weighted."""
     level = sigma[:, None, None, None, None]
     noise = torch.randn_like(windows.clean)
-    noisy = (1 - level) * flawed(windows) + level * noise
-    out = model.predict_clean(noisy, 1000 * sigma, windows.cond, windows.tokens)
+    noisy = noised(flawed(windows), noise, level)
+    out = model.predict_clean(noisy, TIMESTEPS * sigma, windows.cond, windows.tokens)
     target = patchify(windows.clean, model.config.patch_size, windows.tokens)
     still = patchify(windows.cond.ref_latents, model.config.patch_size, windows.tokens)
     error = (out - target).square().mean(-1)  # (B, T, n)

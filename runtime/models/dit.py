@@ -40,9 +40,9 @@ from runtime.models.layers import (
 )
 from runtime.models.rope import rotations
 from runtime.models.text_refiner import TextRefiner
+from runtime.sampler import TIMESTEPS
 from runtime.timing import FRAMES_PER_LATENT
 
-TIMESTEPS = 1000.0  # t runs from 0 (clean) to 1000 (noise)
 SMALLEST_SIGMA = 1e-3  # below it a residual prediction is not turned into a velocity
 
 
