@@ -133,7 +133,7 @@ def _make(job: tuple[int, int, Split]) -> int:
     return index
 
 
-def main(cast_clips: int = 8, other_scenes: int = 60, held_out: int = 24, jobs: int = 2) -> None:
+def main(cast_clips: int = 16, other_scenes: int = 160, held_out: int = 32, jobs: int = 2) -> None:
     """`cast_clips` clips of each of the cast, one each of `other_scenes`, and held-out speech."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     members = len(cast())

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,9 +37,9 @@ class Run:
     def __post_init__(self) -> None:
         self.folder = RUNS / self.name
         self.folder.mkdir(parents=True, exist_ok=True)
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            parameters, self.learning_rate, betas=(0.9, 0.99), weight_decay=self.weight_decay
+            self.parameters, self.learning_rate, betas=(0.9, 0.99), weight_decay=self.weight_decay
         )
         self.averaged = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self._started = time.monotonic()
@@ -86,12 +86,16 @@ class Run:
         self.save()
 
     def update(self, loss: Tensor) -> None:
-        """One optimiser step on `loss`, gradients clipped to norm 1."""
+        """One optimiser step on `loss`, as `apply`."""
+        self.apply(torch.autograd.grad(loss, self.parameters, allow_unused=True))
+
+    def apply(self, gradients: Sequence[Tensor | None]) -> None:
+        """One optimiser step on gradients in the order of `parameters`, clipped to norm 1."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         self.step += 1
         decay = min(self.decay, self.step / (self.step + 20))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from runtime.release_plan import (
+from runtime.released.plan import (
     ReleasePlan,
     ReleaseWindow,
     guidance_at,
