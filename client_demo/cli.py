@@ -35,7 +35,9 @@ def talk_command(
         list[str], typer.Argument(help="Sound files; speaker=file where several people speak.")
     ],
     out: Annotated[Path, typer.Option(help="The recording, mp4.")] = Path("talk.mp4"),
-    character: Annotated[str | None, typer.Option(help="Default: the server's.")] = None,
+    character: Annotated[
+        str | None, typer.Option(help="Default: the one with the named speakers, or the server's.")
+    ] = None,
     url: Annotated[str, typer.Option(envvar="AVATAR_URL")] = DEFAULT_URL,
     api_key: Annotated[str | None, typer.Option(envvar="AVATAR_API_KEY")] = None,
     pace: Annotated[Pace, typer.Option(help="As a person speaks, or at once.")] = Pace.realtime,

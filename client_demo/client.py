@@ -1,6 +1,6 @@
 """The Python client: speech in over one WebSocket, a talking character out over WebRTC.
 
-async with await AvatarClient.connect("http://127.0.0.1:8000", "ana") as client:
+async with await AvatarClient.connect("http://127.0.0.1:8080", "ana") as client:
     media = await client.open_media()
     await client.speak(tts_chunks, rate=24_000)
     async for event in client.events(): ...

@@ -206,12 +206,12 @@ def error_from(event: Error) -> AvatarClientError:
 
 
 def realtime_url(url: str, character: str | None) -> str:
-    """`http://host:8000` as `ws://host:8000/v1/realtime?character=...`."""
+    """`http://host:8080` as `ws://host:8000/v1/realtime?character=...`."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     if scheme not in ("ws", "wss") or not parts.netloc:
         raise AvatarClientError(
-            f"{url!r} is no address of an avatar server. Write it like http://127.0.0.1:8000"
+            f"{url!r} is no address of an avatar server. Write it like http://127.0.0.1:8080"
         )
     path = (
         parts.path if parts.path.endswith("/realtime") else f"{parts.path.rstrip('/')}/v1/realtime"

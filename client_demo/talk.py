@@ -15,6 +15,7 @@ from server.protocol import OutputCleared, OutputStarted, OutputStopped
 from . import measure
 from .audio_file import AUDIBLE, CHUNK_MS, Speech, at_speaking_pace, read_speech, sound_onset
 from .client import DEFAULT_RATE, AvatarClient
+from .gallery import character_speaking
 from .observation import Observer
 from .received_media import ReceivedMedia
 from .report import InterruptReport, SpeakerReport, TalkReport, since_ms
@@ -31,7 +32,10 @@ SLOWEST = 4  # times its length: a server that is slower than that is not waited
 
 @dataclass(frozen=True, slots=True)
 class TalkPlan:
-    """What to say: (speaker, sound file) pairs that run side by side; None is the first speaker."""
+    """What to say: (speaker, sound file) pairs that run side by side; None is the first speaker.
+
+    Without `character` the named speakers choose one, or the server where none is named.
+    """
 
     url: str
     lines: tuple[tuple[str | None, Path], ...]
@@ -67,7 +71,11 @@ async def talk(plan: TalkPlan) -> TalkReport:
     speeches = [read_speech(path, DEFAULT_RATE) for _, path in plan.lines]
     loop = asyncio.get_running_loop()
     begun_s = loop.time()
-    client = await AvatarClient.connect(plan.url, plan.character, api_key=plan.api_key)
+    character = plan.character
+    names = {name for name, _ in plan.lines if name is not None}
+    if character is None and names:
+        character = await character_speaking(plan.url, names, plan.api_key)
+    client = await AvatarClient.connect(plan.url, character, api_key=plan.api_key)
     connected_s = loop.time()
     async with client:
         first = client.session.speakers[0]["id"]

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,15 +46,23 @@ def find_characters(roots: Iterable[Path] = (BUILTIN_CHARACTERS,)) -> dict[str, 
     return found
 
 
-def default_character(characters: Mapping[str, Character]) -> Character:
-    """The one that talks where none was asked for: the first with one speaker, else the first.
+def default_character(
+    characters: Mapping[str, Character], speakers: Collection[str] = ()
+) -> Character:
+    """The one that talks where none was asked for: the first with the fewest speakers.
 
-    BadInput where there is none.
+    Of those with all of `speakers`, where some are named. BadInput where there is none.
     """
-    found = sorted(characters.values(), key=lambda character: len(character.speakers) > 1)
-    if not found:
+    if not characters:
         raise BadInput("There is no character. Add one: avatar characters add", param="character")
-    return found[0]
+    able = [one for one in characters.values() if set(speakers) <= set(one.speaker_ids)]
+    if not able:
+        raise BadInput(
+            f"Found no character with the speakers {', '.join(sorted(speakers))}. Expected names "
+            "that one character has: avatar characters list",
+            param="speaker",
+        )
+    return min(able, key=lambda character: len(character.speakers))
 
 
 def find_character(identity: str, roots: Iterable[Path] = (BUILTIN_CHARACTERS,)) -> Character:

@@ -61,7 +61,7 @@ def generate(
 ) -> None:
     """Make a talking video from sound files."""
     with plain_errors():
-        chosen = choose_character(character, folder)
+        chosen = choose_character(character, folder, [parse_pair(one)[0] for one in speaker or []])
         files = sound_files(chosen, audio, speaker or [])
         found = find_preset(preset)
 
@@ -158,12 +158,12 @@ def open_stream(
     return StreamingGenerator(model, character, preset, seed)
 
 
-def choose_character(identity: str | None, folder: Path) -> Character:
-    """The character of that id, or the default one."""
+def choose_character(identity: str | None, folder: Path, speakers: list[str]) -> Character:
+    """The character of that id, or the default one that has the named speakers."""
     roots = (folder, BUILTIN_CHARACTERS)
     if identity is not None:
         return find_character(identity, roots)
-    return default_character(find_characters(roots))
+    return default_character(find_characters(roots), speakers)
 
 
 def sound_files(character: Character, audio: Path | None, spoken: list[str]) -> dict[str, Path]:

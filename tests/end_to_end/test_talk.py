@@ -107,8 +107,9 @@ async def test_two_speakers_speak_side_by_side(stand, tmp_path):
         (name, write_wav(tmp_path / f"{name}.wav", bursts(2.0, 0.5))) for name in ("left", "right")
     ]
 
-    report = await talk(plan(stand, tmp_path / "talk.mp4", *lines, character="pair"))
+    report = await talk(plan(stand, tmp_path / "talk.mp4", *lines))
 
+    assert report.character == "pair"  # chosen by the names of its speakers
     assert [one.speaker for one in report.speakers] == ["left", "right"]
     assert [one.played_ms for one in report.speakers] == [2000, 2000]
 
@@ -118,6 +119,13 @@ async def test_an_unknown_speaker_is_told_who_there_is(stand, tmp_path):
 
     with pytest.raises(AvatarClientError, match=r"no speaker 'bob'.*left, right"):
         await talk(plan(stand, tmp_path / "talk.mp4", ("bob", speech), character="pair"))
+
+
+async def test_speakers_that_no_character_has_together_are_told(stand, tmp_path):
+    speech = write_wav(tmp_path / "a.wav", bursts(1.0, 0.5))
+
+    with pytest.raises(AvatarClientError, match="no character with the speakers ana, left"):
+        await talk(plan(stand, tmp_path / "talk.mp4", ("ana", speech), ("left", speech)))
 
 
 async def test_an_unknown_character_is_refused_with_the_servers_words(stand):

@@ -5,6 +5,7 @@ import pytest
 from runtime.character_store import (
     NewCharacter,
     add_character,
+    default_character,
     find_character,
     find_characters,
     preview,
@@ -91,3 +92,17 @@ def test_an_unknown_character_lists_the_known(tmp_path: Path) -> None:
 def test_the_preview_has_the_pictures_size(tmp_path: Path) -> None:
     added = add_character(new(tmp_path, picture=draw(tmp_path / "square.png")), tmp_path)
     assert preview(added).size == (256, 256)
+
+
+def test_the_speakers_choose_the_character_where_none_is_asked_for(tmp_path: Path) -> None:
+    square = draw(tmp_path / "square.png")
+    one = add_character(
+        new(tmp_path, id="one", picture=square, boxes=BOXES[:1], speakers=("ana",)), tmp_path
+    )
+    duo = add_character(new(tmp_path, picture=square, speakers=("ana", "ben")), tmp_path)
+    both = {"duo": duo, "one": one}
+    assert default_character(both) is one
+    assert default_character(both, ["ana"]) is one
+    assert default_character(both, ["ben"]) is duo
+    with pytest.raises(BadInput, match="with the speakers ana, zoe"):
+        default_character(both, ["zoe", "ana"])
