@@ -1,0 +1,58 @@
+"""What the text encoders read: the user's prompt in the released frame of words.
+
+The frame (a template for LLaVA and a sentence with the picture in it) is a constant of the weights.
+Prompt, prefix and negative prompt are options; the defaults are our own words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from runtime.errors import Unsupported
+
+DEFAULT_PROMPT = "A person talks to the viewer."
+DEFAULT_PREFIX = "A lifelike, finely detailed recording by a camera that stands still. "
+DEFAULT_NEGATIVE = (
+    "camera shake, zooming, panning, flicker, blur, noise, artefacts, watermark, text, subtitles, "
+    "distorted face, stiff expression, closed eyes, bad teeth, extra fingers, deformed hands"
+)
+
+PICTURE_SENTENCE = "\nThe person looks like<image>"  # behind LLaVA's template, every prompt's
+TEMPLATE_TOKENS = 95  # of the template, in front of the prompt; their states are dropped
+TEMPLATE_SHA256 = "a52f68dde3637b127592fffe9e2483a5d0563987a49db6ddb9b06146f2ba7cb5"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """What to show, and what to avoid. `prefix` goes in front of the prompt as it is."""
+
+    prompt: str = DEFAULT_PROMPT
+    prefix: str = DEFAULT_PREFIX
+    negative: str = DEFAULT_NEGATIVE
+
+    @property
+    def positive(self) -> str:
+        return self.prefix + self.prompt
+
+
+def llava_text(prompt: str) -> str:
+    """The text that LLaVA is given for a (prefixed) prompt: template, prompt, picture sentence."""
+    return llava_template().format(prompt) + PICTURE_SENTENCE
+
+
+def llava_template() -> str:
+    """The template that the weights were trained with, one {} for the prompt.
+
+    It is the constant of diffusers' HunyuanVideo pipeline. Raises Unsupported if that was changed.
+    """
+    from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
+
+    template: str = DEFAULT_PROMPT_TEMPLATE["template"]
+    found = hashlib.sha256(template.encode()).hexdigest()
+    if found != TEMPLATE_SHA256:
+        raise Unsupported(
+            f"diffusers' HunyuanVideo prompt template has SHA-256 {found}; the released weights "
+            f"were trained with {TEMPLATE_SHA256}. Install diffusers >= 0.36, < 1."
+        )
+    return template
