@@ -14,6 +14,7 @@ from torch import Tensor
 
 from runtime.models.config import DiTConfig
 from runtime.models.dit import DiT
+from runtime.models.fp8 import BLOCKS, quantize
 from runtime.released.layout import ReleasedLayout
 from tests.parity.cases import manifest
 
@@ -42,7 +43,6 @@ TINY_SHALLOW = DiTConfig(
 )
 # Modules that the release builds in float32 (dit_hyvideo_t2_info.json); the others are bfloat16.
 FLOAT32_MODULES = ("audio_proj.", "audio_adapter_blocks.", "before_proj.", "final_layer.linear.")
-FP8_MAX = 448.0  # the largest float8_e4m3fn
 
 IMAGE_PLACE = "<image>"
 SPECIAL_TOKENS = (
@@ -83,8 +83,8 @@ def write_tiny_release(
         if "dit" in parts:
             torch.save({"module": weights}, layout.dit_pickle)
         if "fp8" in parts:
-            quantized, scales = quantize(weights)
-            torch.save({"module": quantized}, layout.fp8_pickle)
+            in_fp8, scales = quantized(weights)
+            torch.save({"module": in_fp8}, layout.fp8_pickle)
             torch.save({"module": scales}, layout.fp8_map)
         if "vae" in parts:
             write_vae(layout)
@@ -109,17 +109,13 @@ def dit_tensors(config: DiTConfig) -> dict[str, Tensor]:
     }
 
 
-def quantize(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def quantized(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The released FP8 form: weights of the blocks' linears as e4m3, and a scale (1,) for each."""
-    quantized, scales = dict(weights), {}
+    in_fp8, scales = dict(weights), {}
     for name, weight in weights.items():
-        module, _, kind = name.rpartition(".")
-        if name.startswith(("double_blocks.", "single_blocks.")) and weight.dim() == 2:
-            assert kind == "weight"
-            scale = (weight.float().abs().max() / FP8_MAX).reshape(1)
-            quantized[name] = (weight.float() / scale).to(torch.float8_e4m3fn)
-            scales[module] = scale
-    return quantized, scales
+        if name.startswith(BLOCKS) and weight.dim() == 2:
+            in_fp8[name], scales[name.removesuffix(".weight")] = quantize(weight)
+    return in_fp8, scales
 
 
 def write_vae(layout: ReleasedLayout) -> None:
@@ -212,7 +208,7 @@ def write_llava(layout: ReleasedLayout, width: int) -> None:
 
 
 def llama_tokenizer() -> "Tokenizer":
-    """A byte-level tokenizer with Llama 3's special tokens that begins every text with the first."""
+    """A byte-level tokenizer with Llama 3's special tokens; the first begins every text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     tokenizer = Tokenizer(models.BPE())
