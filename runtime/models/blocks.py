@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from runtime.models.attention import fastest_kernel
 from runtime.models.config import DiTConfig
 from runtime.models.layers import MLP, Modulation, RMSNorm, TanhGELU, modulate, normalize_heads
 from runtime.models.rope import apply_rope
@@ -32,7 +33,8 @@ def attention_mask(text_mask: Tensor | None, image_tokens: int) -> Tensor | None
 def attend(qk: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Attention over all tokens; qk (B, N, 2, heads, head_dim), v (B, N, heads, head_dim)."""
     q, k = qk.transpose(1, 3).unbind(2)
-    out = F.scaled_dot_product_attention(q, k, v.transpose(1, 2), attn_mask=mask)
+    with fastest_kernel(q, mask):
+        out = F.scaled_dot_product_attention(q, k, v.transpose(1, 2), attn_mask=mask)
     return out.transpose(1, 2).flatten(2)
 
 
@@ -65,7 +67,7 @@ class DoubleBlock(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """img (B, R+N, D), txt (B, L, D), modulation of img and txt (B, 6 D) each.
 
-        rotation (R+N, 1, 1, head_dim / 2), complex, turns the image tokens only.
+        rotation (R+N, 1, 1, head_dim / 2), complex or in real pairs, turns the image tokens only.
         """
         img_parts, txt_parts = (part.unsqueeze(1).chunk(6, dim=-1) for part in modulation)
 
