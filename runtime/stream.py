@@ -194,7 +194,7 @@ class StreamingGenerator:
             out = self.model.dit.denoise(noisy, scene.steps[step], told[seen])
         sigma, following = scene.sigmas[step], scene.sigmas[step + 1]
         if self.model.dit.config.prediction == "residual":
-            clean = scene.conditions.ref_latents + out
+            clean = told[seen].still + out
             out = (noisy - clean) / sigma
         stepped = euler_step(noisy, out, sigma, following)[0]
         for n in moved:

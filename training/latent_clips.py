@@ -82,12 +82,18 @@ def scene_latents(autoencoder: Autoencoder, index: int, patch: int) -> SceneLate
 
 
 class WindowSampler:
-    """Random windows of clips, all of one number of people, with conditions dropped at random."""
+    """Windows of clips, all of one number of people; `dropping` conditions at random or none."""
 
     def __init__(
-        self, autoencoder: Autoencoder, config: DiTConfig, prompt: tuple[Tensor, Tensor], split: str
+        self,
+        autoencoder: Autoencoder,
+        config: DiTConfig,
+        prompt: tuple[Tensor, Tensor],
+        split: str,
+        *,
+        dropping: bool = True,
     ) -> None:
-        self.config, self.prompt = config, prompt
+        self.config, self.prompt, self.dropping = config, prompt, dropping
         self.clips: dict[int, list[Clip]] = {1: [], 2: []}
         self.scenes: dict[int, SceneLatents] = {}
         for path in clip_files(split):
@@ -105,6 +111,17 @@ class WindowSampler:
         """`count` windows of `frames` latent frames; `tokens` of the grid, faces first."""
         picked = [self.clips[people][i] for i in rng.integers(len(self.clips[people]), size=count)]
         starts = rng.integers(0, LATENTS - frames + 1, size=count)
+        return self.windows(rng, picked, starts, frames, tokens)
+
+    def windows(
+        self,
+        rng: np.random.Generator,
+        picked: list[Clip],
+        starts: NDArray[np.int64],
+        frames: int,
+        tokens: int,
+    ) -> Windows:
+        """The windows of `frames` latent frames that begin at `starts` in the picked clips."""
         scenes = [self.scenes[int(c["scene"])] for c in picked]
         kept = self._tokens(rng, scenes, tokens)
         clean = [
@@ -136,16 +153,18 @@ class WindowSampler:
         audio, cues = [], []
         for clip, start in zip(clips, starts, strict=True):
             variant = int(rng.integers(len(clip["features"])))
+            deaf = self.dropping and rng.random() < 0.05
             heard = clip["features"][variant][:, start : start + frames]
             heard = rearrange(heard, "p t f ... -> p (t f) ...")[:, 3:]
-            audio.append(torch.from_numpy(heard * (rng.random() > 0.05)))
+            audio.append(torch.from_numpy(heard * (not deaf)))
             first = 1 + 4 * int(start) + 3
             cues.append(torch.from_numpy(clip["cues"][first : first + 4 * frames - 3]))
         moods = [torch.from_numpy(c["moods"]) for c in clips]
         scale = torch.stack([torch.from_numpy(c["strengths"]) for c in clips]).float()
-        dropped = torch.from_numpy(rng.random((count, 1))) < 0.05
+        dropped = torch.from_numpy(rng.random((count, 1))) < 0.05 * self.dropping
         refs = [
-            s.moods[int(rng.integers(5))] if rng.random() < 0.08 else s.reference for s in scenes
+            s.moods[int(rng.integers(5))] if rng.random() < 0.08 * self.dropping else s.reference
+            for s in scenes
         ]
         cos, sin = rope_freqs(frames, side, side, self.config.rope_dims, self.config.rope_theta)
         states, pooled = self.prompt

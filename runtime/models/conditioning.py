@@ -67,6 +67,21 @@ class WindowInputs:
     emotion: tuple[Tensor, ...]  # per adapter: keys and values (B, 2, heads, S * h * w, head_dim)
     emotion_masks: Tensor | None  # masks times emotion_scale, (B, 1, T * n, S, 1)
     tokens: Tensor | None  # kept tokens of the h * w grid, (n,); None: all
+    still: Tensor  # (B, C, T, H, W): what a residual prediction is added to
+
+
+def still_latents(cond: Conditioning) -> Tensor:
+    """The unmoving picture (B, C, T, H, W), its faces in the moods asked for.
+
+    Moods fade in linearly with their strength, each in its speaker's mask.
+    """
+    if cond.emotion_latents is None:
+        return cond.ref_latents
+    change = cond.emotion_latents.unsqueeze(3) - cond.ref_latents.unsqueeze(1)
+    masks = cond.face_masks.unsqueeze(2)  # (B, S, 1, 1 or T, H, W)
+    if cond.emotion_scale is not None:
+        masks = masks * cond.emotion_scale[:, :, None, None, None, None]
+    return cond.ref_latents + (masks * change).sum(1)
 
 
 def check_conditioning(cond: Conditioning, config: DiTConfig, latent_frames: int) -> None:

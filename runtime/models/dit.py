@@ -26,6 +26,7 @@ from runtime.models.conditioning import (
     StepInputs,
     WindowInputs,
     check_conditioning,
+    still_latents,
 )
 from runtime.models.config import DiTConfig
 from runtime.models.initialization import initialize
@@ -92,7 +93,7 @@ class DiT(nn.Module):
             return prediction
         noisy = self._at_tokens(x, tokens)
         sigma = self._sigma(t, noisy).clamp(min=SMALLEST_SIGMA)
-        return (noisy - self._at_tokens(cond.ref_latents, tokens) - prediction) / sigma
+        return (noisy - self._at_tokens(still_latents(cond), tokens) - prediction) / sigma
 
     def predict_clean(
         self, x: Tensor, t: Tensor, cond: Conditioning, tokens: Tensor | None = None
@@ -100,7 +101,7 @@ class DiT(nn.Module):
         """The clean latents the model believes in; shapes as `forward`."""
         prediction = self._predict(x, t, cond, tokens)
         if self.config.prediction == "residual":
-            return self._at_tokens(cond.ref_latents, tokens) + prediction
+            return self._at_tokens(still_latents(cond), tokens) + prediction
         noisy = self._at_tokens(x, tokens)
         return noisy - self._sigma(t, noisy) * prediction
 
@@ -164,6 +165,7 @@ class DiT(nn.Module):
             emotion=emotion,
             emotion_masks=emotion_masks,
             tokens=tokens,
+            still=still_latents(cond),
         )
 
     @staticmethod

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from runtime.errors import BadInput, CheckpointError, Unsupported
-from runtime.models.conditioning import Conditioning
+from runtime.models.conditioning import Conditioning, still_latents
 from runtime.models.config import RELEASED, TINY, DiTConfig
 from runtime.models.dit import DiT
 from runtime.models.layers import TanhGELU, patchify, unpatchify
@@ -289,12 +289,29 @@ def test_velocity_and_clean_latents_agree(prediction):
     torch.testing.assert_close(x - sigma * velocity, clean, **ALIKE)
 
 
-def test_a_residual_is_what_is_added_to_the_reference():
+@pytest.mark.parametrize("speakers", [1, 2])
+def test_a_residual_is_what_is_added_to_the_picture_in_its_moods(speakers):
     dit = random_dit(replace(SMALL, prediction="residual"))
-    cond, (x, t) = conditioning(), noisy()
+    cond, (x, t) = with_emotion(conditioning(speakers)), noisy()
     with torch.inference_mode():
-        out = dit.denoise(x, dit.prepare_step(t, cond), dit.prepare_window(cond, T))
-        assert torch.equal(dit.predict_clean(x, t, cond), cond.ref_latents + out)
+        window = dit.prepare_window(cond, T)
+        out = dit.denoise(x, dit.prepare_step(t, cond), window)
+        assert torch.equal(dit.predict_clean(x, t, cond), window.still + out)
+
+
+def test_the_picture_in_a_mood_is_the_emotion_reference_inside_the_face():
+    cond = conditioning(2)
+    assert torch.equal(still_latents(cond), cond.ref_latents)
+    left = torch.zeros_like(cond.face_masks)
+    left[:, 0, ..., : W // 2] = 1
+    moody = replace(with_emotion(cond), face_masks=left, emotion_scale=None)
+    half = replace(moody, emotion_scale=torch.tensor([[0.5, 0.7]]))
+    reference, mood = cond.ref_latents, moody.emotion_latents[:, 0].unsqueeze(2)
+    expected = torch.cat(
+        (mood[..., : W // 2].expand(-1, -1, T, -1, -1), reference[..., W // 2 :]), dim=-1
+    )
+    torch.testing.assert_close(still_latents(moody), expected)
+    torch.testing.assert_close(still_latents(half), (reference + expected) / 2)
 
 
 def test_a_fresh_residual_model_shows_the_still_picture():
