@@ -229,18 +229,19 @@ class DiT(nn.Module):
         ):
             img, txt = block(img, txt, modulation, window.rotation, mask)
             if index % 2 == 1:
-                img = self._listen(img, index // 2, window)
+                img = self.listen(img, index // 2, window)
         hidden = torch.cat((img, txt), dim=1)
         for single, single_modulation in zip(self.single_blocks[:-1], step.single, strict=False):
             hidden = single(hidden, single_modulation, window.rotation, mask)
         return hidden
 
-    def _listen(self, img: Tensor, index: int, window: WindowInputs) -> Tensor:
+    def listen(self, img: Tensor, index: int, window: WindowInputs) -> Tensor:
         """Adds sound and emotion to the video tokens; the reference tokens get nothing."""
-        reference, video = torch.tensor_split(img, [window.reference.shape[1]], dim=1)
+        tokens = window.masks.shape[2]
+        reference, video = torch.tensor_split(img, [tokens], dim=1)
         added = self.audio_adapter_blocks[index](video, window.audio[index], window.masks)
         if window.emotion_masks is not None:
-            rotation = window.rotation[window.reference.shape[1] :]
+            rotation = window.rotation[tokens:]
             added = added + self.emotion_blocks[index](
                 video, window.emotion[index], window.emotion_masks, rotation
             )
