@@ -4,6 +4,7 @@ AvatarError                 anything below; catch this at the edge of the progra
 |-- BadInput (ValueError)   a value that can never work: a box outside the picture, odd bytes
 |-- NotFound                a name that is not there; the message lists the names that are
 |-- CheckpointError         weights that do not fit the model; the message names the keys
+|-- EngineError             an engine file that is missing, damaged or was built for something else
 `-- Unsupported             this model cannot do that (an emotion asked of one without the module)
 
 A message says what was found, what was expected, and what to do.
@@ -38,6 +39,10 @@ class NotFound(AvatarError):
 
 class CheckpointError(AvatarError):
     """Weights or their description that do not fit the model."""
+
+
+class EngineError(AvatarError):
+    """An engine that is not there, does not fit or was damaged; both sides are named."""
 
 
 class Unsupported(AvatarError):
