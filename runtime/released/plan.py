@@ -40,7 +40,7 @@ class ReleasePlan:
         blocks = audio_frames // CLIP_BLOCK
         if blocks == 1 and audio_frames <= SHORT_CLIP:
             return cls(WINDOW, WINDOW, 0)
-        return cls(WINDOW - 1 + blocks * (WINDOW - 1) + 1, WINDOW, SHIFT)
+        return cls(latents_drawn(audio_frames), WINDOW, SHIFT)
 
     @property
     def audio_frames(self) -> int:
@@ -73,6 +73,11 @@ class ReleasePlan:
         )
 
 
+def latents_drawn(audio_frames: int) -> int:
+    """Latent frames of noise that are drawn; a short clip uses the first 33 of 65."""
+    return (audio_frames // CLIP_BLOCK + 1) * (WINDOW - 1) + 1
+
+
 def latents_kept(audio_frames: int) -> int:
     """Latent frames that are decoded after the last step."""
     return audio_frames // FRAMES_PER_LATENT + 1
@@ -101,3 +106,8 @@ def negative_prompt_at(step: int) -> bool:
 def uses_cache(step: int) -> bool:
     """Does the step reuse the activation of an earlier one? Steps count absolutely, from 0."""
     return step not in FULL_STEPS
+
+
+def feeds_cache(step: int, steps: int) -> bool:
+    """Is the step computed in full, and the activation needed by the step after it?"""
+    return not uses_cache(step) and step + 1 < steps and uses_cache(step + 1)

@@ -1,17 +1,21 @@
 """Noise levels, Euler step and the released fusion of windows equal the official code's."""
 
+import json
 from collections import defaultdict
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor
 
+from runtime.released.offline import OfflineSettings, Velocities, advance, start_clip
 from runtime.released.plan import (
     ReleasePlan,
     ReleaseWindow,
     guidance_at,
     latents_kept,
     mask_factor_at,
+    negative_prompt_at,
     uses_cache,
 )
 from runtime.sampler import euler_step, noise_levels
@@ -28,8 +32,23 @@ def plan_of(facts: dict) -> ReleasePlan:
     return ReleasePlan.of_clip(case["audio_frames"])
 
 
-def toy_velocity(latents: Tensor, audio: Tensor, t: float) -> Tensor:
-    """The closed formula that stood in for the denoiser when the golden data was made."""
+@dataclass(frozen=True)
+class ClosedForm:
+    """The formula that stood in for the transformer when the golden data was made."""
+
+    audio: Tensor  # (F, ...)
+    is_guided: bool
+
+    def at_step(self, step: int, t: Tensor) -> Velocities:
+        def velocities(seen: Tensor, window: ReleaseWindow) -> Tensor:
+            heard = self.audio[list(window.frames)]
+            told = [torch.zeros_like(heard), heard] if self.is_guided else [heard]
+            return torch.stack([formula(seen[0], audio, float(t)) for audio in told])
+
+        return velocities
+
+
+def formula(latents: Tensor, audio: Tensor, t: float) -> Tensor:
     padded = torch.cat([audio[:1].expand(3, *audio.shape[1:]), audio])
     heard = padded.reshape(latents.shape[1], -1).float().mean(1)
     z = latents.float()
@@ -38,34 +57,31 @@ def toy_velocity(latents: Tensor, audio: Tensor, t: float) -> Tensor:
 
 
 def denoised(case: GoldenCase, plan: ReleasePlan) -> dict[int, Tensor]:
-    """Latents after every step, fused as the release does."""
+    """Latents (C, l, H, W) after every step."""
     about = case.facts["case"]
-    sigmas = noise_levels(about["steps"], about["shift"])
-    latents, audio = case.tensors["in.latents"][0], case.tensors["in.audio_all"][0]
+    rounding = torch.bfloat16 if about["round"] == "bf16" else None
+    settings = OfflineSettings(about["steps"], about["cfg"], about["shift"], rounding)
+    audio = case.tensors["in.audio_all"][0]
     audio = torch.cat([audio, audio.new_zeros(plan.audio_frames, *audio.shape[1:])])
-    latents = latents[:, : plan.length]
+    denoiser = ClosedForm(audio, settings.is_guided)
+    clip = start_clip(case.tensors["in.latents"], plan)
     after: dict[int, Tensor] = {}
-    for step in range(about["steps"]):
-        total = torch.zeros_like(latents)
-        for window in plan.windows(step):
-            stepped = one_window(about, window, latents, audio, sigmas, step)
-            total[:, list(window.latents)] += stepped.to(latents.dtype)
-        counts = torch.tensor(plan.counts(step), dtype=latents.dtype)
-        latents = after[step] = total / counts[:, None, None]
+    while clip.step < settings.steps:
+        clip = advance(clip, denoiser, plan, settings)
+        after[clip.step - 1] = clip.latents[0]
     return after
 
 
-def one_window(
-    about: dict, window: ReleaseWindow, latents: Tensor, audio: Tensor, sigmas: Tensor, step: int
-) -> Tensor:
-    seen, heard = latents[:, list(window.latents)], audio[list(window.frames)]
-    t = float(1000 * sigmas[step])
-    velocity = toy_velocity(seen, heard, t)
-    if about["cfg"] > 1:
-        without = toy_velocity(seen, torch.zeros_like(heard), t)
-        velocity = without + guidance_at(step, about["steps"], about["cfg"]) * (velocity - without)
-    stepped = euler_step(seen, velocity, sigmas[step], sigmas[step + 1])
-    return stepped.bfloat16() if about["round"] == "bf16" else stepped
+def test_clip_lengths_follow_the_release() -> None:
+    rules = GOLDEN / "audio" / "length_rules.json"
+    for row in json.loads(rules.read_text())["rows"]:
+        frames = row["audio_tensor_frames"]
+        plan = ReleasePlan.of_clip(frames)
+        assert plan.length == row["infer_latents"]
+        assert plan.audio_frames == row["audio_all_frames"]
+        assert plan.shift == row["shift_offset"]
+        assert len(plan.windows(0)) == row["windows_per_step"]
+        assert latents_kept(frames) == row["video_latents_kept"]
 
 
 @pytest.mark.parametrize("name", case_names("schedule", "flow_match_*"))
@@ -109,6 +125,7 @@ def test_guidance_and_cache_follow_the_release(name: str) -> None:
     for seen in facts["text_and_mask_seen"] or []:
         step = seen["call"] // windows
         assert mask_factor_at(step) == pytest.approx(seen["face_mask_max"])
+        assert negative_prompt_at(step) == (seen["text_mean"] < 1)
 
 
 @fusions
