@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from runtime.errors import BadInput
 from runtime.mel_filters import slaney_filters
-from runtime.models.audio_encoder import AudioEncoder
+from runtime.models.audio_encoder import AudioEncoderConfig
 from runtime.timing import FRAMES_PER_LATENT, SAMPLE_RATE, SAMPLES_PER_FRAME, SAMPLES_PER_LATENT
 
 N_FFT = 400  # 25 ms
@@ -122,6 +123,17 @@ def window_of(heard: HeardAudio, latent_index: int) -> NDArray[np.float32]:
     return window
 
 
+class Encoder(Protocol):
+    """Log-mel (B, 80, 2M) to hidden states (B, M, layers + 1, width): an `AudioEncoder`, or an
+    engine that does the same.
+    """
+
+    @property
+    def config(self) -> AudioEncoderConfig: ...
+
+    def __call__(self, mel: Tensor) -> Tensor: ...
+
+
 class AudioFeatures:
     """Turns heard samples into the (4, 10, layers + 1, width) that one latent frame listens to.
 
@@ -130,7 +142,7 @@ class AudioFeatures:
     >>>     sound = features([heard], n)
     """
 
-    def __init__(self, encoder: AudioEncoder) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         config = encoder.config
         if config.max_steps < CONTEXT_STEPS:
             raise BadInput(

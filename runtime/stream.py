@@ -21,6 +21,8 @@ from torch import Tensor
 from runtime.audio_features import AudioFeatures, extend, needed_samples, window_of
 from runtime.character import Character
 from runtime.checkpoint import AvatarModel
+from runtime.engine.base import Engines
+from runtime.engine.torch_engine import eager
 from runtime.errors import BadInput, NotFound, Unsupported
 from runtime.models.conditioning import WindowInputs
 from runtime.presets import StreamPreset
@@ -34,7 +36,10 @@ from runtime.window_plan import frames_heard
 
 
 class StreamingGenerator:
-    """One talking video of one character. Holds constants; `state` is all that it remembers."""
+    """One talking video of one character. Holds constants; `state` is all that it remembers.
+
+    `engines` run the model's parts, None: the model's own modules do.
+    """
 
     def __init__(
         self,
@@ -43,15 +48,17 @@ class StreamingGenerator:
         preset: StreamPreset,
         seed: int = 0,
         spans: Spans = no_spans,
+        engines: Engines | None = None,
     ) -> None:
         self.model = model
+        self._engines = eager(model) if engines is None else engines
         self.character = character
         self.preset = preset
         self.plan = preset.plan
         self.seed = seed
         self._spans = spans
-        self._features = AudioFeatures(model.audio_encoder)
-        self._scene = make_scene(model, character, preset)
+        self._features = AudioFeatures(self._engines.audio_encoder)
+        self._scene = make_scene(model, character, preset, self._features)
         self.state: StreamState = initial_state(
             len(character.speakers), preset.steps, self._scene.decoder
         )
@@ -191,7 +198,7 @@ class StreamingGenerator:
                 told[seen] = self._window(seen)
         noisy = torch.stack([self._latent(step, n) for n in seen], dim=1)[None]
         with self._spans("denoise"):
-            out = self.model.dit.denoise(noisy, scene.steps[step], told[seen])
+            out = self._engines.denoiser.denoise(noisy, scene.steps[step], told[seen])
         sigma, following = scene.sigmas[step], scene.sigmas[step + 1]
         if self.model.dit.config.prediction == "residual":
             clean = told[seen].still + out
@@ -231,7 +238,7 @@ class StreamingGenerator:
         """The pictures of a final latent frame."""
         state = self.state
         clean = state.levels[-1][latent][None]
-        pictures, state.decoders[latent] = self.model.autoencoder.decode(
+        pictures, state.decoders[latent] = self._engines.decoder.decode(
             clean, state.decoders[latent - 1]
         )
         pixels = ((pictures[0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -54,7 +54,9 @@ class Scene:
 
 
 @torch.inference_mode()
-def make_scene(model: AvatarModel, character: Character, preset: StreamPreset) -> Scene:
+def make_scene(
+    model: AvatarModel, character: Character, preset: StreamPreset, features: AudioFeatures
+) -> Scene:
     """Encodes the character's pictures and prepares all denoising steps of a stream."""
     picture = picture_tensor(character.pixels(), model)
     still = model.autoencoder.still(picture)
@@ -63,9 +65,7 @@ def make_scene(model: AvatarModel, character: Character, preset: StreamPreset) -
         for name in character.emotions:
             mood = picture_tensor(character.emotion_pixels(name), model)
             moods[name] = model.autoencoder.still(mood)[0]
-    silence = AudioFeatures(model.audio_encoder).encode(
-        torch.zeros(1, WINDOW_SAMPLES, device=model.device)
-    )[0]
+    silence = features.encode(torch.zeros(1, WINDOW_SAMPLES, device=model.device))[0]
     sigmas = noise_levels(preset.steps, preset.flow_shift).to(model.device)
     conditions = _conditions(model, character, still[0], silence, preset.window)
     return Scene(

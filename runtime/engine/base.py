@@ -1,0 +1,41 @@
+"""What runs a model's three parts. A stream asks these verbs only, whatever is behind them.
+
+Implementations stand side by side: torch_engine.py, onnx_engine.py, tensorrt_engine.py. The
+caller names one, see `choice.py`; none falls back to another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from runtime.audio_features import Encoder
+from runtime.models.autoencoder import DecoderState
+from runtime.models.conditioning import StepInputs, WindowInputs
+
+
+class Denoiser(Protocol):
+    """The transformer itself, without what is computed once per step or per window."""
+
+    def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
+        """The model's own prediction, of the shape of the noisy latents x (B, C, T, H, W)."""
+        ...
+
+
+class Decoder(Protocol):
+    """Latents to pictures, one latent frame at a time."""
+
+    def decode(self, latent: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """(B, C, h, w) to four pictures (B, 3, 4, H, W) in [-1, 1], and the state after them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The three engines of a stream; streams of the same shapes may share them."""
+
+    denoiser: Denoiser
+    decoder: Decoder
+    audio_encoder: Encoder

@@ -1,0 +1,157 @@
+"""Which engine runs the model: named by the caller, found in a folder of engines, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.checkpoint import AvatarModel
+from runtime.engine.base import Engines
+from runtime.engine.description import Built, EngineDescription, find_engine, weights_hash
+from runtime.engine.parts import DenoiserPart, WindowShape, in_blocks, whole
+from runtime.errors import NotFound
+from runtime.models.config import DiTConfig
+from runtime.models.dit import DiT
+
+LARGE = 1024  # from this width on a denoiser is built in blocks
+SMALL_PARTS_PRECISION = "fp32"  # of decoder and audio encoder, whatever the denoiser has
+ANY_SOUND = "one window of sound"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """`kind` is a key of ENGINES. The rest counts for engines that lie in files under `root`.
+
+    `provider` is ONNX Runtime's: cpu, cuda or tensorrt. `threads` 0: as many as torch has.
+    """
+
+    kind: str = "torch"
+    precision: str = "fp32"
+    root: Path = Path("engines")
+    provider: str = "cpu"
+    threads: int = 0
+    blocks_per_part: int = 1
+
+
+def open_engines(choice: EngineChoice, model: AvatarModel, shape: WindowShape) -> Engines:
+    """The engines of a stream. EngineError or Unsupported says what is missing, and what to do."""
+    if choice.kind not in ENGINES:
+        raise NotFound.among("engine", choice.kind, ENGINES, param="engine")
+    return ENGINES[choice.kind](choice, model, shape)
+
+
+def window_shape(
+    model: AvatarModel, latent_frames: int, speakers: int, size_px: int
+) -> WindowShape:
+    """The shape of a stream with square pictures of `size_px`."""
+    side = size_px // model.picture_multiple_px * model.dit.config.patch_size[1]
+    return WindowShape(latent_frames, speakers, side, side, len(model.prompt.states))
+
+
+def denoiser_parts(config: DiTConfig, blocks_per_part: int = 1) -> tuple[DenoiserPart, ...]:
+    """How a denoiser of that size is cut."""
+    return in_blocks(config, blocks_per_part) if config.hidden_size >= LARGE else whole(config)
+
+
+def part_weights_hash(dit: DiT, part: DenoiserPart) -> str:
+    """Hash of the weights that the part reads, and of the sizes that say what they mean."""
+    prefixes = [f"double_blocks.{i}." for i in part.double]
+    prefixes += [f"{kind}_blocks.{i // 2}." for i in part.double if i % 2 for kind in _ADAPTERS]
+    prefixes += [f"single_blocks.{i}." for i in part.single]
+    prefixes += ["img_in."] if part.prologue else []
+    prefixes += ["final_layer."] if part.epilogue else []
+    tensors = [(k, v) for k, v in dit.state_dict().items() if k.startswith(tuple(prefixes))]
+    return weights_hash(tensors)
+
+
+_ADAPTERS = ("audio_adapter", "emotion")
+
+
+def built_denoiser(
+    dit: DiT, part: DenoiserPart, shape: WindowShape, kind: str, precision: str
+) -> Built:
+    """What an engine of that part is built for."""
+    return _built(part.name, kind, precision, str(shape), part_weights_hash(dit, part))
+
+
+def built_decoder(model: AvatarModel, rows: int, columns: int, kind: str) -> Built:
+    """What an engine of the decoder is built for, for pictures of rows x columns latents."""
+    weights = weights_hash(model.autoencoder.state_dict().items())
+    return _built("decoder", kind, SMALL_PARTS_PRECISION, f"{columns} x {rows} latents", weights)
+
+
+def built_audio_encoder(model: AvatarModel, kind: str) -> Built:
+    """What an engine of the audio encoder is built for."""
+    weights = weights_hash(model.audio_encoder.state_dict().items())
+    return _built("audio_encoder", kind, SMALL_PARTS_PRECISION, ANY_SOUND, weights)
+
+
+def _built(part: str, kind: str, precision: str, shape: str, weights: str) -> Built:
+    if kind == "onnx":
+        return Built(part, kind, precision, shape, weights)
+    from runtime.engine.tensorrt_library import TensorRT
+
+    library = TensorRT.named(kind)
+    return Built(part, kind, precision, shape, weights, library.version, library.gpu())
+
+
+def _open_torch(choice: EngineChoice, model: AvatarModel, shape: WindowShape) -> Engines:
+    from runtime.engine.torch_engine import eager
+
+    return eager(model)
+
+
+def _open_compiled(choice: EngineChoice, model: AvatarModel, shape: WindowShape) -> Engines:
+    from runtime.engine.torch_engine import compiled
+
+    return compiled(model)
+
+
+def _open_onnx(choice: EngineChoice, model: AvatarModel, shape: WindowShape) -> Engines:
+    from runtime.engine.onnx_engine import OnnxAudioEncoder, OnnxDecoder, OnnxDenoiser, OnnxPart
+
+    def load(found: tuple[Path, EngineDescription]) -> OnnxPart:
+        return OnnxPart(*found, choice.provider, choice.threads)
+
+    denoiser, decoder, encoder = _find_all(choice, model, shape)
+    return Engines(
+        OnnxDenoiser([load(part) for part in denoiser]),
+        OnnxDecoder(load(decoder)),
+        OnnxAudioEncoder(load(encoder), model.audio_encoder.config),
+    )
+
+
+def _open_tensorrt(choice: EngineChoice, model: AvatarModel, shape: WindowShape) -> Engines:
+    from runtime.engine.tensorrt_engine import open_tensorrt
+
+    return open_tensorrt(choice.kind, model, *_find_all(choice, model, shape))
+
+
+Found = tuple[Path, EngineDescription]
+
+
+def _find_all(
+    choice: EngineChoice, model: AvatarModel, shape: WindowShape
+) -> tuple[list[Found], Found, Found]:
+    """Folders and descriptions of the denoiser's parts, the decoder and the audio encoder."""
+    denoiser = [
+        built_denoiser(model.dit, part, shape, choice.kind, choice.precision)
+        for part in denoiser_parts(model.dit.config, choice.blocks_per_part)
+    ]
+    decoder = built_decoder(model, shape.rows, shape.columns, choice.kind)
+    encoder = built_audio_encoder(model, choice.kind)
+    return (
+        [find_engine(choice.root, built) for built in denoiser],
+        find_engine(choice.root, decoder),
+        find_engine(choice.root, encoder),
+    )
+
+
+ENGINES: dict[str, Callable[[EngineChoice, AvatarModel, WindowShape], Engines]] = {
+    "torch": _open_torch,
+    "torch-compiled": _open_compiled,
+    "onnx": _open_onnx,
+    "tensorrt": _open_tensorrt,
+    "tensorrt-rtx": _open_tensorrt,
+}

@@ -1,0 +1,51 @@
+"""TensorRT and TensorRT-RTX: two Python modules of the same API, asked for by name."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+
+from runtime.errors import NotFound, Unsupported
+
+MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+EXTRAS = {"tensorrt": "gpu", "tensorrt-rtx": "rtx"}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRT:
+    """One of the two libraries, imported."""
+
+    kind: str
+    module: ModuleType
+
+    @classmethod
+    def named(cls, kind: str) -> TensorRT:
+        """The library of that kind; Unsupported where it is not installed."""
+        if kind not in MODULES:
+            raise NotFound.among("TensorRT", kind, MODULES)
+        try:
+            return cls(kind, importlib.import_module(MODULES[kind]))
+        except ImportError as error:
+            raise Unsupported(
+                f"{MODULES[kind]} cannot be imported ({error}). Install it: "
+                f"pip install 'avatar-server[{EXTRAS[kind]}]'."
+            ) from error
+
+    @property
+    def version(self) -> str:
+        return f"{MODULES[self.kind]} {self.module.__version__}"
+
+    def gpu(self) -> str:
+        """What an engine built here runs on: this GPU for TensorRT, RTX cards for TensorRT-RTX."""
+        if self.kind == "tensorrt-rtx":
+            return "RTX"
+        if not torch.cuda.is_available():
+            raise Unsupported(
+                "TensorRT builds engines for the GPU that it runs on, and there is none here. Build "
+                "on the machine that serves, or build for RTX cards: avatar export tensorrt-rtx."
+            )
+        major, minor = torch.cuda.get_device_capability()
+        return f"{torch.cuda.get_device_name()}, sm_{major}{minor}"
