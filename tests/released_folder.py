@@ -81,10 +81,10 @@ def write_tiny_release(
         layout.dit_config.write_text(json.dumps(dit.to_dict()))
         weights = dit_tensors(dit)
         if "dit" in parts:
-            torch.save({"module": weights}, layout.dit_pickle)
+            torch.save({"module": weights}, layout.pickle("bf16"))
         if "fp8" in parts:
             in_fp8, scales = quantized(weights)
-            torch.save({"module": in_fp8}, layout.fp8_pickle)
+            torch.save({"module": in_fp8}, layout.pickle("fp8"))
             torch.save({"module": scales}, layout.fp8_map)
         if "vae" in parts:
             write_vae(layout)

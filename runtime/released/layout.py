@@ -7,11 +7,13 @@ are ours: `transformers/config.json` gives the sizes of a transformer that is no
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from runtime.errors import CheckpointError
 
+Form = Literal["bf16", "fp8"]  # of the transformer's weights
+
 REPOSITORY = "tencent/HunyuanVideo-Avatar"
-SHARD_INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +39,9 @@ class ReleasedLayout:
         """The folder of the video transformer."""
         return self.ckpts / "hunyuan-video-t2v-720p" / "transformers"
 
-    @property
-    def dit_pickle(self) -> Path:
-        return self.dit / "mp_rank_00_model_states.pt"
-
-    @property
-    def fp8_pickle(self) -> Path:
-        return self.dit / "mp_rank_00_model_states_fp8.pt"
+    def pickle(self, form: Form) -> Path:
+        """The released file of the transformer's weights in a form."""
+        return self.dit / f"mp_rank_00_model_states{'_fp8' if form == 'fp8' else ''}.pt"
 
     @property
     def fp8_map(self) -> Path:
@@ -55,10 +53,9 @@ class ReleasedLayout:
         """Ours: the sizes of the transformer; without it they are those of the 13 B release."""
         return self.dit / "config.json"
 
-    @property
-    def shard_index(self) -> Path:
+    def shard_index(self, form: Form) -> Path:
         """Ours: which safetensors file holds which tensor, in the hub's usual form."""
-        return self.dit / SHARD_INDEX
+        return self.dit / f"model{'_fp8' if form == 'fp8' else ''}.safetensors.index.json"
 
     @property
     def vae(self) -> Path:
