@@ -44,11 +44,19 @@ def llava_text(prompt: str) -> str:
 def llava_template() -> str:
     """The template that the weights were trained with, one {} for the prompt.
 
-    It is the constant of diffusers' HunyuanVideo pipeline. Raises Unsupported if that was changed.
+    It is the constant of diffusers' HunyuanVideo pipeline. Raises Unsupported if that is not
+    installed or was changed.
     """
-    from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
-
-    template: str = DEFAULT_PROMPT_TEMPLATE["template"]
+    try:
+        from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import (
+            DEFAULT_PROMPT_TEMPLATE,
+        )
+    except ImportError as error:
+        raise Unsupported(
+            f"The prompt template comes with diffusers ({error}). "
+            "Install it: pip install 'avatar-server[hunyuan]'."
+        ) from error
+    template = str(DEFAULT_PROMPT_TEMPLATE["template"])
     found = hashlib.sha256(template.encode()).hexdigest()
     if found != TEMPLATE_SHA256:
         raise Unsupported(
