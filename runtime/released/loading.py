@@ -62,6 +62,7 @@ def load_dit(
             key: value.to(device)
             for key, value in own(name, value, stored.scales, merged, dtype).items()
         }
+    check_finite(tensors, stored.file)
     model.load_state_dict(tensors, assign=True)
     return model.eval().requires_grad_(False)
 
@@ -82,13 +83,13 @@ def empty_dit(config: DiTConfig, form: Form) -> DiT:
     return model
 
 
-def open_dit(layout: ReleasedLayout, form: Form) -> StoredDit:
-    """The tensors of a form: converted shards if there are any, else the released pickle.
+def open_dit(layout: ReleasedLayout, form: Form, *, converted: bool = True) -> StoredDit:
+    """The tensors of a form: converted shards if there are any and wanted, else the pickle.
 
     Raises CheckpointError where there is neither, or the FP8 pickle lacks its map.
     """
     index = layout.shard_index(form)
-    if index.is_file():
+    if converted and index.is_file():
         stored = map_shards(index)
         names = [name for name in stored if name.endswith(WEIGHT_SCALE)]
         scales = {name.removesuffix(SCALE_SUFFIX): stored.pop(name) for name in names}
@@ -150,6 +151,25 @@ def check_fit(stored: StoredDit, model: DiT) -> None:
             "where bf16 was expected. If it is the FP8 file, name it ..._fp8.pt, put its map "
             "beside it and ask for the fp8 form."
         )
+
+
+def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Raises CheckpointError that names the tensors with NaN or infinite values."""
+    if broken := [name for name, tensor in tensors.items() if not is_finite(tensor)]:
+        raise CheckpointError(
+            f"{source} has NaN or infinite values in {len(broken)} tensors: {shown(broken)}. "
+            "The file is damaged: delete it and get it again with `avatar weights fetch`."
+        )
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Without a copy of the tensor. Numbers that are no floats always are."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    if tensor.dtype == FP8:  # has no infinity; NaN is all ones but for the sign
+        bits = tensor.view(torch.uint8)
+        return not bool(((bits & 0x7F) == 0x7F).any())
+    return bool(torch.stack(torch.aminmax(tensor)).isfinite().all())
 
 
 def own(

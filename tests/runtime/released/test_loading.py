@@ -150,6 +150,21 @@ def test_an_fp8_file_under_the_name_of_the_other_is_named(release):
     assert "If it is the FP8 file, name it ..._fp8.pt" in refusal(release)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_no_numbers_are_named(release, value):
+    tensors = saved(release)
+    tensors["single_blocks.1.linear2.weight"][3, 3] = value
+    save(release, tensors)
+    assert "NaN or infinite values in 1 tensors: single_blocks.1.linear2" in refusal(release)
+
+
+def test_nan_among_float8_weights_is_named(release):
+    tensors = saved(release, "fp8")
+    tensors["single_blocks.1.linear2.weight"].view(torch.uint8)[3, 3] = 0xFF
+    save(release, tensors, "fp8")
+    assert "single_blocks.1.linear2.weight" in refusal(release, "fp8")
+
+
 def test_a_pickle_that_would_run_code_is_not_opened(release):
     torch.save({"module": {"weight": torch.zeros(1)}, "args": Path("x")}, release.pickle("bf16"))
     assert "is not opened" in refusal(release)
