@@ -169,7 +169,8 @@ def load_vae(
     Unsupported without diffusers.
     """
     config = VaeConfig.read(folder)
-    tensors = {name: t.to(device, dtype) for name, t in read_tensors(folder).items()}
+    mapped = read_tensors(folder)
+    tensors = {name: t.to(device, dtype, copy=True) for name, t in mapped.items()}
     module = build_module(config)
     check_tensors(tensors, module.state_dict(), folder)
     module.load_state_dict(tensors, assign=True)

@@ -139,7 +139,8 @@ class VaeConfig:
 def read_tensors(folder: Path) -> dict[str, Tensor]:
     """The tensors of pytorch_model.pt by the library's names, mapped from the file if it can be.
 
-    Raises CheckpointError for a file that is missing, cut short, or holds more than tensors.
+    Copy what is kept: a mapped tensor dies with its file. Raises CheckpointError for a file that
+    is missing, cut short, or holds more than tensors.
     """
     file = folder / TENSORS_FILE
     if not file.is_file():

@@ -94,7 +94,7 @@ def flush_tiles(run: Run, tiles: Tiles, state: TileState) -> list[Tensor]:
         return []
     pending, faded = state.inputs, state.faded
     if faded is None:  # one tile holds all
-        return [tile_space(run, pending, tiles.space)]
+        return [tile_space(run, pending.contiguous(), tiles.space)]
     outputs = []
     while pending.shape[_TIME] > 1:  # of a single entry the output would be dropped
         final, faded = _next_tile(run, tiles, pending, faded)
@@ -145,7 +145,8 @@ def _next_tile(
     run: Run, tiles: Tiles, pending: Tensor, faded: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """The final outputs of the tile at the start of `pending`, and those that fade on."""
-    outputs = tile_space(run, pending[:, :, : tiles.time.size + 1], tiles.space)
+    inputs = pending[:, :, : tiles.time.size + 1].contiguous()  # sums as if it were not cut out
+    outputs = tile_space(run, inputs, tiles.space)
     keep = tiles.time.keep
     if faded is None:
         keep += 1
