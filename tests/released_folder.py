@@ -119,12 +119,12 @@ def quantized(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def write_vae(layout: ReleasedLayout) -> None:
-    """config.json and pytorch_model.pt of the autoencoder, 8 and 16 channels wide."""
+    """config.json and pytorch_model.pt of the autoencoder, a sixteenth as wide."""
     layout.vae.mkdir(parents=True)
     facts = manifest("vae_884_16c_hy0801_info")["config"]
-    config = facts | {"block_out_channels": [8, 16, 16, 16], "norm_num_groups": 4}
+    config = facts | {"block_out_channels": [8, 16, 32, 32], "norm_num_groups": 4}
     layout.vae_config.write_text(json.dumps({"_class_name": "AutoencoderKLCausal3D"} | config))
-    narrow = {128: 8, 256: 16, 512: 16}
+    narrow = {128: 8, 256: 16, 512: 32}
     tensors = {}
     for name, shape in manifest("vae_884_16c_hy0801").items():
         tensor = torch.randn([narrow.get(size, size) for size in shape])
