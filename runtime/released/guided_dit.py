@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -24,6 +23,7 @@ from runtime.errors import Unsupported
 from runtime.models.conditioning import Conditioning, StepInputs
 from runtime.models.dit import DiT
 from runtime.models.rope import rope_freqs
+from runtime.released.conditions import ClipConditions, PromptStates
 from runtime.released.offline import Velocities
 from runtime.released.plan import (
     ReleasePlan,
@@ -34,9 +34,6 @@ from runtime.released.plan import (
     uses_cache,
 )
 from runtime.released.step_cache import StepCache
-
-if TYPE_CHECKING:
-    from runtime.released.conditions import ClipConditions, PromptStates
 
 GUIDED, UNGUIDED = (False, True), (True,)  # per branch: is it conditioned on sound?
 

@@ -1,7 +1,6 @@
 """The whole released sampling around a tiny transformer equals the official pipeline's."""
 
 from collections import defaultdict
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,9 +8,11 @@ from torch import Tensor
 
 from runtime.models.config import DiTConfig
 from runtime.models.dit import DiT
+from runtime.released.conditions import ClipConditions, PromptStates
 from runtime.released.guided_dit import GuidedDiT, Placement
 from runtime.released.offline import OfflineSettings, advance, start_clip
 from runtime.released.plan import ReleasePlan, guidance_at, latents_drawn, latents_kept, uses_cache
+from runtime.released.preprocess import Size
 from tests.parity.cases import GOLDEN, GoldenCase, case_names
 
 ATOL = 1e-4  # README of the golden data: the release itself moves by 1.3e-5 in float64
@@ -52,22 +53,20 @@ def model_of(case: GoldenCase) -> DiT:
     return model
 
 
-def conditions_of(case: GoldenCase):
+def conditions_of(case: GoldenCase) -> ClipConditions:
     given, constants = case.under("in."), case.facts["constants"]
-
-    def prompt(name):
-        return SimpleNamespace(
-            text_states=given[name],
-            text_mask=given[f"{name}_mask"],
-            pooled_text=given[f"{name}2"],
-        )
-
-    return SimpleNamespace(
-        positive=prompt("cond"),
-        negative=prompt("uncond"),
+    positive, negative = (
+        PromptStates(given[name], given[f"{name}_mask"], given[f"{name}2"])
+        for name in ("cond", "uncond")
+    )
+    return ClipConditions(
+        positive=positive,
+        negative=negative,
         ref_latents=given["ref_latents"],
         face_mask=given["face_mask"],
         audio=given["audio_prompts"],
+        audio_frames=case.facts["config"]["audio_frames"],
+        size=Size(*(8 * side for side in given["ref_latents"].shape[:-3:-1])),
         motion_exp=torch.tensor([constants["motion_exp"]]),
         motion_pose=torch.tensor([constants["motion_pose"]]),
         fps=constants["fps"],
