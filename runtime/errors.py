@@ -5,6 +5,7 @@ AvatarError                 anything below; catch this at the edge of the progra
 |-- NotFound                a name that is not there; the message lists the names that are
 |-- CheckpointError         weights that do not fit the model; the message names the keys
 |-- EngineError             an engine file that is missing, damaged or was built for something else
+|-- RankLost                a process of a pipelined session ended or does not answer
 `-- Unsupported             this model cannot do that (an emotion asked of one without the module)
 
 A message says what was found, what was expected, and what to do.
@@ -47,3 +48,7 @@ class EngineError(AvatarError):
 
 class Unsupported(AvatarError):
     """This model lacks what was asked for."""
+
+
+class RankLost(AvatarError):
+    """One of the processes that run a pipelined session is gone; the session is over."""
