@@ -7,11 +7,12 @@ are ours: `transformers/config.json` gives the sizes of a transformer that is no
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from runtime.errors import CheckpointError
 
 Form = Literal["bf16", "fp8"]  # of the transformer's weights
+FORMS: tuple[Form, ...] = get_args(Form)
 
 REPOSITORY = "tencent/HunyuanVideo-Avatar"
 
@@ -56,6 +57,10 @@ class ReleasedLayout:
     def shard_index(self, form: Form) -> Path:
         """Ours: which safetensors file holds which tensor, in the hub's usual form."""
         return self.dit / f"model{'_fp8' if form == 'fp8' else ''}.safetensors.index.json"
+
+    def has(self, form: Form) -> bool:
+        """Are the transformer's weights there in this form, released or converted?"""
+        return self.pickle(form).is_file() or self.shard_index(form).is_file()
 
     @property
     def vae(self) -> Path:

@@ -19,7 +19,7 @@ from runtime.models.config import RELEASED, DiTConfig
 from runtime.models.dit import DiT
 from runtime.models.fp8 import FP8, SCALE_SUFFIX, dequantize, quantize, use_fp8
 from runtime.released.fit import misfits, shown
-from runtime.released.layout import Form, ReleasedLayout
+from runtime.released.layout import FORMS, Form, ReleasedLayout
 from runtime.released.lora import Lora, Update, read_loras
 from runtime.released.tensor_file import map_pickle, map_shards, open_pickle, read_json
 
@@ -102,7 +102,7 @@ def open_dit(layout: ReleasedLayout, form: Form, *, converted: bool = True) -> S
 
 
 def no_file(layout: ReleasedLayout, form: Form) -> str:
-    others = [other for other in ("bf16", "fp8") if layout.pickle(other).is_file()]
+    others = [other for other in FORMS if layout.has(other)]
     there = f"the {others[0]} form is there: ask for it, or" if others else "there is no other:"
     return (
         f"{layout.pickle(form)} is missing; {there} get this one with "
