@@ -43,15 +43,16 @@ BROW_CELL = 6 * VIDEO_FPS
 # Slow drifts: (frames between knots, largest value). Two octaves for each way the head moves.
 DRIFTS = (
     (70, 0.15),  # brow
-    (64, 0.65),  # head_x
-    (23, 0.25),
-    (55, 0.50),  # head_y
-    (19, 0.30),
-    (80, 0.55),  # head_roll
-    (31, 0.25),
+    (64, 0.325),  # head_x
+    (23, 0.125),
+    (55, 0.25),  # head_y
+    (19, 0.15),
+    (80, 0.275),  # head_roll
+    (31, 0.125),
     (150, 0.50),  # breath: haste, rad
     (120, 0.15),  # breath: depth
 )
+BREATH = 0.6  # of the deepest breath
 DRIFT_PERIODS = np.array([[period] for period, _ in DRIFTS], np.int64)
 DRIFT_REACHES = np.array([[reach] for _, reach in DRIFTS])
 DRIFT_KINDS = np.arange(40, 40 + len(DRIFTS), dtype=np.uint64)[:, None]
@@ -137,7 +138,7 @@ def _breath(key: np.uint64, frame: Ints, haste: Floats, depth: Floats) -> Floats
     """About 0.25 Hz, each speaker at a pace of their own, begun at the bottom of a breath."""
     hertz = 0.23 + 0.04 * float(_uniform(key, 70, np.zeros(1, np.int64))[0])
     phase = 2 * np.pi * hertz * frame / VIDEO_FPS + haste
-    risen: Floats = (0.85 + depth) * (1 - np.cos(phase)) / 2
+    risen: Floats = BREATH * (0.85 + depth) * (1 - np.cos(phase)) / 2
     return risen
 
 

@@ -1,16 +1,18 @@
 """Train the built-in video autoencoder on crops of drawn people.
 
     python -m training.pictures && python -m training.train_autoencoder
-    python -m training.train_autoencoder --refine     # the decoder alone, any time later
+    python -m training.generated && python -m training.train_autoencoder --refine
 
 Resumes from training/runs/autoencoder; exports runtime/builtin/weights/autoencoder.safetensors.
-Refining keeps the encoder and so the latents: a transformer trained on them stays valid. It shows
-the decoder noisier latents, as a denoiser of few steps leaves them.
+Refining trains the decoder alone: the latents stay, and a transformer trained on them stays valid.
+Half of what it then sees is the transformer's own work beside the true pictures.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,13 +22,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from runtime.models.autoencoder import SPATIAL_STRIDE, Autoencoder, AutoencoderConfig
-from training.pictures import Box, PictureClips
+from training.generated import GeneratedMoments
+from training.pictures import Box, PictureClips, Pixels
 from training.run import Run
 from training.shipped import load_autoencoder, save_part
 
 COMMAND = "python -m training.pictures && python -m training.train_autoencoder"
-LATENT_NOISE, REFINING_NOISE = 0.05, 0.2  # of what moves: what a denoiser leaves
+LATENT_NOISE = 0.05  # of what moves
 MOUTH_WEIGHT, EYE_WEIGHT = 6.0, 3.0
+Unscale = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Crops:
+    """A batch of crops, pictures in [-1, 1]; of clips all three latent frames, else the last two.
+
+    `latents` are unscaled; None where the encoder is to make them.
+    """
+
+    pictures: Tensor  # (B, 3, 12 or 8, c, c)
+    anchors: Tensor  # (B, 3, c, c)
+    weights: Tensor  # (B, 1, 1, c, c)
+    latents: Tensor | None = None  # (B, 3, C, c / 8, c / 8)
+
+    def to(self, device: str) -> Crops:
+        latents = None if self.latents is None else self.latents.to(device)
+        return Crops(
+            self.pictures.to(device), self.anchors.to(device), self.weights.to(device), latents
+        )
 
 
 class CropSampler:
@@ -46,19 +69,33 @@ class CropSampler:
                     x0, y0, x1, y1 = _pixels(box, size)
                     self.weight[scene, y0:y1, x0:x1] = weight
 
-    def batch(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Clips (B, 3, 12, c, c) and anchors (B, 3, c, c) in [-1, 1]; weights (B, 1, 1, c, c)."""
-        rows = [self._one() for _ in range(count)]
-        clips, anchors, weights = (np.stack(parts) for parts in zip(*rows, strict=True))
-        return (
-            rearrange(_signed(clips), "b f h w c -> b c f h w").contiguous(),
-            rearrange(_signed(anchors), "b h w c -> b c h w").contiguous(),
-            torch.from_numpy(weights)[:, None, None],
-        )
+    def clips(self, count: int) -> Crops:
+        """Crops of clips in random motion."""
+        rows = []
+        for index in self.rng.integers(len(self.data.clips), size=count):
+            scene = int(self.data.scene[index])
+            where = self._where(scene)
+            clip = self.data.clips[index][:, where[0], where[1]]
+            anchor = self.data.rest[scene][where]
+            if self.rng.random() < 0.1:  # a picture that was not taken at rest
+                anchor = clip[int(self.rng.integers(len(clip)))]
+            rows.append((clip, anchor, self.weight[scene][where]))
+        return self._crops(rows)
 
-    def _one(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
-        index = int(self.rng.integers(len(self.data.clips)))
-        scene = int(self.data.scene[index])
+    def generated(self, moments: GeneratedMoments, unscale: Unscale, count: int) -> Crops:
+        """Crops of what the transformer gives and of what it should have given."""
+        rows, latents = [], []
+        for index in self.rng.integers(len(moments.pictures), size=count):
+            scene = int(moments.scene[index])
+            where = self._where(scene)
+            clip = moments.pictures[index][:, where[0], where[1]]
+            rows.append((clip, self.data.rest[scene][where], self.weight[scene][where]))
+            y, x = (slice(s.start // SPATIAL_STRIDE, s.stop // SPATIAL_STRIDE) for s in where)
+            latents.append(torch.from_numpy(moments.latents[index][..., y, x]).float())
+        return replace(self._crops(rows), latents=unscale(torch.stack(latents)))
+
+    def _where(self, scene: int) -> tuple[slice, slice]:
+        """Rows and columns of a crop of a scene, on the grid of latents."""
         size, crop = self.data.rest.shape[1], self.crop
         centre = self.rng.uniform(0.2, 0.8, 2)
         pick = self.rng.random()
@@ -66,13 +103,18 @@ class CropSampler:
             boxes = self.data.mouth_boxes[scene] if pick < 0.6 else self.data.eye_boxes[scene]
             x, y, w, h = boxes[int(self.rng.integers(len(boxes)))]
             centre = np.array([x + w / 2, y + h / 2]) + self.rng.normal(0, 0.05, 2)
-        left, top = np.clip(np.round(centre * size - crop / 2), 0, size - crop).astype(int) // 4 * 4
-        where = np.s_[top : top + crop, left : left + crop]
-        clip = self.data.clips[index][:, where[0], where[1]]
-        anchor = self.data.rest[scene][where]
-        if self.rng.random() < 0.1:  # a picture that was not taken at rest
-            anchor = clip[int(self.rng.integers(len(clip)))]
-        return clip, anchor, self.weight[scene][where]
+        corner = np.round((centre * size - crop / 2) / SPATIAL_STRIDE) * SPATIAL_STRIDE
+        left, top = (int(v) for v in np.clip(corner, 0, size - crop))
+        return slice(top, top + crop), slice(left, left + crop)
+
+    @staticmethod
+    def _crops(rows: list[tuple[Pixels, Pixels, NDArray[np.float32]]]) -> Crops:
+        clips, anchors, weights = (np.stack(parts) for parts in zip(*rows, strict=True))
+        return Crops(
+            rearrange(_signed(clips), "b f h w c -> b c f h w").contiguous(),
+            rearrange(_signed(anchors), "b h w c -> b c h w").contiguous(),
+            torch.from_numpy(weights)[:, None, None],
+        )
 
 
 def _pixels(box: Box, size: int) -> tuple[int, int, int, int]:
@@ -84,27 +126,31 @@ def _signed(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(pixels).float().div_(127.5).sub_(1.0)
 
 
-def losses(
-    model: Autoencoder, clips: Tensor, anchors: Tensor, weight: Tensor, *, noise: float
-) -> dict[str, Tensor]:
+def losses(model: Autoencoder, crops: Crops) -> dict[str, Tensor]:
     """How well two latent frames of three are decoded: pixels, edges, motion."""
-    batch = clips.shape[0]
-    exact = model.encoder(rearrange(clips, "b c (t f) h w -> (b t) c f h w", f=4))
-    anchor = model.anchor(anchors)
-    latents = rearrange(exact, "(b t) c h w -> b t c h w", b=batch)
-    change = (latents - anchor.still[:, None]).detach().square().mean().sqrt()
-    latents = latents + noise * change * torch.randn_like(latents)
+    anchor = model.anchor(crops.anchors)
+    latents = crops.latents
+    if latents is None:
+        latents = encoded(model, crops.pictures, anchor.still)
     parts = [model.decoder(latents[:, i], latents[:, i - 1], anchor) for i in (1, 2)]
-    out, target = torch.cat(parts, dim=2), clips[:, :, 4:]
-    weight = weight / weight.mean(dim=(-1, -2), keepdim=True)
+    out, target = torch.cat(parts, dim=2), crops.pictures[:, :, -8:]
+    weight = crops.weights / crops.weights.mean(dim=(-1, -2), keepdim=True)
     error = out - target
     return {
         "pixels": (error.abs() * weight).mean(),
         "edges": (error.diff(dim=-1).abs() * weight[..., 1:]).mean()
         + (error.diff(dim=-2).abs() * weight[..., 1:, :]).mean(),
         "motion": (error.diff(dim=2).abs() * weight).mean(),
-        "still": ((anchors[:, :, None] - target).abs() * weight).mean().detach(),
+        "still": ((crops.anchors[:, :, None] - target).abs() * weight).mean().detach(),
     }
+
+
+def encoded(model: Autoencoder, clips: Tensor, still: Tensor) -> Tensor:
+    """Latents (B, 3, C, h, w) of clips, with a little noise."""
+    exact: Tensor = model.encoder(rearrange(clips, "b c (t f) h w -> (b t) c f h w", f=4))
+    latents = rearrange(exact, "(b t) c h w -> b t c h w", b=len(clips))
+    change = (latents - still[:, None]).detach().square().mean().sqrt()
+    return latents + LATENT_NOISE * change * torch.randn_like(latents)
 
 
 @torch.no_grad()
@@ -178,6 +224,19 @@ def export(run: Run, data: PictureClips, config: AutoencoderConfig, refine: bool
     save_part("autoencoder", model.state_dict(), config.to_dict(), COMMAND)
 
 
+def _fresh(data: PictureClips, config: AutoencoderConfig) -> Autoencoder:
+    model = Autoencoder(config)
+    patches = change_patches(data, np.random.default_rng(0), 400)
+    model.start_from(principal_components(patches, config.latent_channels))
+    return model
+
+
+def _refined() -> Autoencoder:
+    model = load_autoencoder().train()
+    model.encoder.requires_grad_(False)
+    return model
+
+
 def main(
     steps: int = 3000,
     batch: int = 20,
@@ -190,27 +249,23 @@ def main(
     torch.set_num_threads(threads)
     torch.manual_seed(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    data = PictureClips.load()
-    config = AutoencoderConfig()
-    if refine:
-        model = load_autoencoder().train()
-        model.encoder.requires_grad_(False)
-        model.decoder.linear.requires_grad_(False)
-    else:
-        model = Autoencoder(config)
-        patches = change_patches(data, np.random.default_rng(0), 400)
-        model.start_from(principal_components(patches, config.latent_channels))
+    data, config = PictureClips.load(), AutoencoderConfig()
+    model = _refined() if refine else _fresh(data, config)
     model.to(device)
-    noise = REFINING_NOISE if refine else LATENT_NOISE
+    moments = GeneratedMoments.load() if refine else None
     run = Run("decoder" if refine else "autoencoder", model, steps, rate)
     sampler = CropSampler(data, crop, seed=run.step)
     for step in run:
-        tensors = (t.to(device) for t in sampler.batch(batch))
-        parts = losses(model, *tensors, noise=noise)
+        if moments is not None and step % 2:
+            crops = sampler.generated(moments, model.unscale, batch)
+        else:
+            crops = sampler.clips(batch)
+        parts = losses(model, crops.to(device))
         total = parts["pixels"] + 0.5 * parts["edges"] + 0.5 * parts["motion"]
         run.update(total)
-        if step % 50 == 0:
-            run.log(**{k: v.item() for k, v in parts.items()})
+        if step % 50 < 2:
+            kind = "of_generated_" if crops.latents is not None else ""
+            run.log(**{kind + k: v.item() for k, v in parts.items()})
         if step % 400 == 399:
             trained = Autoencoder(config)
             trained.load_state_dict({k: v.cpu() for k, v in run.averaged.items()})
