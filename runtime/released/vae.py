@@ -1,8 +1,7 @@
 """The released video autoencoder: pictures to latents and back, 4x in time, 8x in space.
 
-Latent frame 0 stands for video frame 0, latent frame n >= 1 for frames 4n-3 .. 4n. The layers are
-diffusers' HunyuanVideo autoencoder; attention and tiles are the release's own, because the library
-always attends causally, while the release's config.json decides, and cannot stream.
+Latent frame 0 stands for video frame 0, latent frame n >= 1 for frames 4n-3 .. 4n. A long or large
+video is cut into the release's tiles, and decoding is a stream of them.
 
 Axes: B batch, C latent channels, T latent frames, F video frames, H W px, h w latents.
 """
@@ -10,70 +9,26 @@ Axes: B batch, C latent channels, T latent frames, F video frames, H W px, h w l
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from einops import rearrange
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from runtime.errors import BadInput, Unsupported
+from runtime.errors import BadInput
 from runtime.released.vae_checkpoint import (
     SPATIAL_STRIDE,
     VaeConfig,
     check_tensors,
     read_tensors,
 )
+from runtime.released.vae_layers import VaeLayers, build_layers
 from runtime.released.vae_tiling import Tiles, TileState, flush_tiles, push_tiles, run_tiled
 from runtime.timing import FRAMES_PER_LATENT
 from runtime.values import Pixels
 
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKLHunyuanVideo
-    from diffusers.models.attention_processor import Attention
-    from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import HunyuanVideoMidBlock3D
-
 RELEASED_DTYPE = torch.float16  # `vae-precision` of the official command line
 LOGVAR_RANGE = (-30.0, 20.0)  # of the official posterior
 PICTURE_CHANNELS = 3
-
-
-class MidBlock(nn.Module):
-    """The library's middle block with attention over whole frames, without its mask.
-
-    A causal frame attends to itself and to earlier frames. Frame by frame that needs no mask, whose
-    size would be the square of all tokens of a tile. The tensors' names stay the library's.
-    """
-
-    def __init__(self, block: "HunyuanVideoMidBlock3D", is_causal: bool) -> None:
-        super().__init__()
-        self.attentions = block.attentions
-        self.resnets = block.resnets
-        self.is_causal = is_causal
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> same shape."""
-        x = self.resnets[0](x)
-        for attention, resnet in zip(self.attentions, self.resnets[1:], strict=True):
-            if attention is not None:
-                x = x + self._attend(attention, x)
-            x = resnet(x)
-        return x
-
-    def _attend(self, attention: "Attention", x: Tensor) -> Tensor:
-        frames, height, width = x.shape[2:]
-        tokens = rearrange(attention.group_norm(x), "b c t h w -> b 1 (t h w) c")
-        queries = attention.to_q(tokens).chunk(frames, dim=2)
-        keys, values = attention.to_k(tokens), attention.to_v(tokens)
-        seen = [
-            (frame + 1 if self.is_causal else frames) * height * width for frame in range(frames)
-        ]
-        heard = [
-            functional.scaled_dot_product_attention(query, keys[:, :, :n], values[:, :, :n])
-            for query, n in zip(queries, seen, strict=True)
-        ]
-        out = attention.to_out[0](torch.cat(heard, dim=2))
-        return rearrange(out, "b 1 (t h w) c -> b c t h w", t=frames, h=height)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +50,7 @@ class Moments:
 class ReleasedVae:
     """Weights, and how a video is cut into tiles; nothing is remembered between calls."""
 
-    module: "AutoencoderKLHunyuanVideo"
+    module: VaeLayers
     scaling_factor: float
     encoding: Tiles
     decoding: Tiles
@@ -131,33 +86,26 @@ class ReleasedVae:
         """
         state = TileState()
         for piece in latents:
-            state, final = push_tiles(self._decode_tile, self.decoding, state, self._unscale(piece))
+            raw = self._unscale(piece)
+            state, final = push_tiles(self.module.decode, self.decoding, state, raw)
             yield from _frames_of(final)
-        yield from _frames_of(flush_tiles(self._decode_tile, self.decoding, state))
+        yield from _frames_of(flush_tiles(self.module.decode, self.decoding, state))
 
     def moments(self, video: Tensor) -> Moments:
         """The distribution of a video's latents; shapes as in `encode`. Raises BadInput."""
         _check_video(video)
-        moments = run_tiled(self._encode_tile, video.to(self.device, self.dtype), self.encoding)
+        moments = run_tiled(self.module.encode, video.to(self.device, self.dtype), self.encoding)
         mean, logvar = moments.chunk(2, dim=1)
         return Moments(mean, logvar.clamp(*LOGVAR_RANGE))
 
     def decode_raw(self, latents: Tensor) -> Tensor:
         """The video, not clamped, of latents that are not scaled; shapes as in `decode`."""
         _check_latents(latents, self.module.post_quant_conv.in_channels)
-        return run_tiled(self._decode_tile, latents.to(self.device, self.dtype), self.decoding)
+        return run_tiled(self.module.decode, latents.to(self.device, self.dtype), self.decoding)
 
     def _unscale(self, latents: Tensor) -> Tensor:
         _check_latents(latents, self.module.post_quant_conv.in_channels)
         return latents.to(self.device, self.dtype) / self.scaling_factor
-
-    def _encode_tile(self, video: Tensor) -> Tensor:
-        moments: Tensor = self.module.quant_conv(self.module.encoder(video))
-        return moments
-
-    def _decode_tile(self, latents: Tensor) -> Tensor:
-        video: Tensor = self.module.decoder(self.module.post_quant_conv(latents))
-        return video
 
 
 def load_vae(
@@ -171,7 +119,7 @@ def load_vae(
     config = VaeConfig.read(folder)
     mapped = read_tensors(folder)
     tensors = {name: t.to(device, dtype, copy=True) for name, t in mapped.items()}
-    module = build_module(config)
+    module = build_layers(config)
     check_tensors(tensors, module.state_dict(), folder)
     module.load_state_dict(tensors, assign=True)
     return ReleasedVae(
@@ -180,29 +128,6 @@ def load_vae(
         config.encoding,
         config.decoding,
     )
-
-
-def build_module(config: VaeConfig) -> "AutoencoderKLHunyuanVideo":
-    """The layers on the meta device: names and shapes, no memory. Unsupported without diffusers."""
-    try:
-        from diffusers import AutoencoderKLHunyuanVideo
-    except ImportError as error:
-        raise Unsupported(
-            f"The released autoencoder needs diffusers ({error}). "
-            "Install it: pip install 'avatar-server[hunyuan]'."
-        ) from error
-    with torch.device("meta"):
-        module = AutoencoderKLHunyuanVideo(
-            latent_channels=config.latent_channels,
-            block_out_channels=config.block_out_channels,
-            layers_per_block=config.layers_per_block,
-            norm_num_groups=config.norm_num_groups,
-            scaling_factor=config.scaling_factor,
-            mid_block_add_attention=config.mid_block_add_attention,
-        )
-    for half in (module.encoder, module.decoder):
-        half.mid_block = MidBlock(half.mid_block, config.mid_block_causal_attn)
-    return module
 
 
 def to_frames(video: Tensor) -> Pixels:
@@ -247,5 +172,8 @@ def _check_latents(latents: Tensor, channels: int) -> None:
 
 def _five_axes(tensor: Tensor) -> torch.Size:
     if tensor.ndim != 5:
-        raise BadInput(f"{tuple(tensor.shape)} has {tensor.ndim} axes, 5 are expected.")
+        raise BadInput(
+            f"{tuple(tensor.shape)} has {tensor.ndim} axes, 5 are expected: "
+            "(1, channels, time, height, width). Add those that are missing."
+        )
     return tensor.shape

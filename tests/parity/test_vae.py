@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from runtime.released.vae import ReleasedVae, build_module, load_vae, to_frames
+from runtime.released.vae import ReleasedVae, load_vae, to_frames
 from runtime.released.vae_checkpoint import VaeConfig
+from runtime.released.vae_layers import build_layers
 from runtime.released.vae_tiling import AxisTiles, Tiles
 from tests.parity.cases import GOLDEN, GoldenCase, case_names, manifest
 
@@ -127,6 +128,6 @@ def test_tiles_are_the_releases():
 @pytest.mark.parametrize("causal", [True, False])
 def test_names_and_shapes_are_the_released_ones(causal):
     facts = manifest("vae_884_16c_hy0801_info")["config"] | {"mid_block_causal_attn": causal}
-    module = build_module(VaeConfig.from_dict(facts))
+    module = build_layers(VaeConfig.from_dict(facts))
     ours = {name: list(tensor.shape) for name, tensor in module.state_dict().items()}
     assert ours == manifest("vae_884_16c_hy0801")
