@@ -11,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from runtime.errors import BadInput, CheckpointError, Unsupported
 from runtime.values import Box, Pixels
 
@@ -47,12 +49,14 @@ class InsightFaceFinder:
             )
         except AssertionError as error:  # InsightFace's own check that there is a detector
             raise _no_detector(folder, "none of its models detects faces") from error
+        except Exception as error:  # what ONNX Runtime raises has no other base class
+            raise _no_detector(folder, str(error)) from error
         self._analysis.prepare(ctx_id=-1)
 
     def __call__(self, picture: Pixels) -> list[Box]:
         """See `FaceFinder`."""
         height, width = picture.shape[:2]
-        faces = self._analysis.get(picture[..., ::-1])  # it reads BGR
+        faces = self._analysis.get(np.ascontiguousarray(picture[..., ::-1]))  # it reads BGR
         boxes = [_inside(face.bbox, width, height) for face in faces]
         return [box for box in boxes if box.width > 0 and box.height > 0]
 

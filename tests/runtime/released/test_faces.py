@@ -3,12 +3,14 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from runtime.errors import BadInput, CheckpointError, Unsupported
 from runtime.pictures import pixels_of, read_picture
 from runtime.released.faces import DEFAULT_MODELS, InsightFaceFinder, choose_faces
 from runtime.values import Box
+from tests.runtime.released.face_models import write_red_square_detector
 
 SMALL_LEFT = Box(0.0, 0.2, 0.1, 0.1)
 LARGE_RIGHT = Box(0.7, 0.2, 0.2, 0.3)
@@ -50,6 +52,25 @@ def test_without_models_the_error_says_what_to_download(tmp_path: Path):
 
 
 @needs_insightface
+def test_a_damaged_model_is_named(tmp_path: Path):
+    (tmp_path / "detector.onnx").write_bytes(b"cut short")
+    with pytest.raises(CheckpointError, match=r"detector\.onnx.*Unpack https://.*--face"):
+        InsightFaceFinder(tmp_path)
+
+
+@needs_insightface
+@pytest.mark.filterwarnings("default")  # InsightFace's own
+def test_boxes_are_where_the_detector_sees_a_face_in_red_green_blue(tmp_path: Path):
+    write_red_square_detector(tmp_path)
+    picture = np.zeros((640, 640, 3), np.uint8)
+    picture[64:96, 320:352, 0] = 255
+    picture[320:352, 64:96, 2] = 255
+    (box,) = InsightFaceFinder(tmp_path)(picture)
+    assert box == pytest.approx((0.5, 0.1, 0.05, 0.05))
+
+
+@needs_insightface
+@pytest.mark.filterwarnings("default")  # InsightFace's own
 @pytest.mark.skipif(
     not DEFAULT_MODELS.expanduser().is_dir(), reason=f"there are no face models in {DEFAULT_MODELS}"
 )
