@@ -46,6 +46,15 @@ def serve(
     ] = None,
     max_sessions: Annotated[int | None, typer.Option(help="Sessions at once.")] = None,
     threads: Annotated[int | None, typer.Option(help="Torch threads; 0: torch decides.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="torch, torch-compiled, onnx, tensorrt or tensorrt-rtx.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="What the engine computes in; default: fp32.")
+    ] = None,
+    engines: Annotated[
+        Path | None, typer.Option(help="The folder that `avatar export` filled; default: ./engines")
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
 ) -> None:
     """Run the server; it prints the address of its page when it is ready."""
@@ -54,7 +63,14 @@ def serve(
     flags: dict[str, dict[str, object]] = {
         "listen": {"host": host, "port": port, "api_key": api_key},
         "limits": {"max_sessions": max_sessions},
-        "model": {"characters": characters, "checkpoint": checkpoint, "threads": threads},
+        "model": {
+            "characters": characters,
+            "checkpoint": checkpoint,
+            "threads": threads,
+            "engine": engine,
+            "precision": precision,
+            "engines": engines,
+        },
     }
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from runtime.engine.kinds import FILES, check_precision
+from runtime.errors import AvatarError
 from server.client_events import PRESETS
 
 T = TypeVar("T")
@@ -65,13 +67,20 @@ class Pacing:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """`checkpoint` None is the built-in model; `characters` are folders of further characters."""
+    """`checkpoint` None is the built-in model; `characters` are folders of further characters.
+
+    `engine` and `precision` are keys and values of runtime's PRECISIONS; `engines` is the folder
+    that `avatar export` filled, for engines that lie in files.
+    """
 
     checkpoint: Path | None = None
     characters: tuple[Path, ...] = ()
     default_character: str | None = None
     default_preset: str = "interactive"
     threads: int = 0
+    engine: str = "torch"
+    precision: str = "fp32"
+    engines: Path = FILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +184,11 @@ def _check(config: ServerConfig) -> None:
             f"model.default_preset: found {config.model.default_preset!r}, expected one of "
             + ", ".join(PRESETS)
         )
+    try:
+        check_precision(config.model.engine, config.model.precision)
+    except AvatarError as error:
+        key = "engine" if error.param == "engine" else "precision"
+        raise ConfigError(f"model.{key}: {error}") from None
     _check_paths(config.model)
 
 

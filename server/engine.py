@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from runtime.character import Character
 from runtime.character_store import BUILTIN_CHARACTERS, find_characters
-from runtime.presets import PRESETS, find_preset
+from runtime.engine.kinds import EngineChoice
+from runtime.presets import PRESETS, StreamPreset, find_preset
 from runtime.timing import SAMPLE_RATE
 from runtime.values import Samples
 from server.config import Model
@@ -17,6 +18,8 @@ from server.generator import Generator, StreamRequest, StreamTimes, Tick
 
 if TYPE_CHECKING:
     from runtime.checkpoint import AvatarModel
+    from runtime.engine.base import Engines
+    from runtime.engine.parts import WindowShape
     from runtime.spans import SpanRecorder
     from runtime.stream import StreamingGenerator
 
@@ -32,6 +35,7 @@ class RuntimeEngine:
     def __init__(self, config: Model) -> None:
         self._config = config
         self._model: AvatarModel | None = None
+        self._engines: dict[WindowShape, Engines] = {}
 
     def load(self) -> None:
         import torch
@@ -61,9 +65,27 @@ class RuntimeEngine:
         assert self._model is not None, "load() comes first"
         spans = SpanRecorder(kept=256)
         preset = find_preset(request.preset)
-        return RuntimeGenerator(
-            StreamingGenerator(self._model, request.character, preset, request.seed, spans), spans
+        engines = self._engines_of(request.character, preset)
+        stream = StreamingGenerator(
+            self._model, request.character, preset, request.seed, spans, engines
         )
+        return RuntimeGenerator(stream, spans)
+
+    def _engines_of(self, character: Character, preset: StreamPreset) -> Engines:
+        """The engines of streams of these shapes, opened once; EngineError where there are none."""
+        from runtime.engine.choice import open_engines, window_shape
+
+        assert self._model is not None, "load() comes first"
+        config, pixels = self._config, character.pixels()
+        shape = window_shape(
+            self._model, preset.window, len(character.speakers), (pixels.shape[0], pixels.shape[1])
+        )
+        if shape not in self._engines:
+            choice = EngineChoice(
+                config.engine, config.precision, config.engines, threads=config.threads
+            )
+            self._engines[shape] = open_engines(choice, self._model, shape)
+        return self._engines[shape]
 
     def _warm_up(self) -> None:
         """Run silence, speech and an interruption: each preset, and each number of speakers."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.checkpoint import AvatarModel
 from runtime.engine.base import Engines
 from runtime.engine.description import Built, EngineDescription, find_engine, weights_hash
+from runtime.engine.kinds import EngineChoice
 from runtime.engine.parts import DenoiserPart, WindowShape, in_blocks, whole
-from runtime.errors import NotFound
 from runtime.models.config import DiTConfig
 from runtime.models.dit import DiT
 
@@ -19,34 +18,18 @@ SMALL_PARTS_PRECISION = "fp32"  # of decoder and audio encoder, whatever the den
 ANY_SOUND = "one window of sound"
 
 
-@dataclass(frozen=True, slots=True)
-class EngineChoice:
-    """`kind` is a key of ENGINES. The rest counts for engines that lie in files under `root`.
-
-    `provider` is ONNX Runtime's: cpu, cuda or tensorrt. `threads` 0: as many as torch has.
-    """
-
-    kind: str = "torch"
-    precision: str = "fp32"
-    root: Path = Path("engines")
-    provider: str = "cpu"
-    threads: int = 0
-    blocks_per_part: int = 1
-
-
 def open_engines(choice: EngineChoice, model: AvatarModel, shape: WindowShape) -> Engines:
     """The engines of a stream. EngineError or Unsupported says what is missing, and what to do."""
-    if choice.kind not in ENGINES:
-        raise NotFound.among("engine", choice.kind, ENGINES, param="engine")
     return ENGINES[choice.kind](choice, model, shape)
 
 
 def window_shape(
-    model: AvatarModel, latent_frames: int, speakers: int, size_px: int
+    model: AvatarModel, latent_frames: int, speakers: int, size_px: tuple[int, int]
 ) -> WindowShape:
-    """The shape of a stream with square pictures of `size_px`."""
-    side = size_px // model.picture_multiple_px * model.dit.config.patch_size[1]
-    return WindowShape(latent_frames, speakers, side, side, len(model.prompt.states))
+    """The shape of a stream with pictures of (height, width) px."""
+    stride = model.picture_multiple_px // model.dit.config.patch_size[1]
+    rows, columns = (side // stride for side in size_px)
+    return WindowShape(latent_frames, speakers, rows, columns, len(model.prompt.states))
 
 
 def denoiser_parts(config: DiTConfig, blocks_per_part: int = 1) -> tuple[DenoiserPart, ...]:

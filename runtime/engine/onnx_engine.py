@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from runtime.engine.description import EngineDescription
-from runtime.engine.parts import PREDICTION, named_values
+from runtime.engine.parts import PREDICTION, handed_on, named_values
 from runtime.errors import EngineError, Unsupported
 from runtime.models.audio_encoder import AudioEncoderConfig
 from runtime.models.autoencoder import DecoderState
@@ -73,7 +74,7 @@ class OnnxDenoiser:
     def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
         values = named_values(x, step, window)
         for part in self._parts:
-            values |= part.run(values)
+            values |= handed_on(part.run(values))
         return values[PREDICTION].to(x.device)
 
 
@@ -126,9 +127,8 @@ def open_session(file: Path, provider: str, threads: int) -> onnxruntime.Inferen
 
 def _onnxruntime() -> ModuleType:
     try:
-        import onnxruntime
+        return importlib.import_module("onnxruntime")
     except ImportError as error:
         raise Unsupported(
             "ONNX Runtime is not installed. Install it: pip install 'avatar-server[onnx]'."
         ) from error
-    return onnxruntime

@@ -10,6 +10,7 @@ the weights that make them nor the code that does are in an engine.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -52,12 +53,12 @@ class DenoiserPart:
     epilogue: bool = False
 
     def outputs(self, config: DiTConfig) -> tuple[str, ...]:
-        """What the part hands on."""
+        """What the part hands on: the next part's input of that name without "_out"."""
         if self.epilogue:
             return (PREDICTION,)
         if self.single or self.double.stop == config.double_blocks:
-            return ("hidden",)
-        return ("img", "txt") if self.double else ("img",)
+            return ("hidden_out",)
+        return ("img_out", "txt_out") if self.double else ("img_out",)
 
     def inputs(self, config: DiTConfig) -> tuple[str, ...]:
         """What the part reads, in a fixed order. With the emotion module emotion is always told."""
@@ -101,6 +102,11 @@ def in_blocks(config: DiTConfig, per_part: int = 1) -> tuple[DenoiserPart, ...]:
     first = DenoiserPart("prologue", none, none, prologue=True)
     last = DenoiserPart("epilogue", none, none, epilogue=True)
     return (first, *chunks, last)
+
+
+def handed_on(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A part's outputs under the names that the next part reads."""
+    return {name.removesuffix("_out"): value for name, value in outputs.items()}
 
 
 def _cut(count: int, size: int) -> list[range]:

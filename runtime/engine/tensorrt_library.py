@@ -11,6 +11,7 @@ import torch
 from runtime.errors import NotFound, Unsupported
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+PLAN = "engine.plan"  # the file in an engine's folder
 EXTRAS = {"tensorrt": "gpu", "tensorrt-rtx": "rtx"}
 
 
@@ -44,8 +45,8 @@ class TensorRT:
             return "RTX"
         if not torch.cuda.is_available():
             raise Unsupported(
-                "TensorRT builds engines for the GPU that it runs on, and there is none here. Build "
-                "on the machine that serves, or build for RTX cards: avatar export tensorrt-rtx."
+                "TensorRT builds engines for the GPU that it runs on, and there is none here. "
+                "Build on the machine that serves, or for RTX cards: avatar export tensorrt-rtx."
             )
         major, minor = torch.cuda.get_device_capability()
         return f"{torch.cuda.get_device_name()}, sm_{major}{minor}"

@@ -1,0 +1,158 @@
+"""From a model to engines in a folder: export, quantise, verify, build, describe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import onnx
+from torch import Tensor
+
+from export import modules
+from export.cache import EngineCache
+from export.modules import Exportable
+from export.quantize import activation_peaks, to_fp8, to_int8
+from export.to_onnx import DTYPES, WEIGHTS, save_graph, to_graph
+from export.to_tensorrt import build_plan
+from export.verify import check_error, error_of
+from export.windows import Values, decoder_values, sound_values
+from runtime.checkpoint import AvatarModel
+from runtime.engine.choice import (
+    built_audio_encoder,
+    built_decoder,
+    built_denoiser,
+)
+from runtime.engine.description import Built, EngineDescription, TensorSpec, file_hash
+from runtime.engine.onnx_engine import MODEL
+from runtime.engine.parts import DenoiserPart, WindowShape
+from runtime.engine.tensorrt_library import PLAN, TensorRT
+from runtime.models.dit import DiT
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which engines are asked for, and where they go."""
+
+    kind: str  # "onnx", "tensorrt" or "tensorrt-rtx"
+    precision: str
+    cache: EngineCache
+    progress: Progress = lambda what: None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One engine in the cache."""
+
+    folder: Path
+    description: EngineDescription
+
+
+def make_denoiser(
+    dit: DiT,
+    parts: Sequence[DenoiserPart],
+    shape: WindowShape,
+    windows: Callable[[DenoiserPart], Sequence[Values]],
+    target: Target,
+) -> list[Made]:
+    """The denoiser's engines. `windows` gives each part's inputs in several calls, all of the
+    shape: the first fixes the static shapes, and all calibrate FP8.
+    """
+    made = []
+    for part in parts:
+        built = built_denoiser(dit, part, shape, target.kind, target.precision)
+        exportable = modules.denoiser_part(dit, part, shape)
+        made.append(_make(exportable, partial(windows, part), built, target))
+    return made
+
+
+def make_small_parts(model: AvatarModel, rows: int, columns: int, target: Target) -> list[Made]:
+    """The decoder's and the audio encoder's engines, in fp32."""
+    return [
+        _make(
+            modules.decoder(model.autoencoder),
+            lambda: [decoder_values(model, rows, columns)],
+            built_decoder(model, rows, columns, target.kind),
+            target,
+        ),
+        _make(
+            modules.audio_encoder(model.audio_encoder),
+            lambda: [sound_values(model.audio_encoder.config)],
+            built_audio_encoder(model, target.kind),
+            target,
+        ),
+    ]
+
+
+def _make(
+    part: Exportable, windows: Callable[[], Sequence[Values]], built: Built, target: Target
+) -> Made:
+    def build(folder: Path) -> EngineDescription:
+        return build_engine(part, windows(), built, folder, target.progress)
+
+    return Made(*target.cache.engine(built, build))
+
+
+def build_engine(
+    part: Exportable,
+    windows: Sequence[Values],
+    built: Built,
+    folder: Path,
+    progress: Progress = lambda what: None,
+) -> EngineDescription:
+    """Writes the engine's files into `folder` and describes them. EngineError where it differs
+    from torch by more than its precision explains.
+    """
+    progress(f"{part.name}: export")
+    graph = to_graph(part, windows[0], built.precision)
+    if built.precision == "fp8":
+        progress(f"{part.name}: calibrate on {len(windows)} windows")
+        graph = to_fp8(graph, activation_peaks(graph, windows))
+    progress(f"{part.name}: compare with float64 torch")
+    error = error_of(graph, part, windows[-1])
+    check_error(error, part.name, built.precision)
+    inputs, outputs = _specs(graph, part, windows[0], built.precision)
+    save_graph(graph, folder)
+    if built.kind == "onnx":
+        if built.precision == "int8":
+            error = _quantise_file(folder, part, windows[-1])
+        files = [MODEL, WEIGHTS]
+    else:
+        plan = build_plan(
+            TensorRT.named(built.kind),
+            folder / MODEL,
+            lambda phase: progress(f"{part.name}: {phase}"),
+        )
+        (folder / PLAN).write_bytes(plan.engine)
+        for name in (MODEL, WEIGHTS):
+            (folder / name).unlink(missing_ok=True)
+        files = [PLAN]
+    present = [name for name in files if (folder / name).exists()]
+    hashes = {name: file_hash(folder / name) for name in present}
+    return EngineDescription(built, inputs, outputs, hashes, error)
+
+
+def _specs(
+    graph: onnx.ModelProto, part: Exportable, values: Mapping[str, Tensor], precision: str
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Shapes and number types of what goes in and out."""
+    dtype = str(DTYPES[precision]).removeprefix("torch.")
+    inputs = tuple(TensorSpec(name, dtype, tuple(values[name].shape)) for name in part.inputs)
+    sizes = {
+        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        for value in graph.graph.output
+    }
+    return inputs, tuple(TensorSpec(name, dtype, sizes[name]) for name in part.outputs)
+
+
+def _quantise_file(folder: Path, part: Exportable, values: Mapping[str, Tensor]) -> float:
+    """Replaces the float32 file by an int8 one, and measures that."""
+    wide = folder / "float32.onnx"
+    (folder / MODEL).rename(wide)
+    to_int8(wide, folder / MODEL)
+    for file in (wide, folder / WEIGHTS):
+        file.unlink(missing_ok=True)
+    return error_of(onnx.load(str(folder / MODEL)), part, values)

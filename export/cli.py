@@ -1,0 +1,193 @@
+"""`avatar export`: a model to engines, built once and found again by what they were built for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from runtime.engine.kinds import FILES, check_precision
+from runtime.errors import AvatarError, BadInput
+from runtime.presets import PRESETS, find_preset
+
+if TYPE_CHECKING:
+    from export.building import Made, Target
+    from export.windows import Values
+    from runtime.engine.parts import WindowShape
+    from runtime.models.config import DiTConfig
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+export = typer.Typer(
+    help="Build engines for ONNX Runtime, TensorRT or TensorRT-RTX.", no_args_is_help=True
+)
+app.add_typer(export, name="export")
+console = Console()
+
+CALIBRATION_TICKS = 8
+PICTURE_PX = 256
+KINDS = ("onnx", "tensorrt", "tensorrt-rtx")
+
+Model = Annotated[
+    Path | None,
+    typer.Option(help="A model's folder, or a released one. Default: the built-in model."),
+]
+Preset = Annotated[
+    str | None, typer.Option(help="interactive, balanced or broadcast. Default: all.")
+]
+Speakers = Annotated[
+    list[int], typer.Option(help="Speakers in the picture; give it once for each number.")
+]
+Precision = Annotated[str, typer.Option(help="What the denoiser computes in.")]
+Out = Annotated[Path, typer.Option(help="The folder of engines.")]
+Blocks = Annotated[int, typer.Option(help="Blocks an engine, where a model is built in blocks.")]
+SizePx = Annotated[int, typer.Option("--size", help="Pixels of a side of the picture.")]
+Windows = Annotated[
+    Path | None,
+    typer.Option(help="A .safetensors of recorded denoiser calls; released models need it in fp8."),
+]
+TextTokens = Annotated[int, typer.Option(help="Valid text tokens, of a released model.")]
+LatentFrames = Annotated[int, typer.Option(help="Of a window, of a released model.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asked for."""
+
+    kind: str
+    model: Path | None
+    preset: str | None
+    speakers: Sequence[int]
+    precision: str
+    out: Path
+    blocks: int
+    size_px: int
+    windows: Path | None
+    latent_frames: int
+    text_tokens: int
+
+
+def _command(kind: str) -> None:
+    """Adds `avatar export KIND`; the three differ in name only."""
+
+    def command(
+        model: Model = None,
+        preset: Preset = None,
+        speakers: Speakers = [1, 2],  # noqa: B006  typer copies it
+        precision: Precision = "fp32",
+        out: Out = FILES,
+        blocks: Blocks = 1,
+        size_px: SizePx = PICTURE_PX,
+        windows: Windows = None,
+        latent_frames: LatentFrames = 9,
+        text_tokens: TextTokens = 256,
+    ) -> None:
+        request = Request(
+            kind, model, preset, speakers, precision, out, blocks, size_px, windows,
+            latent_frames, text_tokens,
+        )  # fmt: skip
+        try:
+            _run(request)
+        except AvatarError as error:
+            typer.echo(f"avatar export {kind}: {error}", err=True)
+            raise typer.Exit(1) from error
+
+    command.__doc__ = f"Build {kind} engines, or find that they are there."
+    export.command(kind)(command)
+
+
+for _kind in KINDS:
+    _command(_kind)
+
+
+def _run(request: Request) -> None:
+    check_precision(request.kind, request.precision)
+    from export.building import Target
+    from export.cache import EngineCache
+
+    cache = EngineCache(request.out)
+    with console.status("Loading the model ..") as status:
+        target = Target(request.kind, request.precision, cache, status.update)
+        if request.model is not None and not (request.model / "dit.json").exists():
+            made = _export_released(request, target)
+        else:
+            made = _export_model(request, target)
+    _show(made)
+
+
+def _export_model(request: Request, target: Target) -> list[Made]:
+    """A model that streams: the built-in one or a folder of the same kind."""
+    from export.building import make_denoiser, make_small_parts
+    from export.windows import Walk, recorded, stand_in
+    from runtime.checkpoint import load, load_builtin
+    from runtime.engine.choice import denoiser_parts, window_shape
+
+    model = load_builtin() if request.model is None else load(request.model)
+    presets = PRESETS.values() if request.preset is None else [find_preset(request.preset)]
+    parts, made = denoiser_parts(model.dit.config, request.blocks), []
+    size = (request.size_px, request.size_px)
+    shapes = {  # presets with windows of one length share their engines
+        window_shape(model, preset.window, speakers, size): preset
+        for preset in presets
+        for speakers in request.speakers
+    }
+    for shape, preset in shapes.items():
+        record = partial(recorded, model, stand_in(shape.speakers), preset, CALIBRATION_TICKS)
+        walk = Walk(model.dit, parts, shape, record)
+        made += make_denoiser(model.dit, parts, shape, walk.at, target)
+    return made + make_small_parts(model, shape.rows, shape.columns, target)
+
+
+def _export_released(request: Request, target: Target) -> list[Made]:
+    """The transformer of a released folder, of any number of latent frames."""
+    import torch
+
+    from export.building import make_denoiser
+    from export.windows import Walk
+    from runtime.engine.choice import denoiser_parts
+    from runtime.engine.parts import WindowShape
+    from runtime.released.loading import load_dit
+
+    assert request.model is not None
+    dit = load_dit(request.model, dtype=torch.bfloat16)
+    if request.precision == "fp8" and request.windows is None:
+        raise BadInput(
+            "FP8 needs scales from real windows: give --windows FILE, calls recorded with "
+            "export.windows.save_calls.",
+            param="windows",
+        )
+    side = request.size_px // 8
+    parts, made = denoiser_parts(dit.config, request.blocks), []
+    for speakers in dict.fromkeys(request.speakers):
+        shape = WindowShape(request.latent_frames, speakers, side, side, request.text_tokens)
+        walk = Walk(dit, parts, shape, partial(_released_calls, request, dit.config, shape))
+        made += make_denoiser(dit, parts, shape, walk.at, target)
+    return made
+
+
+def _released_calls(request: Request, config: DiTConfig, shape: WindowShape) -> list[Values]:
+    """Calls from a file; without one a call of random numbers, which only fixes shapes."""
+    from export.windows import load_calls, random_values
+    from runtime.engine.parts import whole
+
+    if request.windows is not None:
+        return load_calls(request.windows)
+    return [random_values(whole(config)[0].inputs(config), config, shape)]
+
+
+def _show(made: list[Made]) -> None:
+    """The engines, their sizes and how far they are from float64 torch."""
+    table = Table("part", "precision", "for", "MB", "relative L2 error", "folder")
+    for one in made:
+        built = one.description.built
+        size = sum((one.folder / name).stat().st_size for name in one.description.files) / 1e6
+        error = "" if one.description.error is None else f"{one.description.error:.1e}"
+        table.add_row(
+            built.part, built.precision, built.shape, f"{size:.1f}", error, str(one.folder)
+        )
+    console.print(table)

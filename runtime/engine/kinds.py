@@ -1,0 +1,48 @@
+"""The engines there are, by name, and the choice of one. Knows no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.errors import BadInput, NotFound
+
+FILES = Path("engines")  # the folder of engines, unless another is named
+
+PRECISIONS = {
+    "torch": ("fp32",),
+    "torch-compiled": ("fp32",),
+    "onnx": ("fp32", "int8"),
+    "tensorrt": ("fp32", "bf16", "fp16", "fp8"),
+    "tensorrt-rtx": ("fp32", "bf16", "fp16", "fp8"),
+}
+"""Kinds of engine, and what their denoisers compute in."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """An engine by name. All but `kind` counts only for engines that lie in files under `root`.
+
+    `provider` is ONNX Runtime's: cpu, cuda or tensorrt. `threads` 0: as many as torch has.
+    """
+
+    kind: str = "torch"
+    precision: str = "fp32"
+    root: Path = FILES
+    provider: str = "cpu"
+    threads: int = 0
+    blocks_per_part: int = 1
+
+    def __post_init__(self) -> None:
+        check_precision(self.kind, self.precision)
+
+
+def check_precision(kind: str, precision: str) -> None:
+    """NotFound where there is no such engine, BadInput where it has no such precision."""
+    if kind not in PRECISIONS:
+        raise NotFound.among("engine", kind, PRECISIONS, param="engine")
+    if precision not in PRECISIONS[kind]:
+        raise BadInput(
+            f"The engine {kind} computes in {', '.join(PRECISIONS[kind])}, not in {precision!r}.",
+            param="precision",
+        )
