@@ -56,6 +56,7 @@ T = TypeVar("T")
 MOTION_EXP = (30, 30, 30, 30)  # the release's constants: expression and head pose "buckets"
 MOTION_POSE = (25, 25, 25, 25)
 REFERENCE_SEED = 2505_20156  # of the picture's noise; any number but the clips' own seeds
+ENTRY_VERSION = "1"  # of what is kept on disk; raised when the same input makes something else
 
 Hear = Callable[[AudioEncoder, Samples, float], Tensor]
 
@@ -136,7 +137,6 @@ def prepare(
     size = request.clip_size
     picture = resized(request.picture, size)
     faces = request.faces or find_faces(picture, len(request.voices), encoders)
-    log.info("Hearing %d voices", len(request.voices))
     features = hear_voices(request, encoders, hear)
     positive, negative = read_prompts(request.prompts, picture, encoders, cache)
     return ClipConditions(
@@ -175,6 +175,7 @@ def hear_voices(request: ClipRequest, encoders: Encoders, hear: Hear) -> Tensor:
     def heard(encoder: AudioEncoder) -> Tensor:
         return torch.cat([hear(encoder, voice, request.fps).cpu() for voice in voices])
 
+    log.info("Running whisper")
     features = encoders.whisper.use(heard)
     _check_finite("whisper", {"features": features})
     return features
@@ -236,7 +237,7 @@ def _kept(
 
     if cache is None:
         return make()
-    return cache.get(kind, (encoder.identity, *content), make)
+    return cache.get(kind, (ENTRY_VERSION, encoder.identity, *content), make)
 
 
 def _check_finite(kind: str, tensors: Tensors) -> None:

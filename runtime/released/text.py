@@ -1,8 +1,8 @@
 """The released text encoders, LLaVA (prompt and picture) and CLIP (prompt), by transformers.
 
-The weights were trained on what transformers 4.45 made of one `<image>` token, and on a mask that
-does not lie where the valid states are. Both are reproduced here on newer versions, by doing the
-expansion ourselves.
+The release runs transformers 4.45, which makes 576 states of one `<image>`, and masks them with
+ones that do not lie where the valid states are. Newer versions want `<image>` 576 times; here the
+one is expanded by hand, so that every version gives what the release gives.
 """
 
 from __future__ import annotations
@@ -66,15 +66,12 @@ class LlavaText:
         Raises BadInput for a prompt so long that the picture would be cut off.
         """
         tokens = self._tokenizer(
-            llava_text(prompt),
-            max_length=LLAVA_TOKENS,
-            padding="max_length",
-            truncation=True,
-            return_tensors="pt",
+            llava_text(prompt), max_length=LLAVA_TOKENS, padding="max_length", return_tensors="pt"
         )
-        if not (tokens["input_ids"] == self._model.config.image_token_id).any():
-            raise self._too_long(prompt)
-        return self.encode(tokens["input_ids"], tokens["attention_mask"], pixels)
+        ids, mask = tokens["input_ids"], tokens["attention_mask"]
+        if ids.shape[1] > LLAVA_TOKENS:
+            raise _too_long(ids.shape[1])
+        return self.encode(ids, mask, pixels)
 
     @torch.no_grad()
     def encode(self, ids: Tensor, mask: Tensor, pixels: Tensor) -> TextStates:
@@ -112,20 +109,12 @@ class LlavaText:
             )
         place = int(places[0])
         words = self._model.get_input_embeddings()(ids)
-        words = words.masked_fill((ids == config.pad_token_id)[..., None], 0)
+        padding = -1 if config.pad_token_id is None else config.pad_token_id
+        words = words.masked_fill((ids == padding)[..., None], 0)
         ones = mask.new_ones(picture.shape[:2])
         return (
             torch.cat([words[:, :place], picture.to(words.dtype), words[:, place + 1 :]], dim=1),
             torch.cat([mask[:, :place], ones, mask[:, place + 1 :]], dim=1),
-        )
-
-    def _too_long(self, prompt: str) -> BadInput:
-        found = len(self._tokenizer(llava_text(prompt))["input_ids"])
-        return BadInput(
-            f"The prompt makes {found} tokens with its template, {LLAVA_TOKENS} are read, and the "
-            f"picture comes last. Shorten prompt and prefix by {found - LLAVA_TOKENS} tokens or "
-            "more.",
-            param="prompt",
         )
 
 
@@ -217,6 +206,14 @@ def _check_folder(folder: Path) -> None:
             f"{folder / 'config.json'} is missing: a folder of transformers was expected. Check "
             "the path, or download the release with `avatar weights fetch`."
         )
+
+
+def _too_long(tokens: int) -> BadInput:
+    return BadInput(
+        f"The prompt makes {tokens} tokens with its template; {LLAVA_TOKENS} are read, and the "
+        f"picture comes last. Shorten prompt and prefix by {tokens - LLAVA_TOKENS} tokens or more.",
+        param="prompt",
+    )
 
 
 @contextmanager
