@@ -1,9 +1,10 @@
 """`python -m benchmarks`: measure everything that this machine can, print it, keep it as JSON.
 
-    python -m benchmarks quality | generator | latency | interruption | soak | readme
+    python -m benchmarks quality | generator | latency | interruption | soak | matmul-peak | readme
+    python -m benchmarks model --size 13b --random-weights --preset live-512 --precision fp8
 
-`make bench` runs all of them. Results lie in benchmarks/results, one file a benchmark, and
-`readme` writes README's table from them.
+`avatar bench` is the same command. `make bench` runs all but `model`, which needs a GPU. Results
+lie in benchmarks/results, one file a benchmark, and `readme` writes README's table from them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -25,11 +26,14 @@ app = typer.Typer(add_completion=False, help=__doc__)
 console = Console()
 
 
-def keep(name: str, values: dict[str, Any]) -> None:
-    """Show a result as a table, then as one line of JSON, and write it down."""
+def keep(name: str, values: dict[str, Any], command: str | None = None) -> None:
+    """Show a result as a table, then as one line of JSON, and write it down.
+
+    `command` is what was run, if that is not the benchmark's name.
+    """
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     result = {
-        "command": f"python -m benchmarks {name}",
+        "command": f"python -m benchmarks {command or name}",
         "machine": machine(),
         "git": git.stdout.strip(),
         "day": datetime.now(UTC).date().isoformat(),
@@ -54,13 +58,16 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def machine() -> str:
-    """The processor and the number of cores."""
+    """The processor, the number of cores, and the GPU if there is one."""
     import os
+
+    import torch
 
     info = Path("/proc/cpuinfo")
     names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
     name = names[0].split(": ")[1] if names else platform.processor()
-    return f"{name}, {os.cpu_count()} cores"
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{name}, {os.cpu_count()} cores{gpu}"
 
 
 @app.command()
@@ -109,6 +116,42 @@ def soak(minutes: float = 10.0) -> None:
     keep("soak", bench.run(minutes))
 
 
+@app.command("matmul-peak")
+def matmul_peak(threads: int = 2) -> None:
+    """The CPU's float32 peak and the share of it that a call of the transformer reaches."""
+    from benchmarks import matmul_peak as bench
+
+    keep("matmul-peak", bench.run(threads))
+
+
+@app.command()
+def model(
+    size: Annotated[str, typer.Option(help="13b or tiny.")] = "13b",
+    preset: Annotated[str, typer.Option(help="Windows, steps and picture size.")] = "live-512",
+    precision: Annotated[str, typer.Option(help="bf16, fp8 or fp32.")] = "bf16",
+    engine: Annotated[str, typer.Option(help="eager or compiled.")] = "compiled",
+    device: Annotated[str, typer.Option(help="cuda, cuda:1, .. or cpu.")] = "cuda",
+    runs: Annotated[int, typer.Option(help="Timed calls.")] = 10,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Needed: no other weights are measured.")
+    ] = False,
+) -> None:
+    """A model of any size with random weights: its steps, the decoder, the device's peak."""
+    from benchmarks import model as bench
+    from runtime.errors import AvatarError
+
+    if not random_weights:
+        raise typer.BadParameter("speed does not depend on the weights: give --random-weights")
+    flags = f"--size {size} --preset {preset} --precision {precision} --engine {engine}"
+    try:
+        values = bench.run(size, preset, precision, engine, bench.device_named(device), runs)
+    except AvatarError as error:
+        typer.echo(f"avatar bench model: {error}", err=True)
+        raise typer.Exit(1) from None
+    name = f"model-{size}-{preset}-{precision}-{engine}"
+    keep(name, values, f"model {flags} --device {device} --random-weights")
+
+
 @app.command()
 def readme() -> None:
     """Write README's table from the kept results."""
@@ -121,7 +164,7 @@ def readme() -> None:
 def everything() -> None:
     """All of them, then README's table."""
     steps: tuple[Callable[[], None], ...] = (
-        quality, generator, latency, interruption, soak, readme,
+        quality, generator, matmul_peak, latency, interruption, soak, readme,
     )  # fmt: skip
     for step in steps:
         step()

@@ -53,6 +53,7 @@ class TickPart:
 def steps_of(rank: int, ranks: int, steps: int) -> range:
     """The denoising steps that a rank owns; with one rank more than steps the last one decodes.
 
+    The last rank decodes anyway: where shares differ, its own is among the small ones.
     BadInput where there is nothing to do for some rank.
     """
     if not 1 <= ranks <= steps + 1:
@@ -63,7 +64,8 @@ def steps_of(rank: int, ranks: int, steps: int) -> range:
         )
     if ranks == steps + 1:
         return range(rank, min(rank + 1, steps))
-    return range(rank * steps // ranks, (rank + 1) * steps // ranks)
+    first, following = (-(-place * steps // ranks) for place in (rank, rank + 1))
+    return range(first, following)
 
 
 class PipelineStage(StreamingGenerator):

@@ -1,0 +1,239 @@
+"""How fast a transformer of a given size is on this device, with random weights.
+
+A tick moves `hop` latent frames by `steps` calls and decodes them. What is reported: a call's time
+and its share of the matrix products' peak measured in the same run, the decoder's, the real-time
+factor of both together, memory, the time to the first frame, and how many such devices would be
+needed for real time if they shared the steps (runtime/pipelined.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.matmul_peak import peak_tflops
+from benchmarks.random_model import (
+    DTYPES,
+    Call,
+    WindowSize,
+    denoise_flops,
+    random_call,
+    random_dit,
+    randomize,
+)
+from benchmarks.stopwatch import times_ms, wait_for
+from runtime.engine.base import Denoiser
+from runtime.engine.cuda_graph import GraphedDenoiser
+from runtime.errors import BadInput, NotFound, Unsupported
+from runtime.models.config import RELEASED, DiTConfig
+from runtime.models.dit import DiT
+from runtime.models.fp8_matmul import check_device
+from runtime.models.taehv import Taehv
+from runtime.pipeline_stage import steps_of
+from runtime.presets import StreamPreset
+
+ENGINES = ("eager", "compiled")  # compiled: blocks by torch, replayed as one CUDA graph
+
+LATENT_PX = 8  # pixels per side of a latent of the released model
+SIZES = {
+    "13b": RELEASED,
+    # The release in miniature, so that the command runs anywhere.
+    "tiny": replace(
+        RELEASED,
+        hidden_size=64,
+        heads=2,
+        double_blocks=2,
+        single_blocks=2,
+        rope_dims=(8, 12, 12),
+        text_dim=32,
+        pooled_text_dim=32,
+        audio_dim=32,
+        audio_hidden=32,
+        adapter_dim=32,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LivePreset:
+    """A schedule that a distilled large model could be shown live with, and the picture's size."""
+
+    schedule: StreamPreset
+    width_px: int
+    height_px: int
+
+
+PRESETS = {
+    # Windows of 33 frames, 28 of them new, as SoulX-FlashTalk has them (arXiv 2512.23379).
+    "live-512": LivePreset(StreamPreset("live-512", window=9, hop=7, shift=0, steps=4), 512, 512),
+    "live-384": LivePreset(StreamPreset("live-384", window=9, hop=7, shift=0, steps=4), 384, 384),
+    "live-720": LivePreset(StreamPreset("live-720", window=9, hop=7, shift=0, steps=4), 720, 416),
+    # Nothing is computed twice, for a lag of three latent frames.
+    "fusion-512": LivePreset(
+        StreamPreset("fusion-512", window=9, hop=9, shift=1, steps=4), 512, 512
+    ),
+    # For a machine without a GPU.
+    "smoke": LivePreset(StreamPreset("smoke", window=2, hop=1, shift=0, steps=2), 32, 32),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Measured milliseconds: a denoiser call, a decoded latent frame, the first frame."""
+
+    step: float
+    decode: float
+    first_frame: float
+
+
+def run(
+    size: str, preset: str, precision: str, engine: str, device: torch.device, runs: int
+) -> dict[str, Any]:
+    """Builds the model on the device and measures it.
+
+    NotFound for names that do not exist, Unsupported where the device cannot do it.
+    """
+    _check_name("size", size, SIZES)
+    _check_name("preset", preset, PRESETS)
+    _check_name("precision", precision, DTYPES)
+    _check_name("engine", engine, ENGINES)
+    config, live = SIZES[size], PRESETS[preset]
+    if precision == "fp8":
+        check_device(device)
+    window = _window(config, live)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    dit = random_dit(config, device, precision)
+    call = random_call(dit, window, device, precision)
+    denoiser = _denoiser(dit, engine, device)
+    timing = measure(denoiser, call, _decoder(device, precision), live.schedule, device, runs)
+    memory_gb = _peak_memory_gb(device)
+    del dit, call, denoiser
+    peak, flops = peak_tflops(device, precision), denoise_flops(config, window)
+    return {
+        "size": size,
+        "preset": f"{preset}: {live.width_px} x {live.height_px}, {live.schedule.window} latent "
+        f"frames, {live.schedule.hop} of them new, {live.schedule.steps} steps",
+        "precision": precision,
+        "engine": engine,
+        "tokens": window.tokens(config),
+        "TFLOP a step": flops / 1e12,
+        "matrix product peak, TFLOP/s": peak,
+        "peak memory, GB": memory_gb,
+        **figures(timing, live.schedule, flops, peak),
+    }
+
+
+def figures(timing: Timing, schedule: StreamPreset, flops: int, peak: float) -> dict[str, Any]:
+    """What follows from the measured times; `flops` of a step, `peak` in TFLOP/s."""
+    tick_ms = schedule.steps * timing.step + schedule.hop * timing.decode
+    reached = flops / timing.step / 1e9
+    return {
+        "ms a step": timing.step,
+        "TFLOP/s": reached,
+        "share of the peak": reached / peak,
+        "decode, ms a latent frame": timing.decode,
+        "first frame, ms after its sound": timing.first_frame,
+        "real-time factor": tick_ms / schedule.hop_ms,
+        "devices for real time": devices_for_real_time(timing, schedule),
+    }
+
+
+def devices_for_real_time(timing: Timing, schedule: StreamPreset) -> int | None:
+    """The fewest devices that keep pace by sharing the steps; None: no number of them does."""
+    for ranks in range(1, schedule.steps + 2):
+        shares = [len(steps_of(rank, ranks, schedule.steps)) for rank in range(ranks)]
+        busy_ms = [share * timing.step for share in shares]
+        busy_ms[-1] += schedule.hop * timing.decode
+        if max(busy_ms) <= schedule.hop_ms:
+            return ranks
+    return None
+
+
+def measure(
+    denoiser: Denoiser,
+    call: Call,
+    decoder: Taehv,
+    schedule: StreamPreset,
+    device: torch.device,
+    runs: int,
+) -> Timing:
+    """Times a call, the decoding of one latent frame to bytes on the host, and a tick's start."""
+    latent = call.x[:, :, :1]
+    state = decoder.start(*latent.shape[-2:])
+    _, state = decoder.decode_video(latent, state)
+
+    @torch.inference_mode()
+    def denoise() -> Tensor:
+        return denoiser.denoise(call.x, call.step, call.window)
+
+    def decode() -> Tensor:
+        return decoder.decode_video(latent, state, "i420")[0].cpu()
+
+    def first_frame() -> None:
+        for _ in range(schedule.steps):
+            denoise()
+        decode()
+
+    step = median(times_ms(denoise, device, 3, runs))
+    decoded = median(times_ms(decode, device, 3, runs))
+    first = median(times_ms(first_frame, device, 1, max(1, runs // schedule.steps)))
+    return Timing(step, decoded, first)
+
+
+def compile_blocks(dit: DiT) -> None:
+    """Compiles the transformer by its two kinds of block, each once, however many there are."""
+    for block in (*dit.double_blocks, *dit.single_blocks):
+        block.compile(fullgraph=True, dynamic=False)
+
+
+def _denoiser(dit: DiT, engine: str, device: torch.device) -> Denoiser:
+    if engine == "eager":
+        return dit
+    compile_blocks(dit)
+    return GraphedDenoiser(dit) if device.type == "cuda" else dit
+
+
+def _decoder(device: torch.device, precision: str) -> Taehv:
+    with torch.device("meta"):
+        decoder = Taehv()
+    randomize(decoder, device, DTYPES[precision])
+    return decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _window(config: DiTConfig, live: LivePreset) -> WindowSize:
+    patch = config.patch_size[1] * LATENT_PX
+    if live.width_px % patch or live.height_px % patch:
+        raise BadInput(
+            f"{live.width_px} x {live.height_px} pixels are no multiple of {patch}.", param="preset"
+        )
+    rows, columns = live.height_px // LATENT_PX, live.width_px // LATENT_PX
+    return WindowSize(live.schedule.window, rows, columns)
+
+
+def device_named(name: str) -> torch.device:
+    """The device of that name. Unsupported where there is none."""
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise Unsupported(
+            "No NVIDIA GPU is here. Run it where one is, or with --device cpu --size tiny "
+            "--preset smoke.",
+            param="device",
+        )
+    return device
+
+
+def _check_name(kind: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise NotFound.among(kind, name, known, param=kind)
+
+
+def _peak_memory_gb(device: torch.device) -> float | None:
+    """Of this process on the device; not known on a CPU."""
+    wait_for(device)
+    return torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
