@@ -2,14 +2,14 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 from runtime.character import Character
 from runtime.character_store import (
@@ -21,16 +21,33 @@ from runtime.character_store import (
     find_characters,
     preview,
 )
-from runtime.errors import AvatarError, BadInput
+from runtime.command_values import parse_face, parse_pair, plain_errors
+from runtime.errors import BadInput
 from runtime.presets import StreamPreset, find_preset
-from runtime.values import Box
+from runtime.released.cli import generate_official
 
 if TYPE_CHECKING:
     from runtime.stream import StreamingGenerator
 
 OWN_CHARACTERS = Path("characters")
 
-app = typer.Typer(help="Talking characters, without a server.", no_args_is_help=True)
+OFFICIAL = "generate-official"
+
+
+class Commands(TyperGroup):
+    """`generate --preset official` has options of its own: those of the released weights."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """As the group does, but for that preset."""
+        name, command, rest = super().resolve_command(ctx, args)
+        asked = "--preset=official" in rest or ("--preset", "official") in pairwise(rest)
+        if name == "generate" and asked:
+            command = self.get_command(ctx, OFFICIAL)
+        return name, command, rest
+
+
+app = typer.Typer(cls=Commands, help="Talking characters, without a server.", no_args_is_help=True)
+app.command(OFFICIAL, hidden=True)(generate_official)
 characters = typer.Typer(help="List, add and preview characters.", no_args_is_help=True)
 app.add_typer(characters, name="characters")
 
@@ -52,7 +69,13 @@ def generate(
     emotion: Annotated[
         list[str] | None, typer.Option(help="A mood for all, or speaker=mood.")
     ] = None,
-    preset: Annotated[str, typer.Option(help="interactive, balanced, broadcast")] = "interactive",
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="interactive, balanced, broadcast; or official, the released weights, "
+            "whose options `--preset official --help` shows."
+        ),
+    ] = "interactive",
     seed: Annotated[int, typer.Option(help="Another seed, another idle motion.")] = 0,
     checkpoint: Annotated[
         Path | None, typer.Option(help="A model folder. Default: the built-in model.")
@@ -176,38 +199,6 @@ def sound_files(character: Character, audio: Path | None, spoken: list[str]) -> 
     if not files:
         raise BadInput("Give --audio FILE, or --speaker NAME=FILE for each who speaks.")
     return files
-
-
-def parse_pair(value: str) -> tuple[str, str]:
-    """`name=file`."""
-    left, equals, right = value.partition("=")
-    if not (left and equals and right):
-        raise BadInput(f"{value!r} is no pair. Write name=file.")
-    return left, right
-
-
-def parse_face(value: str) -> tuple[str, Box]:
-    """`[speaker=]x,y,width,height`."""
-    who, _, numbers = value.rpartition("=")
-    try:
-        x, y, width, height = (float(number) for number in numbers.split(","))
-    except ValueError:
-        raise BadInput(
-            f"{value!r} is no face. Write x,y,width,height as fractions of the picture, "
-            "such as 0.3,0.2,0.4,0.5, or ana=0.3,0.2,0.4,0.5.",
-            param="box",
-        ) from None
-    return who, Box(x, y, width, height)
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """What the user can mend is said in one line, without a traceback."""
-    try:
-        yield
-    except AvatarError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
 
 
 if __name__ == "__main__":

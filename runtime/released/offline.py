@@ -11,6 +11,7 @@ are averaged. Checked against tensors of the official pipeline.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,7 +54,12 @@ class OfflineSettings:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise BadInput(f"steps is {self.steps}; use 1 or more.", param="steps")
-        if not 0 < self.flow_shift < float("inf"):
+        if not math.isfinite(self.guidance_scale):
+            raise BadInput(
+                f"guidance_scale is {self.guidance_scale}; use a number, 1 or less for none.",
+                param="guidance_scale",
+            )
+        if not 0 < self.flow_shift < math.inf:
             raise BadInput(f"flow_shift is {self.flow_shift}; use more than 0.", param="flow_shift")
 
     @property

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 
 import pytest
@@ -85,7 +86,10 @@ def test_the_seed_alone_decides_the_noise() -> None:
     assert not torch.equal(first, draw_noise(129, SHAPE, seed=8))
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"flow_shift": 0}, {"flow_shift": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"steps": 0}, {"flow_shift": 0}, {"flow_shift": math.nan}, {"guidance_scale": math.nan}],
+)
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(BadInput, match=next(iter(wrong))):
         OfflineSettings(**wrong)

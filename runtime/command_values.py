@@ -1,0 +1,41 @@
+"""What all sub-commands read alike: pairs, face boxes, and errors told in one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from runtime.errors import AvatarError, BadInput
+from runtime.values import Box
+
+
+def parse_pair(value: str) -> tuple[str, str]:
+    """`name=file`."""
+    left, equals, right = value.partition("=")
+    if not (left and equals and right):
+        raise BadInput(f"{value!r} is no pair. Write name=file.")
+    return left, right
+
+
+def parse_face(value: str) -> tuple[str, Box]:
+    """`[speaker=]x,y,width,height`."""
+    who, _, numbers = value.rpartition("=")
+    try:
+        x, y, width, height = (float(number) for number in numbers.split(","))
+    except ValueError:
+        raise BadInput(
+            f"{value!r} is no face. Write x,y,width,height as fractions of the picture, "
+            "such as 0.3,0.2,0.4,0.5, or ana=0.3,0.2,0.4,0.5.",
+            param="box",
+        ) from None
+    return who, Box(x, y, width, height)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """What the user can mend is said in one line, without a traceback."""
+    try:
+        yield
+    except AvatarError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
