@@ -60,16 +60,16 @@ class Request:
     """What the command line asked for."""
 
     kind: str
-    model: Path | None
-    preset: str | None
-    speakers: Sequence[int]
-    precision: str
-    out: Path
-    blocks: int
-    size_px: int
-    windows: Path | None
-    latent_frames: int
-    text_tokens: int
+    model: Path | None = None
+    preset: str | None = None
+    speakers: Sequence[int] = (1, 2)
+    precision: str = "fp32"
+    out: Path = FILES
+    blocks: int = 1
+    size_px: int = PICTURE_PX
+    windows: Path | None = None
+    latent_frames: int = 9
+    text_tokens: int = 256
 
 
 def _command(kind: str) -> None:
@@ -92,7 +92,7 @@ def _command(kind: str) -> None:
             latent_frames, text_tokens,
         )  # fmt: skip
         try:
-            _run(request)
+            run(request)
         except AvatarError as error:
             typer.echo(f"avatar export {kind}: {error}", err=True)
             raise typer.Exit(1) from error
@@ -105,7 +105,8 @@ for _kind in KINDS:
     _command(_kind)
 
 
-def _run(request: Request) -> None:
+def run(request: Request) -> None:
+    """Builds what is asked for, or finds that it is there, and prints a table of it."""
     check_precision(request.kind, request.precision)
     from export.building import Target
     from export.cache import EngineCache

@@ -136,7 +136,8 @@ class TensorRTAudioEncoder:
         self._chain = chain
 
     def __call__(self, mel: Tensor) -> Tensor:
-        return torch.cat([self._chain.run({"mel": one[None]})["states"].to(mel) for one in mel])
+        windows = ({"mel": one[None]} for one in mel)
+        return torch.cat([self._chain.run(one)["states"].to(mel, copy=True) for one in windows])
 
 
 def open_tensorrt(

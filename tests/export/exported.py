@@ -1,0 +1,59 @@
+"""Engines of the small random model, exported once for all tests of a run."""
+
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import torch
+
+from export.building import Target, make_denoiser, make_small_parts
+from export.cache import EngineCache
+from export.modules import Exportable, denoiser_part
+from export.windows import Values, Walk, random_values
+from runtime.checkpoint import AvatarModel
+from runtime.engine.choice import denoiser_parts
+from runtime.engine.parts import DenoiserPart, WindowShape, whole
+from runtime.models.config import DiTConfig
+from runtime.models.dit import DiT
+
+SHAPE = WindowShape(latent_frames=3, speakers=1, rows=8, columns=8, text_tokens=2)
+
+
+def random_calls(model: AvatarModel, shape: WindowShape = SHAPE, seed: int = 0) -> list[Values]:
+    """One call of the whole denoiser."""
+    config = model.dit.config
+    return [random_values(whole(config)[0].inputs(config), config, shape, seed)]
+
+
+@cache
+def small_engines() -> tuple[AvatarModel, Path]:
+    """The model, and a folder with its three ONNX engines in float32 for `SHAPE`."""
+    model, root = AvatarModel.random(0), Path(mkdtemp(prefix="engines-"))
+    target = Target("onnx", "fp32", EngineCache(root))
+    parts = denoiser_parts(model.dit.config)
+    walk = Walk(model.dit, parts, SHAPE, lambda: random_calls(model))
+    make_denoiser(model.dit, parts, SHAPE, walk.at, target)
+    make_small_parts(model, SHAPE.rows, SHAPE.columns, target)
+    return model, root
+
+
+# The released model's size: one single block of it, random weights, twelve tokens.
+BLOCK_SHAPE = WindowShape(latent_frames=1, speakers=1, rows=4, columns=4, text_tokens=4)
+BLOCK = DenoiserPart("single_00", range(0), range(1))
+BLOCK_CONFIG = DiTConfig(
+    hidden_size=3072, heads=24, double_blocks=0, single_blocks=1, refiner_blocks=0
+)
+
+
+def released_block() -> tuple[Exportable, Values]:
+    """A block of 113 M parameters without its modulation, and inputs for it."""
+    with torch.device("meta"):
+        dit = DiT(BLOCK_CONFIG)
+    block = dit.single_blocks[0].to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            scale = parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.1
+            parameter.normal_(std=scale, generator=generator)
+    part = denoiser_part(dit, BLOCK, BLOCK_SHAPE)
+    return part, random_values(part.inputs, BLOCK_CONFIG, BLOCK_SHAPE)
