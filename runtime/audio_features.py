@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -103,9 +104,14 @@ def log_mel(pcm: Tensor) -> Tensor:
     window = torch.hann_window(N_FFT, dtype=pcm.dtype, device=pcm.device)
     spectrum = torch.fft.rfft(pcm.unfold(-1, N_FFT, HOP_SAMPLES) * window)
     power = spectrum.real.square() + spectrum.imag.square()
-    mel = power @ slaney_filters(SAMPLE_RATE, N_FFT, 80).to(pcm)
+    mel = power @ _filters_on(pcm.device, pcm.dtype)
     log: Tensor = (mel.clamp_min(LOG_FLOOR).log10() + 3.0) / 3.0
     return log.transpose(1, 2)
+
+
+@lru_cache(maxsize=8)
+def _filters_on(device: torch.device, dtype: torch.dtype) -> Tensor:
+    return slaney_filters(SAMPLE_RATE, N_FFT, 80).to(device, dtype)
 
 
 def window_of(heard: HeardAudio, latent_index: int) -> NDArray[np.float32]:

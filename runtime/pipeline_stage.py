@@ -117,12 +117,10 @@ class PipelineStage(StreamingGenerator):
         """Decodes what is final, on the last rank, and moves on."""
         state = self.state
         final = max(state.done, self.plan.final_before(state.at))
-        frames: list[Frame] = []
-        for latent in range(state.done, final):
-            if self._decodes:
-                frames += self._decode(latent)
-            else:  # nothing is decoded here, and `rewound` finds what it looks for
-                state.decoders[latent] = state.decoders[latent - 1]
+        latents = range(state.done, final)
+        frames = self._decode(latents) if self._decodes else []
+        if not self._decodes:  # `rewound` looks for them
+            state.decoders.update(dict.fromkeys(latents, state.decoders[state.done - 1]))
         advanced = replace(state, at=state.at + self.plan.hop, done=final)
         self.state = trimmed(advanced, self.plan)
         return frames

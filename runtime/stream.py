@@ -21,6 +21,7 @@ from torch import Tensor
 from runtime.audio_features import AudioFeatures, extend, needed_samples, window_of
 from runtime.character import Character
 from runtime.checkpoint import AvatarModel
+from runtime.device_copy import to_device
 from runtime.engine.base import Engines
 from runtime.engine.torch_engine import eager
 from runtime.errors import BadInput, NotFound, Unsupported
@@ -123,7 +124,7 @@ class StreamingGenerator:
             self._denoise(step, told)
         final = max(state.done, self.plan.final_before(state.at))
         with self._spans("decode"):
-            frames = [frame for n in range(state.done, final) for frame in self._decode(n)]
+            frames = self._decode(range(state.done, final))
         advanced = replace(state, at=state.at + self.plan.hop, done=final)
         self.state = trimmed(advanced, self.plan)
         return frames
@@ -184,7 +185,9 @@ class StreamingGenerator:
         sound = self._scene.silence.repeat(len(windows), 1, 1, 1, 1)
         if loud:
             batch = torch.from_numpy(np.stack([windows[speaker] for speaker in loud]))
-            sound[loud] = self._features.encode(batch.to(self.model.device))
+            encoded = self._features.encode(to_device(batch, self.model.device))
+            for speaker, features in zip(loud, encoded, strict=True):
+                sound[speaker] = features
         return sound
 
     def _denoise(self, step: int, told: dict[range, WindowInputs]) -> None:
@@ -216,7 +219,7 @@ class StreamingGenerator:
         cues = window_cues(self.seed, len(self.state.heard), frames_heard(seen))
         conditions = self._scene.conditions_of(
             torch.cat(sounds, dim=1),
-            torch.from_numpy(cues).to(self.model.device),
+            to_device(torch.from_numpy(cues), self.model.device),
             self.state.moods,
         )
         return self.model.dit.prepare_window(conditions, len(seen))
@@ -227,24 +230,28 @@ class StreamingGenerator:
         if latent not in levels[0]:
             channels, height, width = still.shape
             noise = noise_of_latent(self.seed, latent, (channels, height, width))
-            levels[0][latent] = noise.to(self.model.device)
+            levels[0][latent] = to_device(noise, self.model.device)
         if level == 0:
             return levels[0][latent]
         if latent < 0:
             return noised(still, levels[0][latent], self._scene.sigmas[level])
         return levels[level][latent]
 
-    def _decode(self, latent: int) -> list[Frame]:
-        """The pictures of a final latent frame."""
+    def _decode(self, latents: range) -> list[Frame]:
+        """The pictures of final latent frames; a device is waited for once, at the end."""
         state = self.state
-        clean = state.levels[-1][latent][None]
-        pictures, state.decoders[latent] = self._engines.decoder.decode(
-            clean, state.decoders[latent - 1]
-        )
-        pixels = ((pictures[0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        shown = pixels.permute(1, 2, 3, 0).contiguous().cpu().numpy()
-        indices = frames_of_latent(latent)
-        return [
-            Frame(index, picture)
-            for index, picture in zip(indices, shown[-len(indices) :], strict=True)
-        ]
+        shown: list[Tensor] = []
+        indices: list[int] = []
+        for latent in latents:
+            clean = state.levels[-1][latent][None]
+            pictures, state.decoders[latent] = self._engines.decoder.decode(
+                clean, state.decoders[latent - 1]
+            )
+            pixels = ((pictures[0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+            frames = frames_of_latent(latent)
+            shown.append(pixels[:, -len(frames) :].permute(1, 2, 3, 0))
+            indices += frames
+        if not shown:
+            return []
+        handed_out = torch.cat(shown).cpu().numpy()
+        return [Frame(*pair) for pair in zip(indices, handed_out, strict=True)]

@@ -48,7 +48,9 @@ class Scene:
             told = replace(
                 told,
                 emotion_latents=torch.stack([self.moods[mood.emotion] for mood in moods])[None],
-                emotion_scale=self.sigmas.new_tensor([[mood.strength for mood in moods]]),
+                emotion_scale=torch.stack(
+                    [self.sigmas.new_full((), mood.strength) for mood in moods]  # no copy from host
+                )[None],
             )
         return told
 

@@ -155,7 +155,8 @@ class Decoder(nn.Module):
         ys = torch.linspace(-1.0, 1.0, height, device=picture.device, dtype=picture.dtype)
         xs = torch.linspace(-1.0, 1.0, width, device=picture.device, dtype=picture.dtype)
         grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)
-        scale = flow.new_tensor([2.0 / (width - 1), 2.0 / (height - 1)])
+        sides = (width, height)
+        scale = torch.stack([flow.new_full((), 2.0 / (side - 1)) for side in sides])
         still = repeat(picture, "b c h w -> (b f) c h w", f=FRAMES_PER_LATENT)
         moved = F.grid_sample(
             still, grid + flow * scale, mode="bilinear", padding_mode="border", align_corners=True

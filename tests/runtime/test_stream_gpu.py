@@ -1,0 +1,71 @@
+"""A stream on a GPU: the pictures of the CPU, no memory asked of the device, one wait a tick."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from runtime.character import Character
+from runtime.checkpoint import AvatarModel
+from runtime.device_copy import to_device
+from runtime.engine.cuda_graph import GraphedDenoiser
+from runtime.engine.torch_engine import eager
+from runtime.stream import StreamingGenerator
+from tests.runtime.small_world import PRESETS, babble, pixels, run, small_character, small_model
+
+WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize")
+ALLOCATIONS = ("cudaMalloc", "cudaMallocAsync", "cudaFree", "cudaHostAlloc")
+STEADY_TICKS = 12  # by then the caches of both allocators are full
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+
+
+def test_on_a_cpu_nothing_is_copied() -> None:
+    host = torch.randn(3)
+    assert to_device(host, torch.device("cpu")) is host
+
+
+@pytest.fixture
+def model() -> AvatarModel:
+    return AvatarModel.random(0).to("cuda")
+
+
+@pytest.fixture
+def character(tmp_path: Path) -> Character:
+    return small_character(tmp_path)
+
+
+def graphed(model: AvatarModel, character: Character) -> StreamingGenerator:
+    engines = replace(eager(model), denoiser=GraphedDenoiser(model.dit))
+    stream = StreamingGenerator(model, character, PRESETS[0], engines=engines)
+    stream.push("ana", babble(8.0))
+    return stream
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_pictures_are_those_of_the_cpu(model: AvatarModel, character: Character) -> None:
+    on_cpu = StreamingGenerator(small_model(), character, PRESETS[0])
+    on_cpu.push("ana", babble(8.0))
+    found = pixels(run(graphed(model, character))).astype(int)
+    difference = np.abs(found - pixels(run(on_cpu)))
+    assert difference.mean() < 1
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_a_steady_tick_asks_for_no_memory_and_waits_once(
+    model: AvatarModel, character: Character
+) -> None:
+    stream = graphed(model, character)
+    for _ in range(STEADY_TICKS):
+        stream.tick()
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+        frames = stream.tick()
+    calls = Counter(event.name for event in seen.events())
+    assert len(frames) == 4
+    assert sum(calls[name] for name in WAITS) == 1
+    assert sum(calls[name] for name in ALLOCATIONS) == 0
