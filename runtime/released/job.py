@@ -20,13 +20,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from runtime.errors import BadInput
+from runtime.errors import BadInput, CheckpointError
 from runtime.generate import Voices, read_voices
 from runtime.mp4 import Mp4Writer
 from runtime.pictures import read_picture
 from runtime.released.conditions import ClipConditions, ClipRequest, prepare
 from runtime.released.embedding_cache import EmbeddingCache, content_hash, folder_identity
-from runtime.released.encoders import release_encoders
+from runtime.released.encoders import Encoders, release_encoders
 from runtime.released.guided_dit import GuidedDiT
 from runtime.released.layout import ReleasedLayout
 from runtime.released.model import LoadedModel, ModelChoice, load_model
@@ -90,7 +90,11 @@ def make_clips(jobs: Sequence[ClipJob], choice: ModelChoice, report: Report) -> 
     """Writes the video of each job. Raises AvatarError before the first step where it can."""
     check_outputs(jobs)
     read = [read_job(job, choice) for job in jobs]
-    clips = [(one, prepare_clip(one, choice, report)) for one in read]
+    encoders = release_encoders(
+        choice.weights, choice.device, choice.other_dtype, choice.face_models
+    )
+    cache = EmbeddingCache(choice.embeddings) if choice.embeddings else None
+    clips = [(one, prepare_clip(one, encoders, cache, report)) for one in read]
     model = load_model(choice)
     for one, conditions in clips:
         latents = sample_clip(one, conditions, model, report)
@@ -146,7 +150,9 @@ def settings_of(job: ClipJob, choice: ModelChoice) -> Mapping[str, str]:
     }
 
 
-def prepare_clip(read: ReadJob, choice: ModelChoice, report: Report) -> ClipConditions:
+def prepare_clip(
+    read: ReadJob, encoders: Encoders, cache: EmbeddingCache | None, report: Report
+) -> ClipConditions:
     """Runs the encoders, each gone again after its use."""
     job = read.job
     report(Progress(job, "conditions", 0, 1))
@@ -159,10 +165,6 @@ def prepare_clip(read: ReadJob, choice: ModelChoice, report: Report) -> ClipCond
         job.size,
         job.fps,
     )
-    encoders = release_encoders(
-        choice.weights, choice.device, choice.other_dtype, choice.face_models
-    )
-    cache = EmbeddingCache(choice.embeddings) if choice.embeddings else None
     conditions = prepare(request, encoders, cache)
     report(Progress(job, "conditions", 1, 1))
     return conditions
@@ -186,7 +188,17 @@ def sample_clip(
         if clip.step == settings.steps:
             return clip.latents[:, :, : latents_kept(frames)]
         clip = advance(clip, denoiser, plan, settings)
+        check_finite(clip)
         read.saved.save(clip, denoiser.cache)
+
+
+def check_finite(clip: Clip) -> None:
+    """Refuses latents that broken weights made, before they are saved."""
+    if not bool(clip.latents.isfinite().all()):
+        raise CheckpointError(
+            f"Step {clip.step} made numbers that are not finite. The weights are damaged (run "
+            "`avatar weights check`), or a LoRA is too strong."
+        )
 
 
 def work_of(steps: int) -> float:
