@@ -3,8 +3,9 @@
     python -m benchmarks quality | generator | latency | interruption | soak | matmul-peak | readme
     python -m benchmarks model --size 13b --random-weights --preset live-512 --precision fp8
 
-`avatar bench` is the same command. `make bench` runs all but `model`, which needs a GPU. Results
-lie in benchmarks/results, one file a benchmark, and `readme` writes README's table from them.
+`avatar bench` is the same command. `make bench` runs all that needs no GPU: not `model`, nor `gpu`,
+which is `model` with every precision and engine. Results lie in benchmarks/results, one file a
+benchmark, and `readme` writes README's table from them.
 """
 
 from __future__ import annotations
@@ -150,6 +151,19 @@ def model(
         raise typer.Exit(1) from None
     name = f"model-{size}-{preset}-{precision}-{engine}"
     keep(name, values, f"model {flags} --device {device} --random-weights")
+
+
+@app.command()
+def gpu(runs: int = 10) -> None:
+    """The 13 B model with random weights on this GPU: bf16 and FP8, eager and compiled."""
+    from benchmarks import model as bench
+    from runtime.errors import AvatarError
+
+    try:
+        keep("gpu", bench.run_gpu(bench.device_named("cuda"), runs))
+    except AvatarError as error:
+        typer.echo(f"avatar bench gpu: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 @app.command()

@@ -8,7 +8,15 @@ from torch import nn
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
-from benchmarks.model import PRESETS, SIZES, Timing, devices_for_real_time, figures, run
+from benchmarks.model import (
+    PRESETS,
+    SIZES,
+    Timing,
+    compile_blocks,
+    devices_for_real_time,
+    figures,
+    run,
+)
 from benchmarks.random_model import WindowSize, denoise_flops, random_call, random_dit
 from runtime.errors import NotFound
 from runtime.models.config import RELEASED, TINY, DiTConfig
@@ -73,6 +81,18 @@ def test_random_weights_give_finite_numbers(precision: str) -> None:
         out = dit.denoise(call.x, call.step, call.window)
     assert out.shape == call.x.shape
     assert out.isfinite().all()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp8"])
+def test_blocks_compile_whole(precision: str) -> None:
+    size = WindowSize(2, 4, 4, text_tokens=4)
+    dit = random_dit(SIZES["tiny"], CPU, precision)
+    call = random_call(dit, size, CPU, precision)
+    with torch.inference_mode():
+        expected = dit.denoise(call.x, call.step, call.window)
+        compile_blocks(dit, backend="eager")
+        found = dit.denoise(call.x, call.step, call.window)
+    torch.testing.assert_close(found, expected, atol=2e-2, rtol=0.0)  # another GELU formula
 
 
 def test_the_real_time_factor_counts_steps_and_decoding() -> None:
