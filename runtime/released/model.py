@@ -37,10 +37,17 @@ class ModelChoice:
     face_models: Path = DEFAULT_MODELS
 
     def __post_init__(self) -> None:
-        if self.device.type == "cuda" and not torch.cuda.is_available():
+        if self.device.type not in ("cuda", "cpu"):
             raise Unsupported(
-                f"PyTorch {torch.__version__} finds no NVIDIA GPU. Install its CUDA build and a "
-                "driver, or pass --device cpu, which takes hours for the 13 B model.",
+                f"The device is {self.device}; this runs on cuda or cpu. Use one of them.",
+                param="device",
+            )
+        gpus = torch.cuda.device_count()
+        if self.device.type == "cuda" and (self.device.index or 0) >= gpus:
+            raise Unsupported(
+                f"The device is {self.device}; PyTorch {torch.__version__} finds {gpus} NVIDIA "
+                "GPUs. Install its CUDA build and a driver, or pass --device cpu, which takes "
+                "days for the 13 B model.",
                 param="device",
             )
 

@@ -70,6 +70,8 @@ def test_jobs_of_a_csv_are_made_but_not_twice(
         (("--audio", "a.wav", "--image", "a.png", "--face", "1,2"), "is no face"),
         (("--audio", "a.wav", "--image", "a.png", "--fps", "30"), "fps is 30"),
         (("--audio", "a.wav", "--image", "a.png", "--device", "tpu9"), "no device 'tpu9'"),
+        (("--audio", "a.wav", "--image", "a.png", "--device", "meta"), "runs on cuda or cpu"),
+        (("--audio", "a.wav", "--image", "a.png", "--device", "cuda:99"), "NVIDIA GPUs"),
     ],
 )
 def test_mistakes_are_told_in_one_line(
