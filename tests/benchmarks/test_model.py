@@ -83,8 +83,9 @@ def test_random_weights_give_finite_numbers(precision: str) -> None:
     assert out.isfinite().all()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp8"])
-def test_blocks_compile_whole(precision: str) -> None:
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), ("fp8", 5e-2)])
+def test_blocks_compile_whole(precision: str, bound: float) -> None:
+    """With another formula for GELU, whose last bits let FP8 round the other way now and then."""
     size = WindowSize(2, 4, 4, text_tokens=4)
     dit = random_dit(SIZES["tiny"], CPU, precision)
     call = random_call(dit, size, CPU, precision)
@@ -92,7 +93,7 @@ def test_blocks_compile_whole(precision: str) -> None:
         expected = dit.denoise(call.x, call.step, call.window)
         compile_blocks(dit, backend="eager")
         found = dit.denoise(call.x, call.step, call.window)
-    torch.testing.assert_close(found, expected, atol=2e-2, rtol=0.0)  # another GELU formula
+    assert (found - expected).norm() < bound * expected.norm()
 
 
 def test_the_real_time_factor_counts_steps_and_decoding() -> None:
