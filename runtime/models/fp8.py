@@ -33,9 +33,10 @@ def dequantize(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class Fp8Linear(nn.Module):
-    """`nn.Linear` with a float8 weight, dequantised in every call to the dtype of its input.
+    """`nn.Linear` with a float8 weight, dequantised in every call to the dtype of the product.
 
-    Move it with `.to(device)`; `.to(dtype)` would convert the float8 weight too.
+    That is its input's, or autocast's where that is on. Move it with `.to(device)`; `.to(dtype)`
+    would convert the float8 weight too.
     """
 
     weight_scale: Tensor
@@ -49,9 +50,16 @@ class Fp8Linear(nn.Module):
         self.register_buffer("weight_scale", torch.ones(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., in_features) to (..., out_features), in the dtype of x."""
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        return F.linear(x, dequantize(self.weight, self.weight_scale, x.dtype), bias)
+        """x (..., in_features) to (..., out_features)."""
+        dtype = product_dtype(x)
+        bias = None if self.bias is None else self.bias.to(dtype)
+        return F.linear(x, dequantize(self.weight, self.weight_scale, dtype), bias)
+
+
+def product_dtype(x: Tensor) -> torch.dtype:
+    """The dtype in which a matrix product of x is computed."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def block_linears(model: nn.Module) -> dict[str, nn.Linear]:

@@ -58,7 +58,8 @@ def convert(
     check_room(target.dit, sum(sizes(stored, quantized).values()))
 
     paths = shard_paths(target.shard_index(to), len(shards))
-    places, total = {}, 0
+    places: dict[str, str] = {}
+    total = 0
     for done, (path, names) in enumerate(zip(paths, shards, strict=True), start=1):
         tensors = dict(converted(stored, names, quantized))
         save_file(tensors, path.with_suffix(".partial"), metadata={"format": "pt"})

@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from runtime.errors import CheckpointError
+from runtime.errors import CheckpointError, NotFound
 
 Form = Literal["bf16", "fp8"]  # of the transformer's weights
 FORMS: tuple[Form, ...] = get_args(Form)
 
 REPOSITORY = "tencent/HunyuanVideo-Avatar"
+
+
+def form_named(name: str) -> Form:
+    """The form of that name. Raises NotFound that lists what there is."""
+    for form in FORMS:
+        if form == name:
+            return form
+    raise NotFound.among("form", name, FORMS, param="form")
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,3 +44,9 @@ def test_a_product_in_float32_equals_the_releases(case, linear):
 def test_a_product_in_bfloat16_equals_the_releases(case, linear):
     y = linear(case.tensors["x"].bfloat16())
     torch.testing.assert_close(y, case.tensors["y_bf16"], rtol=0, atol=2e-2)
+
+
+def test_under_autocast_the_weight_is_dequantised_to_its_dtype(case, linear):
+    with torch.autocast("cpu", torch.bfloat16):
+        y = linear(case.tensors["x"])
+    assert torch.equal(y, linear(case.tensors["x"].bfloat16()))
