@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from runtime.checkpoint import AvatarModel
-from runtime.engine.base import Engines
+from runtime.engine.base import Denoiser, Engines
+from runtime.engine.cuda_graph import GraphedDenoiser
 from runtime.models.conditioning import StepInputs, WindowInputs
 from runtime.models.dit import DiT
 
@@ -21,28 +22,23 @@ def eager(model: AvatarModel) -> Engines:
 def compiled(model: AvatarModel) -> Engines:
     """The denoiser compiled at its first call for that call's shapes; takes about a minute.
 
-    On a GPU the compiler's CUDA graphs run it: fixed addresses, one launch a call.
+    On a GPU a CUDA graph runs what was compiled: fixed addresses, one launch a call. A denoiser
+    has one recording, so streams of other shapes need engines of their own.
     """
-    return replace(eager(model), denoiser=CompiledDenoiser(model.dit))
+    denoiser: Denoiser = CompiledDenoiser(model.dit)
+    if next(model.dit.parameters()).is_cuda:
+        denoiser = GraphedDenoiser(denoiser)
+    return replace(eager(model), denoiser=denoiser)
 
 
 class CompiledDenoiser:
     """`DiT.denoise` through torch.compile, with rotations in real numbers, which it can fuse."""
 
-    def __init__(self, dit: DiT) -> None:
-        on_gpu = next(dit.parameters()).is_cuda
-        self._denoise = torch.compile(
-            dit.denoise,
-            fullgraph=True,
-            dynamic=False,
-            mode="reduce-overhead" if on_gpu else "default",
-        )
-        self._on_gpu = on_gpu
+    def __init__(self, dit: DiT, backend: str = "inductor") -> None:
+        self._denoise = torch.compile(dit.denoise, fullgraph=True, dynamic=False, backend=backend)
 
     def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
         if window.rotation.is_complex():
             window = replace(window, rotation=torch.view_as_real(window.rotation))
-        if self._on_gpu:
-            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         out: Tensor = self._denoise(x, step, window)
-        return out.clone() if self._on_gpu else out  # the graph writes its output anew each call
+        return out

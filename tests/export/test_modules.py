@@ -1,0 +1,67 @@
+"""What is exported computes what the model computes, in torch and before any export."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from export.modules import denoiser_part
+from export.windows import Walk, random_values, value_shape
+from runtime.engine.parts import (
+    DenoiserPart,
+    WindowShape,
+    handed_on,
+    in_blocks,
+    named_values,
+    whole,
+)
+from runtime.models.config import DiTConfig
+from tests.runtime.models.test_dit import SMALL, H, T, W, conditioning, noisy, random_dit
+
+CUTS = {"whole": whole, "blocks": in_blocks, "pairs of blocks": lambda config: in_blocks(config, 2)}
+SHAPE = WindowShape(latent_frames=T, speakers=2, rows=H, columns=W, text_tokens=3)
+configs = pytest.mark.parametrize(
+    "config", [SMALL, replace(SMALL, emotion=False, motion_cues=0)], ids=["ours", "released"]
+)
+
+
+@configs
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS.keys())
+@torch.inference_mode()
+def test_the_parts_in_a_row_are_the_denoiser(config: DiTConfig, cut) -> None:
+    dit, cond = random_dit(config), conditioning(2, config=config)
+    if config.emotion:
+        cond = replace(cond, emotion_latents=cond.ref_latents[:, None, :, 0].repeat(1, 2, 1, 1, 1))
+    x, t = noisy()
+    step, window = dit.prepare_step(t, cond), dit.prepare_window(cond, T)
+    values = named_values(x, step, window)
+    for part in cut(config):
+        exported = denoiser_part(dit, part, SHAPE)
+        found = exported.module(*(values[name] for name in exported.inputs))
+        values |= handed_on(dict(zip(exported.outputs, found, strict=True)))
+    expected = dit.denoise(x, step, window)
+    torch.testing.assert_close(values["prediction"], expected, atol=1e-5, rtol=1e-4)
+
+
+@configs
+@torch.inference_mode()
+def test_static_shapes_are_those_of_a_call(config: DiTConfig) -> None:
+    dit, cond = random_dit(config), conditioning(2, config=config)
+    if config.emotion:
+        cond = replace(cond, emotion_latents=cond.ref_latents[:, None, :, 0].repeat(1, 2, 1, 1, 1))
+    x, t = noisy()
+    given = named_values(x, dit.prepare_step(t, cond), dit.prepare_window(cond, T))
+    shapes = {name: tuple(value.shape) for name, value in given.items()}
+    assert shapes == {name: value_shape(name, config, SHAPE) for name in given}
+
+
+@torch.inference_mode()
+def test_a_part_is_calibrated_on_what_the_parts_before_hand_on() -> None:
+    dit, parts = random_dit(), in_blocks(SMALL)
+    call = random_values(whole(SMALL)[0].inputs(SMALL), SMALL, SHAPE)
+    walk = Walk(dit, parts, SHAPE, lambda: [call])
+    last: DenoiserPart = parts[-1]
+    hidden = walk.at(last)[0]["hidden"]
+    everything = denoiser_part(dit, replace(whole(SMALL)[0], epilogue=False), SHAPE)
+    expected = everything.module(*(call[name] for name in everything.inputs))[0]
+    torch.testing.assert_close(hidden, expected, atol=1e-5, rtol=1e-4)
