@@ -24,6 +24,7 @@ from runtime.character_store import (
 from runtime.command_values import parse_face, parse_pair, plain_errors
 from runtime.errors import BadInput
 from runtime.presets import StreamPreset, find_preset
+from runtime.released import weights_cli
 from runtime.released.cli import generate_official
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ app = typer.Typer(cls=Commands, help="Talking characters, without a server.", no
 app.command(OFFICIAL, hidden=True)(generate_official)
 characters = typer.Typer(help="List, add and preview characters.", no_args_is_help=True)
 app.add_typer(characters, name="characters")
+app.add_typer(weights_cli.app, name="weights")
 
 Folder = Annotated[
     Path, typer.Option("--characters", help="A folder of further characters, of your own.")

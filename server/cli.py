@@ -10,6 +10,7 @@ HOMES = {
     "talk": "client_demo.cli",
     "generate": "runtime.cli",
     "characters": "runtime.cli",
+    "weights": "runtime.cli",
     "bench": "benchmarks.cli",
 }
 """Sub-command to the module whose `app` (a typer app) has it."""
@@ -21,6 +22,7 @@ Usage: avatar COMMAND [OPTIONS]
   talk        Send sound files through a running server and record the video.
   generate    Make a talking video from sound files, without a server.
   characters  List, add and preview characters.
+  weights     Fetch, check and convert the released 13 B weights; plan their memory.
   bench       Measure this machine: latency, quality, a model's speed.
 
 avatar COMMAND --help says more.
