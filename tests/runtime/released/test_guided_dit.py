@@ -115,6 +115,19 @@ def test_blocks_that_take_turns_give_the_same(usual: Sequence[Clip]) -> None:
     assert torch.equal(found[-1].latents, usual[-1].latents)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_low_memory_on_a_gpu_gives_nearly_what_a_cpu_gives(usual: Sequence[Clip]) -> None:
+    model, device = small_dit(), torch.device("cuda")
+    turns = LayerOffload(model, turns_of(model), device)
+    denoiser = denoiser_of(model, conditions(), Placement(device, CPU, branches_apart=True))
+    clip = Clip(0, usual[0].latents.to(device))
+    while clip.step < SETTINGS.steps:
+        clip = advance(clip, denoiser, PLAN, SETTINGS)
+    turns.close()
+    torch.testing.assert_close(clip.latents.cpu(), usual[-1].latents, atol=1e-2, rtol=1e-2)
+
+
 @pytest.mark.parametrize("step", [2, 16, 17], ids=["full", "first cached", "cached"])
 def test_a_clip_goes_on_from_a_file_as_if_it_had_never_stopped(
     usual: Sequence[Clip], tmp_path: Path, step: int
