@@ -1,6 +1,6 @@
 """One session on several devices of a machine: every rank owns some denoising steps.
 
-    with Pipeline(load_on_device, ("cuda:0", "cuda:1", "cuda:2")) as pipeline:
+    with Pipeline(partial(load_on, None), ("cuda:0", "cuda:1", "cuda:2")) as pipeline:
         stream = pipeline.open(find_character("ana"), find_preset("balanced"))
         stream.push("ana", samples)
         while stream.ready():

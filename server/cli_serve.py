@@ -46,6 +46,10 @@ def serve(
     ] = None,
     max_sessions: Annotated[int | None, typer.Option(help="Sessions at once.")] = None,
     threads: Annotated[int | None, typer.Option(help="Torch threads; 0: torch decides.")] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="cpu, cuda:0, ..; given several times, they share one session's steps."),
+    ] = None,
     engine: Annotated[
         str | None, typer.Option(help="torch, torch-compiled, onnx, tensorrt or tensorrt-rtx.")
     ] = None,
@@ -67,6 +71,7 @@ def serve(
             "characters": characters,
             "checkpoint": checkpoint,
             "threads": threads,
+            "devices": device,
             "engine": engine,
             "precision": precision,
             "engines": engines,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import ipaddress
+import re
 import tomllib
 import types
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from server.client_events import PRESETS
 
 T = TypeVar("T")
 
+DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 PAGE = Path(__file__).parent.parent / "client_demo"
 
 
@@ -69,8 +71,9 @@ class Pacing:
 class Model:
     """`checkpoint` None is the built-in model; `characters` are folders of further characters.
 
-    `engine` and `precision` are keys and values of runtime's PRECISIONS; `engines` is the folder
-    that `avatar export` filled, for engines that lie in files.
+    `devices` are torch's names; with two or more a session's denoising steps are shared between
+    them. `engine` and `precision` are keys and values of runtime's PRECISIONS; `engines` is the
+    folder that `avatar export` filled, for engines that lie in files.
     """
 
     checkpoint: Path | None = None
@@ -78,6 +81,7 @@ class Model:
     default_character: str | None = None
     default_preset: str = "interactive"
     threads: int = 0
+    devices: tuple[str, ...] = ("cpu",)
     engine: str = "torch"
     precision: str = "fp32"
     engines: Path = FILES
@@ -189,7 +193,23 @@ def _check(config: ServerConfig) -> None:
     except AvatarError as error:
         key = "engine" if error.param == "engine" else "precision"
         raise ConfigError(f"model.{key}: {error}") from None
+    _check_devices(config)
     _check_paths(config.model)
+
+
+def _check_devices(config: ServerConfig) -> None:
+    devices = config.model.devices
+    if not devices or not all(DEVICE.fullmatch(name) for name in devices):
+        raise ConfigError(f"model.devices: found {list(devices)}, expected cpu, cuda, cuda:0, ..")
+    if len(devices) > 1 and config.limits.max_sessions > 1:
+        raise ConfigError(
+            f"limits.max_sessions: found {config.limits.max_sessions} with {len(devices)} devices, "
+            "which share one session; expected 1"
+        )
+    if len(devices) > 1 and config.model.engine != "torch":
+        raise ConfigError(
+            f"model.engine: found {config.model.engine} with {len(devices)} devices, expected torch"
+        )
 
 
 def _check_paths(model: Model) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from runtime.character import Character
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runtime.checkpoint import AvatarModel
     from runtime.engine.base import Engines
     from runtime.engine.parts import WindowShape
+    from runtime.pipelined import Pipeline
     from runtime.spans import SpanRecorder
     from runtime.stream import StreamingGenerator
 
@@ -36,24 +37,35 @@ class RuntimeEngine:
         self._config = config
         self._model: AvatarModel | None = None
         self._engines: dict[WindowShape, Engines] = {}
+        self._pipeline: Pipeline | None = None
 
     def load(self) -> None:
         import torch
 
-        from runtime.checkpoint import load, load_builtin
+        from runtime.pipeline_rank import load_on
+        from runtime.pipelined import Pipeline
 
         if self._config.threads:
             torch.set_num_threads(self._config.threads)
-        folder = self._config.checkpoint
-        self._model = load_builtin() if folder is None else load(folder)
+        loader = partial(load_on, self._config.checkpoint)
+        if len(self._config.devices) > 1:
+            self._pipeline = Pipeline(loader, self._config.devices)
+            self._model = self._pipeline.model
+        else:
+            self._model = loader(torch.device(self._config.devices[0]))
         self._warm_up()
+
+    def close(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.close()
 
     def characters(self) -> Mapping[str, Character]:
         return find_characters((*self._config.characters, BUILTIN_CHARACTERS))
 
     def times(self, preset: str) -> StreamTimes:
         found = find_preset(preset)
-        return StreamTimes(found.hop_ms, found.lag_ms, _lookahead_ms())
+        under_way_ms = (len(self._config.devices) - 1) * found.hop_ms
+        return StreamTimes(found.hop_ms, found.lag_ms + under_way_ms, _lookahead_ms())
 
     def has_emotions(self) -> bool:
         return self._model is not None and self._model.dit.config.emotion
@@ -65,6 +77,9 @@ class RuntimeEngine:
         assert self._model is not None, "load() comes first"
         spans = SpanRecorder(kept=256)
         preset = find_preset(request.preset)
+        if self._pipeline is not None:
+            shared = self._pipeline.open(request.character, preset, request.seed)
+            return RuntimeGenerator(shared, spans)
         engines = self._engines_of(request.character, preset)
         stream = StreamingGenerator(
             self._model, request.character, preset, request.seed, spans, engines
@@ -91,7 +106,9 @@ class RuntimeEngine:
         """Run silence, speech and an interruption: each preset, and each number of speakers."""
         by_speakers = {len(each.speakers): each for each in self.characters().values()}
         wanted = {(self._config.default_preset, count) for count in by_speakers}
-        wanted |= {(preset, count) for preset in PRESETS for count in list(by_speakers)[:1]}
+        largest = len(self._config.devices) - 1  # steps that a preset needs, one for a device
+        fitting = [preset.name for preset in PRESETS.values() if preset.steps >= largest]
+        wanted |= {(preset, count) for preset in fitting for count in list(by_speakers)[:1]}
         for preset, count in sorted(wanted):
             character = by_speakers[count]
             stream = self.open(StreamRequest(character, preset, 0))

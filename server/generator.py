@@ -1,7 +1,7 @@
 """What a session needs of the model: an engine that opens streams, and the stream it opens.
 
-`load`, `open` and the generator's methods are called on the model thread only; the rest, and
-`resume_frame`, are arithmetic and files and may be called anywhere.
+`load`, `open`, `close` and the generator's methods are called on the model thread only; the rest,
+and `resume_frame`, are arithmetic and files and may be called anywhere.
 """
 
 from collections.abc import Mapping, Sequence
@@ -71,6 +71,9 @@ class Engine(Protocol):
 
     def load(self) -> None:
         """Load the weights and run every shape once."""
+
+    def close(self) -> None:
+        """Let go of devices and of processes on them."""
 
     def characters(self) -> Mapping[str, Character]:
         """By id; folders are read anew, so that added characters appear."""

@@ -82,4 +82,5 @@ class Hub:
         await asyncio.gather(
             *(each.close("the server is shutting down") for each in list(self.sessions.values()))
         )
+        await self._thread.run(self.engine.close)
         await self._thread.aclose()

@@ -87,6 +87,9 @@ class FlashEngine:
     def times(self, preset: str) -> StreamTimes:
         return StreamTimes(160, 0, 82)
 
+    def close(self) -> None:
+        pass
+
     def has_emotions(self) -> bool:
         return False
 
