@@ -1,6 +1,7 @@
 """`python -m benchmarks`: measure everything that this machine can, print it, keep it as JSON.
 
-    python -m benchmarks quality | generator | latency | interruption | soak | matmul-peak | readme
+    python -m benchmarks quality | generator | latency | interruption | soak | engines
+    python -m benchmarks matmul-peak | readme
     python -m benchmarks model --size 13b --random-weights --preset live-512 --precision fp8
 
 `avatar bench` is the same command. `make bench` runs all that needs no GPU: not `model`, nor `gpu`,
@@ -117,6 +118,19 @@ def soak(minutes: float = 10.0) -> None:
     keep("soak", bench.run(minutes))
 
 
+@app.command()
+def engines(
+    folder: Annotated[Path, typer.Option(help="Engines; built where missing.")] = Path("engines"),
+    threads: int = 2,
+    rounds: int = 20,
+    seconds: Annotated[float, typer.Option(help="How long each character talks.")] = 8.0,
+) -> None:
+    """ONNX Runtime against torch eager in one run: speed, difference, and what the lips show."""
+    from benchmarks import engines as bench
+
+    keep("engines", bench.run(folder, threads, rounds, seconds))
+
+
 @app.command("matmul-peak")
 def matmul_peak(threads: int = 2) -> None:
     """The CPU's float32 peak and the share of it that a call of the transformer reaches."""
@@ -178,7 +192,7 @@ def readme() -> None:
 def everything() -> None:
     """All of them, then README's table."""
     steps: tuple[Callable[[], None], ...] = (
-        quality, generator, matmul_peak, latency, interruption, soak, readme,
+        quality, generator, engines, matmul_peak, latency, interruption, soak, readme,
     )  # fmt: skip
     for step in steps:
         step()

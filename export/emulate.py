@@ -7,8 +7,6 @@ checked where no GPU is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -22,23 +20,22 @@ NARROW = frozenset((TensorProto.BFLOAT16, TensorProto.FLOAT16))
 
 
 def in_float32(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The same function of float32 inputs, with 16-bit rounding after every computing node."""
-    wide = onnx.ModelProto()
-    wide.CopyFrom(onnx.shape_inference.infer_shapes(graph, data_prop=False))
-    body = wide.graph
+    """The same function of float32 inputs, with 16-bit rounding after every computing node.
+
+    Results are rounded that the graph's value_info calls 16-bit, as torch's exporter writes it.
+    What an FP8 number is dequantised to has none: hardware never writes that down.
+    """
+    body = graph.graph
     narrow = _narrow_results(body)
-    for tensor in body.initializer:
-        if tensor.data_type in NARROW:
-            _widen(tensor)
-    for value in (*body.input, *body.output):
-        if value.type.tensor_type.elem_type in NARROW:
-            value.type.tensor_type.elem_type = TensorProto.FLOAT
-    del body.value_info[:]
-    nodes = list(body.node)
-    del body.node[:]
-    for node in nodes:
-        body.node.extend(_rounded(node, narrow))
-    return wide
+    nodes = [one for node in body.node for one in _rounded(node, narrow)]
+    wide = helper.make_graph(
+        nodes,
+        body.name,
+        [_wide_value(value) for value in body.input],
+        [_wide_value(value) for value in body.output],
+        [_wide_tensor(tensor) for tensor in body.initializer],
+    )
+    return helper.make_model(wide, opset_imports=graph.opset_import, ir_version=graph.ir_version)
 
 
 def _narrow_results(body: onnx.GraphProto) -> dict[str, int]:
@@ -48,13 +45,15 @@ def _narrow_results(body: onnx.GraphProto) -> dict[str, int]:
     return {name: kind for name, kind in types.items() if kind in NARROW}
 
 
-def _rounded(node: onnx.NodeProto, narrow: dict[str, int]) -> Iterable[onnx.NodeProto]:
+def _rounded(original: onnx.NodeProto, narrow: dict[str, int]) -> list[onnx.NodeProto]:
     """The node, then for each of its 16-bit results a cast there and back."""
+    node = onnx.NodeProto()
+    node.CopyFrom(original)
     for attribute in node.attribute:
         if node.op_type == "Cast" and attribute.name == "to" and attribute.i in NARROW:
             attribute.i = TensorProto.FLOAT
-        if attribute.HasField("t") and attribute.t.data_type in NARROW:
-            _widen(attribute.t)
+        if attribute.HasField("t"):
+            attribute.t.CopyFrom(_wide_tensor(attribute.t))
     casts = []
     for place, name in enumerate(node.output):
         if name in narrow and node.op_type not in MOVING:
@@ -62,9 +61,19 @@ def _rounded(node: onnx.NodeProto, narrow: dict[str, int]) -> Iterable[onnx.Node
             node.output[place] = raw
             casts.append(helper.make_node("Cast", [raw], [short], to=narrow[name]))
             casts.append(helper.make_node("Cast", [short], [name], to=TensorProto.FLOAT))
-    return (node, *casts)
+    return [node, *casts]
 
 
-def _widen(tensor: onnx.TensorProto) -> None:
+def _wide_value(value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
+    wide = onnx.ValueInfoProto()
+    wide.CopyFrom(value)
+    if wide.type.tensor_type.elem_type in NARROW:
+        wide.type.tensor_type.elem_type = TensorProto.FLOAT
+    return wide
+
+
+def _wide_tensor(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    if tensor.data_type not in NARROW:
+        return tensor
     values = numpy_helper.to_array(tensor).astype(np.float32)
-    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    return numpy_helper.from_array(values, tensor.name)

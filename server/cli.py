@@ -11,6 +11,7 @@ HOMES = {
     "generate": "runtime.cli",
     "characters": "runtime.cli",
     "weights": "runtime.cli",
+    "export": "export.cli",
     "bench": "benchmarks.cli",
 }
 """Sub-command to the module whose `app` (a typer app) has it."""
@@ -23,6 +24,7 @@ Usage: avatar COMMAND [OPTIONS]
   generate    Make a talking video from sound files, without a server.
   characters  List, add and preview characters.
   weights     Fetch, check and convert the released 13 B weights; plan their memory.
+  export      Build engines for ONNX Runtime, TensorRT or TensorRT-RTX.
   bench       Measure this machine: latency, quality, a model's speed.
 
 avatar COMMAND --help says more.

@@ -11,11 +11,12 @@ from export.building import Target, make_denoiser, make_small_parts
 from export.cache import EngineCache
 from export.modules import Exportable, denoiser_part
 from export.windows import Values, Walk, random_values
-from runtime.checkpoint import SMALL_DIT, AvatarModel
+from runtime.checkpoint import SMALL_DIT, AvatarModel, load
 from runtime.engine.choice import denoiser_parts
 from runtime.engine.parts import DenoiserPart, WindowShape, whole
 from runtime.models.config import DiTConfig
 from runtime.models.dit import DiT
+from tests.runtime.small_world import save_model
 
 ONE_SINGLE = replace(SMALL_DIT, single_blocks=1)
 SHAPE = WindowShape(latent_frames=3, speakers=1, rows=8, columns=8, text_tokens=2)
@@ -28,9 +29,15 @@ def random_calls(model: AvatarModel, shape: WindowShape = SHAPE, seed: int = 0) 
 
 
 @cache
+def model_folder() -> Path:
+    """The small model as it lies on a disk."""
+    return save_model(AvatarModel.random(0, ONE_SINGLE), Path(mkdtemp()) / "model")
+
+
+@cache
 def small_engines() -> tuple[AvatarModel, Path]:
     """The model, and a folder with its three ONNX engines in float32 for `SHAPE`."""
-    model, root = AvatarModel.random(0, ONE_SINGLE), Path(mkdtemp(prefix="engines-"))
+    model, root = load(model_folder()), Path(mkdtemp(prefix="engines-"))
     target = Target("onnx", "fp32", EngineCache(root))
     parts = denoiser_parts(model.dit.config)
     walk = Walk(model.dit, parts, SHAPE, lambda: random_calls(model))

@@ -23,6 +23,7 @@ def product_graph(kind: int):
         [helper.make_tensor_value_info("x", kind, (2, 4))],
         [helper.make_tensor_value_info("y", kind, (2, 3))],
         [numpy_helper.from_array(narrow, "w")],
+        value_info=[helper.make_tensor_value_info("z", kind, (2, 3))],
     )
     graph = helper.make_model(body, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     return graph, torch.from_numpy(narrow.astype(np.float32))

@@ -1,0 +1,166 @@
+"""Engines of the built-in model against torch eager, all in one run and turn by turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.quality import best_lag
+from export.cli import Request
+from export.cli import run as run_export
+from runtime.character_store import find_character
+from runtime.checkpoint import AvatarModel, load_builtin
+from runtime.engine.base import Denoiser, Engines
+from runtime.engine.choice import open_engines, window_shape
+from runtime.engine.kinds import EngineChoice
+from runtime.models.conditioning import StepInputs, WindowInputs
+from runtime.presets import find_preset
+from runtime.stream import StreamingGenerator
+from runtime.timing import SAMPLE_RATE
+from runtime.values import Samples
+from training.cast import cast
+from training.mouth_meter import mouth_opening
+from training.speech import make_track
+
+CHARACTER, PRESET = "mira", "interactive"
+CHARACTERS = 4  # of the cast talk
+CHOICES = {"onnx": ("onnx", "fp32"), "onnx int8": ("onnx", "int8")}
+
+
+class Heard:
+    """A denoiser that keeps its last call."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        self._denoiser = denoiser
+        self.call: tuple[Tensor, StepInputs, WindowInputs] | None = None
+
+    def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
+        self.call = (x, step, window)
+        return self._denoiser.denoise(x, step, window)
+
+
+def engines_of(model: AvatarModel, root: Path) -> dict[str, Engines]:
+    """Torch eager and the engines under `root`, for one speaker; built where they are missing."""
+    for kind, precision in CHOICES.values():
+        run_export(Request(kind, preset=PRESET, speakers=[1], precision=precision, out=root))
+    shape = window_shape(model, find_preset(PRESET).window, 1, (256, 256))
+    choices = {"torch": EngineChoice()}
+    choices |= {
+        name: EngineChoice(kind, precision, root) for name, (kind, precision) in CHOICES.items()
+    }
+    return {name: open_engines(choice, model, shape) for name, choice in choices.items()}
+
+
+def noise(samples: int) -> Samples:
+    return np.random.default_rng(0).normal(0, 0.1, samples).astype(np.float32)
+
+
+def stream_of(model: AvatarModel, engines: Engines) -> StreamingGenerator:
+    return StreamingGenerator(
+        model, find_character(CHARACTER), find_preset(PRESET), engines=engines
+    )
+
+
+def turn_by_turn(
+    calls: Mapping[str, Callable[[], object]], rounds: int
+) -> dict[str, dict[str, float]]:
+    """Milliseconds of each call: median and best on the clock, median on the processor.
+
+    Calls take turns, so that whatever else the machine does falls on all of them alike.
+    """
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    for number in range(rounds + 2):
+        for name, call in calls.items():
+            clock, processor = time.perf_counter(), time.process_time()
+            call()
+            took = time.perf_counter() - clock, time.process_time() - processor
+            if number >= 2:  # the first two warm up
+                spent[name].append(took)
+    return {
+        name: {
+            "clock p50": 1e3 * median(clock for clock, _ in each),
+            "clock best": 1e3 * min(clock for clock, _ in each),
+            "processor p50": 1e3 * median(processor for _, processor in each),
+        }
+        for name, each in spent.items()
+    }
+
+
+def mouth(model: AvatarModel, engines: Engines, seconds: float) -> float:
+    """Correlation of the generated mouth's opening with the true jaw, held-out voice and text,
+    at the best lag: the mean over characters of the cast.
+    """
+    scores = []
+    for number, member in enumerate(cast()[:CHARACTERS]):
+        pcm, curves = make_track(np.random.default_rng(31 + number), seconds, "test")
+        character = find_character(member.id)
+        stream = StreamingGenerator(model, character, find_preset(PRESET), engines=engines)
+        stream.push(character.speaker_ids[0], pcm)
+        frames = np.stack([frame.pixels for frame in stream.flush()])
+        opening = mouth_opening(frames, member.scene.mouth_boxes()[0], character.pixels())
+        count = min(len(curves), len(opening))
+        scores.append(best_lag(opening[:count], curves[:count, 0])[1])
+    return float(np.mean(scores))
+
+
+@torch.inference_mode()
+def run(root: Path, threads: int, rounds: int, seconds: float) -> dict[str, object]:
+    """One denoiser call, one whole tick, how far each engine's prediction is from torch's, and
+    whether its lips follow as well.
+    """
+    torch.set_num_threads(threads)
+    model = load_builtin()
+    found = engines_of(model, root)
+    heard = Heard(model.dit)
+    stream = stream_of(model, Engines(heard, model.autoencoder, model.audio_encoder))
+    stream.push(CHARACTER, noise(2 * SAMPLE_RATE))
+    for _ in range(3):
+        stream.tick()
+    assert heard.call is not None
+    call = heard.call
+    expected = model.dit.denoise(*call)
+    denoise = {name: _bind(each.denoiser, call) for name, each in found.items()}
+    ticks = {name: _ticking(stream_of(model, each)) for name, each in found.items()}
+    ms = turn_by_turn(denoise, rounds)
+    tick_ms = turn_by_turn(ticks, rounds)
+    return {
+        "threads": threads,
+        "denoise, ms": ms,
+        "tick, ms": tick_ms,
+        "denoise, times as fast as torch": _ratios(ms),
+        "tick, times as fast as torch": _ratios(tick_ms),
+        "relative L2 to torch": {
+            name: float((run() - expected).norm() / expected.norm())
+            for name, run in denoise.items()
+        },
+        "mouth against the true jaw": {
+            name: mouth(model, each, seconds) for name, each in found.items()
+        },
+    }
+
+
+def _bind(
+    denoiser: Denoiser, call: tuple[Tensor, StepInputs, WindowInputs]
+) -> Callable[[], Tensor]:
+    return lambda: denoiser.denoise(*call)
+
+
+def _ticking(stream: StreamingGenerator) -> Callable[[], object]:
+    """One more tick of a stream in which noise is said all the time."""
+
+    def tick() -> object:
+        missing = max(0, stream.needed_samples - stream.heard_samples(CHARACTER))
+        stream.push(CHARACTER, noise(missing))
+        return stream.tick()
+
+    return tick
+
+
+def _ratios(ms: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    return {name: ms["torch"]["processor p50"] / each["processor p50"] for name, each in ms.items()}

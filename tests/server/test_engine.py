@@ -1,0 +1,31 @@
+"""The model behind the server, on an engine that lies in files."""
+
+from pathlib import Path
+
+import pytest
+
+from runtime.checkpoint import AvatarModel
+from runtime.errors import EngineError
+from server.config import ConfigError, Model, load_config
+from server.engine import RuntimeEngine
+from tests.runtime.small_world import save_model
+
+
+def test_a_server_without_its_engines_does_not_start(tmp_path: Path) -> None:
+    checkpoint = save_model(AvatarModel.random(0), tmp_path / "model")
+    engine = RuntimeEngine(
+        Model(checkpoint=checkpoint, engine="onnx", engines=tmp_path / "engines", threads=1)
+    )
+    with pytest.raises(EngineError, match="Build it: avatar export onnx"):
+        engine.load()
+
+
+@pytest.mark.parametrize(
+    ("flags", "key"),
+    [({"engine": "openvino"}, "model.engine"), ({"precision": "fp8"}, "model.precision")],
+)
+def test_an_engine_that_cannot_work_is_refused_with_its_key(
+    flags: dict[str, str], key: str
+) -> None:
+    with pytest.raises(ConfigError, match=key):
+        load_config(flags={"model": flags})
