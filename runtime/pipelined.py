@@ -20,6 +20,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Collection, Sequence
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -37,6 +38,7 @@ from runtime.timing import frames_for_samples
 from runtime.values import Frame
 
 END_S = 2.0  # how long a killed process may take to go
+NOTICES, NOTICE_S = 5, 0.1  # how often and how long to wait for the news of a process's end
 
 
 class Pipeline:
@@ -55,46 +57,59 @@ class Pipeline:
                 param="devices",
             )
         self.ranks = len(devices)
+        self.under_way = 0  # ticks whose frames have not come back
         self._stall_s = stall_s
-        self._failure: str | None = None
-        self._folder = TemporaryDirectory(prefix="avatar-pipeline-")
         self._awaits_receipt = False
+        self._failure: str | None = None
+        self._stream: PipelinedGenerator | None = None
+        self._folder = TemporaryDirectory(prefix="avatar-pipeline-")
+        self.processes: list[BaseProcess] = []
+        self._answers: list[Connection] = []
         meeting = Path(self._folder.name) / "meeting"
+        self._frames = self._start_ranks(loader, devices, meeting)
+        try:
+            own = torch.device(devices[0])
+            self.model = loader(own)
+            self._hear_all()
+            self._link = Link(meeting, 0, self.ranks, own)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start_ranks(self, loader: Loader, devices: Sequence[str], meeting: Path) -> Connection:
+        """Starts the processes of ranks 1 and up; where the last one puts its frames."""
         context = multiprocessing.get_context("forkserver")  # CUDA does not survive a plain fork
         context.set_forkserver_preload(["runtime.pipeline_rank"])
-        self._frames, frames = context.Pipe(duplex=False)
-        self.processes = []
-        self._answers: list[Connection] = []
+        frames, frames_end = context.Pipe(duplex=False)
         for rank, device in enumerate(devices[1:], start=1):
             place = RankPlace(rank, self.ranks, device, meeting, torch.get_num_threads())
-            answers, speaker = context.Pipe(duplex=False)
+            answers, answers_end = context.Pipe(duplex=False)
             process = context.Process(
                 target=run_rank,
-                args=(place, loader, speaker, frames),
+                args=(place, loader, answers_end, frames_end),
                 name=f"rank {rank}",
                 daemon=True,
             )
             process.start()
-            speaker.close()
+            answers_end.close()
             self.processes.append(process)
             self._answers.append(answers)
-        frames.close()
-        own = torch.device(devices[0])
-        self.model = loader(own)
-        self._hear_all()
-        self._link = Link(meeting, 0, self.ranks, own)
+        frames_end.close()
+        return frames
 
     def open(self, character: Character, preset: StreamPreset, seed: int = 0) -> PipelinedGenerator:
         """A new stream; the one before ends. BadInput for more devices than there is work for."""
         steps_of(0, self.ranks, preset.steps)
         start = StreamStart(character, preset, seed)
+        self._drain()
         self._send(start)
-        stream = PipelinedGenerator(self, start)
+        self._stream = PipelinedGenerator(self, start)
         self._hear_all()
-        return stream
+        return self._stream
 
     def go_back(self, rewind: StreamRewind) -> None:
-        """Lets all ranks go back; no tick may be under way."""
+        """Lets all ranks go back; what is under way is dropped."""
+        self._drain()
         self._send(rewind)
         self._hear_all()
 
@@ -102,15 +117,27 @@ class Pipeline:
         """Hands a tick to rank 1; its frames will come."""
         self._send(part)
         self._awaits_receipt = True
+        self.under_way += 1
 
     def frames(self) -> list[Frame]:
         """What the last rank has made of the oldest tick under way; waits for it."""
         found: list[Frame] = self._hear(self._frames, self._stall_s)
+        self.under_way -= 1
         return found
+
+    def check(self, stream: PipelinedGenerator) -> None:
+        """RankLost where a rank has ended, BadInput where `stream` is not the newest."""
+        self._check_ranks()
+        if stream is not self._stream:
+            raise BadInput("This stream has ended: another one was opened on its pipeline.")
+
+    def _drain(self) -> None:
+        while self.under_way:
+            self.frames()
 
     def _send(self, value: StreamStart | StreamRewind | TickPart) -> None:
         """Hands a value to rank 1, once it has taken the one before."""
-        self.check()
+        self._check_ranks()
         if self._awaits_receipt:
             self._hear(self._answers[0], self._stall_s)
             self._awaits_receipt = False
@@ -124,8 +151,7 @@ class Pipeline:
         for answers in self._answers:
             self._hear(answers, None)
 
-    def check(self) -> None:
-        """RankLost where a rank has ended."""
+    def _check_ranks(self) -> None:
         if self._failure is not None or wait([p.sentinel for p in self.processes], 0):
             raise self._lost()
 
@@ -142,21 +168,24 @@ class Pipeline:
     def _lost(self) -> RankLost:
         """Ends all ranks; the error that says which one was the first to go."""
         if self._failure is None:
-            wait([process.sentinel for process in self.processes], 0.1)
-            codes = [(process.name, process.exitcode) for process in self.processes]
-            ended = [(name, code) for name, code in codes if code is not None]
-            first = [pair for pair in ended if pair[1] != NEIGHBOUR_LOST] or ended
-            found = (
-                f"{first[0][0]} ended with code {first[0][1]}"
-                if first
-                else f"no rank has answered for {self._stall_s:g} s"
-            )
+            found = self._first_to_end() or f"no rank has answered for {self._stall_s:g} s"
             self._failure = (
                 f"The pipeline of {self.ranks} devices broke: {found}. Its session is over; see "
                 "that rank's output above, and open another pipeline."
             )
             self.close()
         return RankLost(self._failure)
+
+    def _first_to_end(self) -> str | None:
+        """The rank that died by itself rather than because a neighbour had."""
+        ended: list[str] = []
+        for _ in range(NOTICES):
+            for process in self.processes:
+                if process.exitcode not in (None, NEIGHBOUR_LOST):
+                    return f"{process.name} ended with code {process.exitcode}"
+            ended = [process.name for process in self.processes if process.exitcode is not None]
+            wait([p.sentinel for p in self.processes if p.exitcode is None], NOTICE_S)
+        return f"{ended[0]} lost its neighbour" if ended else None
 
     def close(self) -> None:
         """Ends all other ranks."""
@@ -186,7 +215,6 @@ class PipelinedGenerator(PipelineStage):
     def __init__(self, pipeline: Pipeline, start: StreamStart) -> None:
         super().__init__(pipeline.model, start, 0, pipeline.ranks)
         self._pipeline = pipeline
-        self._under_way = 0  # ticks whose frames have not come back
         self._handed_out = 0  # frames
 
     @property
@@ -196,17 +224,17 @@ class PipelinedGenerator(PipelineStage):
 
     def ready(self) -> bool:
         """Is there sound for another tick, or are frames under way?"""
-        return super().ready() or self._under_way > 0
+        return super().ready() or self._pipeline.under_way > 0
 
     def tick(self) -> list[Frame]:
         """Begins another tick, if there is sound; the frames of the oldest one under way."""
-        self._pipeline.check()
+        self._pipeline.check(self)
         if not super().ready():
-            return self._collect() if self._under_way else []
+            return self._collect() if self._pipeline.under_way else []
         part, _ = self.run(self.hear())
-        frames = self._collect() if self._under_way == self._pipeline.ranks - 1 else []
+        is_full = self._pipeline.under_way == self._pipeline.ranks - 1
+        frames = self._collect() if is_full else []
         self._pipeline.run(part)
-        self._under_way += 1
         return frames
 
     def flush(self) -> list[Frame]:
@@ -217,7 +245,7 @@ class PipelinedGenerator(PipelineStage):
             for speaker_id in self.character.speaker_ids:
                 self.fill_silence(speaker_id, self.needed_samples)
             frames += self.tick()
-        while self._under_way:
+        while self._pipeline.under_way:
             frames += self._collect()
         return [frame for frame in frames if frame.index < total]
 
@@ -231,8 +259,7 @@ class PipelinedGenerator(PipelineStage):
                 f"Cannot go back to frame {frame_index}: the newest is {self.next_frame - 1}.",
                 param="frame_index",
             )
-        while self._under_way:
-            self._collect()
+        self._pipeline.check(self)
         resumed = super().rewind(frame_index, clear)
         self._pipeline.go_back(StreamRewind(frame_index))
         self._handed_out = self.state.next_frame
@@ -241,7 +268,6 @@ class PipelinedGenerator(PipelineStage):
     def _collect(self) -> list[Frame]:
         """The frames of the oldest tick under way."""
         frames = self._pipeline.frames()
-        self._under_way -= 1
         if frames:
             self._handed_out = frames[-1].index + 1
         return frames

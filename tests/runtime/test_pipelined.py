@@ -99,6 +99,21 @@ def test_going_back_gives_the_frames_of_one_process(
     np.testing.assert_array_equal(pixels(run(together)), pixels(run(alone)))
 
 
+def test_another_stream_ends_the_one_before_with_its_frames_under_way(
+    pipeline: Pipeline, character: Character
+) -> None:
+    left = pipeline.open(character, THREE_STEPS[0])
+    say(left, 1.0)
+    left.tick()
+    alone = in_one_process(character, THREE_STEPS[0])
+    together = pipeline.open(character, THREE_STEPS[0], seed=7)
+    for stream in (alone, together):
+        say(stream, 0.8)
+    np.testing.assert_array_equal(pixels(run(together)), pixels(run(alone)))
+    with pytest.raises(BadInput, match="another one was opened"):
+        left.tick()
+
+
 def test_flushing_returns_every_frame_of_the_sound(
     pipeline: Pipeline, character: Character
 ) -> None:
