@@ -21,7 +21,7 @@ from runtime.models.fp8 import FP8, SCALE_SUFFIX, dequantize, quantize, use_fp8
 from runtime.released.fit import misfits, shown
 from runtime.released.layout import FORMS, Form, ReleasedLayout
 from runtime.released.lora import Lora, Update, read_loras
-from runtime.released.tensor_file import map_pickle, map_shards, open_pickle, read_json
+from runtime.released.tensor_file import map_pickle, map_shards, read_json
 
 WEIGHT_SCALE = f".weight{SCALE_SUFFIX}"
 
@@ -102,12 +102,10 @@ def open_dit(layout: ReleasedLayout, form: Form, *, converted: bool = True) -> S
 
 
 def no_file(layout: ReleasedLayout, form: Form) -> str:
+    """What to say where a form is not there."""
     others = [other for other in FORMS if layout.has(other)]
-    there = f"the {others[0]} form is there: ask for it, or" if others else "there is no other:"
-    return (
-        f"{layout.pickle(form)} is missing; {there} get this one with "
-        f"`avatar weights fetch --form {form}`."
-    )
+    there = f"The {others[0]} form is there: ask for that one, or fetch" if others else "Fetch"
+    return f"{layout.pickle(form)} is missing. {there} it: `avatar weights fetch --form {form}`."
 
 
 def read_scale_map(layout: ReleasedLayout) -> dict[str, Tensor]:
@@ -118,11 +116,9 @@ def read_scale_map(layout: ReleasedLayout) -> dict[str, Tensor]:
             "holds the scales without which its weights mean nothing. Fetch it: "
             "`avatar weights fetch --form fp8`."
         )
-    content = open_pickle(layout.fp8_map)
-    scales = content.get("module", content)
     return {
-        f"{name}.weight": torch.as_tensor(scale, dtype=torch.float32).reshape(-1)
-        for name, scale in scales.items()
+        f"{name}.weight": scale.float().reshape(-1)
+        for name, scale in map_pickle(layout.fp8_map).items()
     }
 
 
@@ -192,7 +188,7 @@ def add(weight: Tensor, updates: Sequence[Update]) -> Tensor:
     """A weight with its updates, in float32 if there are any."""
     if not updates:
         return weight
-    weight = weight.float()
+    weight = weight.to(torch.float32, copy=True)
     for update in updates:
         update.add_to(weight)
     return weight

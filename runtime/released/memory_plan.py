@@ -111,12 +111,12 @@ def plan_memory(
 ) -> list[Mode]:
     """All modes, the one first that is to be preferred where there is room for it."""
     autoencoder = VaeMemory.of(vae, workload)
+    weights = {form: DitMemory.of(config, form) for form in FORMS}
     modes = []
     for low_memory in (False, True):
         clip = ClipMemory.of(config, workload, low_memory=low_memory)
         modes += [
-            Mode(form, low_memory, stages(DitMemory.of(config, form), clip, autoencoder))
-            for form in FORMS
+            Mode(form, low_memory, stages(weights[form], clip, autoencoder)) for form in FORMS
         ]
     return modes
 

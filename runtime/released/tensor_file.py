@@ -42,7 +42,10 @@ def damaged(file: Path, reason: object) -> CheckpointError:
 
 
 def map_pickle(file: Path) -> dict[str, Tensor]:
-    """The tensors of a PyTorch file, whether bare or under one of STATE_DICT_KEYS."""
+    """The tensors of a PyTorch file, whether bare or under one of STATE_DICT_KEYS.
+
+    What is not a tensor there is left out. Raises as `open_pickle`.
+    """
     content = open_pickle(file)
     for key in STATE_DICT_KEYS:
         if isinstance(content.get(key), Mapping):

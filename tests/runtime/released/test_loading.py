@@ -130,7 +130,7 @@ def test_a_missing_file_names_the_form_that_is_there(release):
     release.pickle("bf16").unlink()
     message = refusal(release)
     assert "mp_rank_00_model_states.pt is missing" in message
-    assert "the fp8 form is there" in message
+    assert "The fp8 form is there" in message
 
 
 def test_fp8_without_its_map_is_named(release):
