@@ -136,7 +136,7 @@ def matmul_peak(threads: int = 2) -> None:
     """The CPU's float32 peak and the share of it that a call of the transformer reaches."""
     from benchmarks import matmul_peak as bench
 
-    keep("matmul-peak", bench.run(threads))
+    keep("matmul-peak", bench.run(threads), f"matmul-peak --threads {threads}")
 
 
 @app.command()

@@ -5,10 +5,10 @@
     for latents in stream:                                     # (1, 16, T, 64, 64), any T
         frames, state = decoder.decode_video(latents, state)   # uint8 (4 T or 4 T - 3, 512, 512, 3)
 
-The weights are published (`taehv.pth`, github.com/madebyollin/taehv, MIT licence) and load by
-their own names; layers, widths and conventions below are those of that repository's taehv.py.
-Latents are what the denoiser makes: there is no further scale or shift. A latent frame
-becomes four pictures; of a stream's first one only the last picture is a video frame.
+The weights are published (`taehv.pth`, github.com/madebyollin/taehv) and load by their own names;
+layers, widths and conventions below are those of that repository's taehv.py. Latents are what the
+denoiser makes: there is no further scale or shift. A latent frame becomes four pictures; of a
+stream's first one only the last picture is a video frame.
 
 Time is the batch axis. A memory block sees the picture before each one, so what a stream remembers
 is one feature map a block. Latent frames run one by one: every call has the same shapes, and
