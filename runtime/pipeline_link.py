@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import torch.distributed as dist
+import torch.distributed
 from torch import Tensor
 
+_c10d: Any = torch.distributed  # its type stubs lack stores and options
 LOOPBACK = "127.0.0.1"  # all ranks run on one machine
 IDLE = timedelta(days=365)  # a session may rest; who does not answer is found by pipelined.py
 LENGTH, HEADER, FIRST_TENSOR = range(3)  # tags
@@ -27,31 +28,30 @@ class LinkClosed(Exception):
     """The neighbour's process has ended."""
 
 
+class _Work(Protocol):
+    def wait(self) -> bool: ...
+
+
 class _Group(Protocol):
     """What is used of torch's ProcessGroupGloo and ProcessGroupNCCL."""
 
-    def send(self, tensors: list[Tensor], dst: int, tag: int) -> dist.Work: ...
+    def send(self, tensors: list[Tensor], to: int, tag: int, /) -> _Work: ...
 
-    def recv(self, tensors: list[Tensor], src: int, tag: int) -> dist.Work: ...
+    def recv(self, tensors: list[Tensor], source: int, tag: int, /) -> _Work: ...
 
 
 class Link:
     """One rank's place among `ranks`. `meeting` is a path where they find each other."""
 
     def __init__(self, meeting: Path, rank: int, ranks: int, device: torch.device) -> None:
-        store = dist.FileStore(str(meeting), ranks)
-        options = dist.ProcessGroupGloo._Options()
-        options._devices = [dist.ProcessGroupGloo.create_device(hostname=LOOPBACK)]
-        options._timeout = IDLE
-        gloo = dist.ProcessGroupGloo(dist.PrefixStore("gloo", store), rank, ranks, options)
+        store = _c10d.FileStore(str(meeting), ranks)
+        gloo = _gloo(store, rank, ranks)
         self._device = device
-        self._headers: _Group = gloo
-        self._tensors: _Group = gloo
+        self._headers = self._tensors = gloo
         if device.type == "cuda":
             torch.cuda.set_device(device)
-            nccl_store = dist.PrefixStore("nccl", store)
-            self._tensors = dist.ProcessGroupNCCL(nccl_store, rank, ranks, IDLE)
-        self._under_way: list[tuple[dist.Work, Tensor]] = []
+            self._tensors = _nccl(store, rank, ranks)
+        self._under_way: list[tuple[_Work, Tensor]] = []
 
     def send(self, value: Any, to: int) -> None:
         """Sends a dataclass; returns while it travels, once the one before has arrived."""
@@ -90,6 +90,21 @@ class Link:
     def _fetch(group: _Group, into: Tensor, source: int, tag: int) -> Tensor:
         group.recv([into], source, tag).wait()
         return into
+
+
+def _gloo(store: Any, rank: int, ranks: int) -> _Group:
+    options = _c10d.ProcessGroupGloo._Options()
+    options._devices = [_c10d.ProcessGroupGloo.create_device(hostname=LOOPBACK)]
+    options._timeout = IDLE
+    found: _Group = _c10d.ProcessGroupGloo(_c10d.PrefixStore("gloo", store), rank, ranks, options)
+    return found
+
+
+def _nccl(store: Any, rank: int, ranks: int) -> _Group:
+    options = _c10d.ProcessGroupNCCL.Options()
+    options._timeout = IDLE
+    found: _Group = _c10d.ProcessGroupNCCL(_c10d.PrefixStore("nccl", store), rank, ranks, options)
+    return found
 
 
 def _tensors_of(value: Any) -> dict[str, Tensor]:
