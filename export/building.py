@@ -17,7 +17,7 @@ from export.quantize import activation_peaks, to_fp8, to_int8
 from export.to_onnx import DTYPES, WEIGHTS, save_graph, to_graph
 from export.to_tensorrt import build_plan
 from export.verify import check_error, error_of
-from export.windows import Values, decoder_values, sound_values
+from export.windows import Values, decoder_values, random_values, sound_values
 from runtime.checkpoint import AvatarModel
 from runtime.engine.choice import (
     built_audio_encoder,
@@ -31,6 +31,7 @@ from runtime.engine.tensorrt_library import PLAN, TensorRT
 from runtime.models.dit import DiT
 
 Progress = Callable[[str], None]
+Served = tuple[Exportable, Values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +58,21 @@ def make_denoiser(
     shape: WindowShape,
     windows: Callable[[DenoiserPart], Sequence[Values]],
     target: Target,
+    seen: WindowShape | None = None,
 ) -> list[Made]:
-    """The denoiser's engines. `windows` gives each part's inputs in several calls, all of the
-    shape: the first fixes the static shapes, and all calibrate FP8.
+    """The denoiser's engines. `windows` gives each part's inputs in several calls, which calibrate
+    FP8 and with which the part is compared with torch. They may be of another shape, `seen`: a
+    large window is more than a CPU can check, and scales do not depend on it.
     """
     made = []
     for part in parts:
         built = built_denoiser(dit, part, shape, target.kind, target.precision)
-        exportable = modules.denoiser_part(dit, part, shape)
-        made.append(_make(exportable, partial(windows, part), built, target))
+        exportable = modules.denoiser_part(dit, part, seen or shape)
+        served = None
+        if seen is not None and seen != shape:
+            fixed = random_values(part.inputs(dit.config), dit.config, shape)
+            served = modules.denoiser_part(dit, part, shape), fixed
+        made.append(_make(exportable, partial(windows, part), built, target, served))
     return made
 
 
@@ -88,10 +95,14 @@ def make_small_parts(model: AvatarModel, rows: int, columns: int, target: Target
 
 
 def _make(
-    part: Exportable, windows: Callable[[], Sequence[Values]], built: Built, target: Target
+    part: Exportable,
+    windows: Callable[[], Sequence[Values]],
+    built: Built,
+    target: Target,
+    served: Served | None = None,
 ) -> Made:
     def build(folder: Path) -> EngineDescription:
-        return build_engine(part, windows(), built, folder, target.progress)
+        return build_engine(part, windows(), built, folder, target.progress, served)
 
     return Made(*target.cache.engine(built, build))
 
@@ -102,37 +113,47 @@ def build_engine(
     built: Built,
     folder: Path,
     progress: Progress = lambda what: None,
+    served: Served | None = None,
 ) -> EngineDescription:
     """Writes the engine's files into `folder` and describes them. EngineError where it differs
     from torch by more than its precision explains.
+
+    `served` is the part in the shapes of the engine, where `windows` are of other ones.
     """
     progress(f"{part.name}: export")
     graph = to_graph(part, windows[0], built.precision)
+    peaks: dict[str, float] = {}
     if built.precision == "fp8":
         progress(f"{part.name}: calibrate on {len(windows)} windows")
-        graph = to_fp8(graph, activation_peaks(graph, windows))
+        peaks = activation_peaks(graph, windows)
+        graph = to_fp8(graph, peaks)
     progress(f"{part.name}: compare with float64 torch")
     error = error_of(graph, part, windows[-1])
     check_error(error, part.name, built.precision)
-    inputs, outputs = _specs(graph, part, windows[0], built.precision)
+    values = windows[0]
+    if served is not None:
+        progress(f"{part.name}: export in its own shapes")
+        values = served[1]
+        graph = to_graph(*served, built.precision)
+        graph = to_fp8(graph, peaks) if peaks else graph
+    inputs, outputs = _specs(graph, part, values, built.precision)
     save_graph(graph, folder)
-    if built.kind == "onnx":
-        if built.precision == "int8":
-            error = _quantise_file(folder, part, windows[-1])
-        files = [MODEL, WEIGHTS]
-    else:
-        plan = build_plan(
-            TensorRT.named(built.kind),
-            folder / MODEL,
-            lambda phase: progress(f"{part.name}: {phase}"),
-        )
-        (folder / PLAN).write_bytes(plan.engine)
-        for name in (MODEL, WEIGHTS):
-            (folder / name).unlink(missing_ok=True)
-        files = [PLAN]
-    present = [name for name in files if (folder / name).exists()]
-    hashes = {name: file_hash(folder / name) for name in present}
+    if built.kind != "onnx":
+        _compile(folder, part.name, built.kind, progress)
+    elif built.precision == "int8":
+        error = _quantise_file(folder, part, windows[-1])
+    hashes = {file.name: file_hash(file) for file in sorted(folder.iterdir())}
     return EngineDescription(built, inputs, outputs, hashes, error)
+
+
+def _compile(folder: Path, name: str, kind: str, progress: Progress) -> None:
+    """Replaces the ONNX files by the TensorRT engine built from them."""
+    plan = build_plan(
+        TensorRT.named(kind), folder / MODEL, lambda phase: progress(f"{name}: {phase}")
+    )
+    (folder / PLAN).write_bytes(plan.engine)
+    for file in (MODEL, WEIGHTS):
+        (folder / file).unlink(missing_ok=True)
 
 
 def _specs(

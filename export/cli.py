@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from runtime.presets import PRESETS, find_preset
 if TYPE_CHECKING:
     from export.building import Made, Target
     from export.windows import Values
-    from runtime.engine.parts import WindowShape
+    from runtime.engine.parts import DenoiserPart, WindowShape
     from runtime.models.config import DiTConfig
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -145,11 +145,11 @@ def _export_model(request: Request, target: Target) -> list[Made]:
 
 
 def _export_released(request: Request, target: Target) -> list[Made]:
-    """The transformer of a released folder, of any number of latent frames."""
+    """The transformer of a released folder, checked on windows that a CPU can compute."""
     import torch
 
     from export.building import make_denoiser
-    from export.windows import Walk
+    from export.windows import Walk, load_calls, seen_shape
     from runtime.engine.choice import denoiser_parts
     from runtime.engine.parts import WindowShape
     from runtime.released.loading import load_dit
@@ -166,19 +166,23 @@ def _export_released(request: Request, target: Target) -> list[Made]:
     parts, made = denoiser_parts(dit.config, request.blocks), []
     for speakers in dict.fromkeys(request.speakers):
         shape = WindowShape(request.latent_frames, speakers, side, side, request.text_tokens)
-        walk = Walk(dit, parts, shape, partial(_released_calls, request, dit.config, shape))
-        made += make_denoiser(dit, parts, shape, walk.at, target)
+        windows: Callable[[DenoiserPart], list[Values]]
+        if request.windows is None:
+            seen = WindowShape(1, speakers, 8, 8, 8)
+            windows = partial(_random_call, dit.config, seen)
+        else:
+            calls = load_calls(request.windows)
+            seen = seen_shape(calls[0])
+            windows = Walk(dit, parts, seen, partial(list, calls)).at
+        made += make_denoiser(dit, parts, shape, windows, target, seen)
     return made
 
 
-def _released_calls(request: Request, config: DiTConfig, shape: WindowShape) -> list[Values]:
-    """Calls from a file; without one a call of random numbers, which only fixes shapes."""
-    from export.windows import load_calls, random_values
-    from runtime.engine.parts import whole
+def _random_call(config: DiTConfig, shape: WindowShape, part: DenoiserPart) -> list[Values]:
+    """A call of a part with random numbers, enough to compare it with torch."""
+    from export.windows import random_values
 
-    if request.windows is not None:
-        return load_calls(request.windows)
-    return [random_values(whole(config)[0].inputs(config), config, shape)]
+    return [random_values(part.inputs(config), config, shape)]
 
 
 def _show(made: list[Made]) -> None:

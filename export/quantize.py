@@ -34,15 +34,15 @@ class Product:
     weight: onnx.TensorProto
 
 
-def products(graph: onnx.ModelProto) -> list[Product]:
-    """Every matrix product with a weight of the graph, in order."""
+def products(graph: onnx.ModelProto, smallest: int = SMALLEST_WEIGHT) -> list[Product]:
+    """Every matrix product with a weight of the graph of at least `smallest` numbers, in order."""
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
     return [
         Product(node, node.input[0], weights[node.input[1]])
         for node in graph.graph.node
         if node.op_type in ("MatMul", "Gemm")
         and node.input[1] in weights
-        and np.prod(weights[node.input[1]].dims) >= SMALLEST_WEIGHT
+        and np.prod(weights[node.input[1]].dims) >= smallest
     ]
 
 

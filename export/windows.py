@@ -50,8 +50,7 @@ def recorded(
 ) -> list[Values]:
     """What the denoiser is told while all speakers make sound: `ticks` * steps calls.
 
-    The sound is noise whose loudness changes as syllables do: any voice would do as well, and the
-    exporter ships none.
+    The sound is noise whose loudness changes as syllables do.
     """
     recorder = Recorder(model.dit)
     engines = replace(eager(model), denoiser=recorder)
@@ -118,7 +117,10 @@ class Walk:
     def at(self, part: DenoiserPart) -> list[Values]:
         """The inputs of `part` in every call; the parts before it run in torch."""
         if self._calls is None:
-            self._calls = [dict(call) for call in self._record()]
+            dtype = next(self._dit.parameters()).dtype
+            self._calls = [
+                {name: value.to(dtype) for name, value in call.items()} for call in self._record()
+            ]
         while self._parts[self._passed] != part:
             self._pass(self._parts[self._passed], self._calls)
         names = part.inputs(self._dit.config)
@@ -136,6 +138,13 @@ def _syllables(samples: int, generator: torch.Generator) -> Tensor:
     time = torch.arange(samples) / SAMPLE_RATE
     loudness = 0.2 * torch.sin(2 * torch.pi * 4.0 * time).clamp(min=0)
     return loudness * torch.randn(samples, generator=generator)
+
+
+def seen_shape(call: Values) -> WindowShape:
+    """The shape of a recorded call of the whole denoiser."""
+    batch, _, frames, rows, columns = call["latents"].shape
+    speakers = call["masks"].shape[3]
+    return WindowShape(frames, speakers, rows, columns, call["txt"].shape[1], batch)
 
 
 def random_values(

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from export.modules import denoiser_part
+from export.quantize import products
+from export.to_onnx import to_graph
 from export.windows import Walk, random_values, value_shape
 from runtime.engine.parts import (
     DenoiserPart,
@@ -65,3 +67,14 @@ def test_a_part_is_calibrated_on_what_the_parts_before_hand_on() -> None:
     everything = denoiser_part(dit, replace(whole(SMALL)[0], epilogue=False), SHAPE)
     expected = everything.module(*(call[name] for name in everything.inputs))[0]
     torch.testing.assert_close(hidden, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_scales_of_one_window_fit_another() -> None:
+    dit, part = random_dit(), in_blocks(SMALL)[-2]
+    names = []
+    for shape in (SHAPE, replace(SHAPE, rows=2 * H, text_tokens=5)):
+        exported = denoiser_part(dit, part, shape)
+        values = random_values(exported.inputs, SMALL, shape)
+        names.append([one.activations for one in products(to_graph(exported, values, "bf16"), 1)])
+    assert names[0] == names[1]
+    assert len(names[0]) == 2
