@@ -30,7 +30,7 @@ from runtime.sampler import TIMESTEPS, euler_step, noise_levels
 from runtime.values import EMOTIONS
 from training.latent_clips import Clip, WindowSampler
 from training.people import Renderer
-from training.pictures import scene_of
+from training.pictures import PictureClips, rest_picture, scene_of
 from training.run import RUNS
 
 FOLDER = RUNS / "generated"
@@ -42,17 +42,24 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class GeneratedMoments:
-    """Moments (N, 3, C, h, w) of generated latents and pictures (N, 8, H, W, 3) uint8."""
+    """Moments (N, 3, C, h, w) of generated latents, and clips of the last 8 true pictures."""
 
     latents: NDArray[np.float16]
-    pictures: NDArray[np.uint8]
-    scene: NDArray[np.int64]
+    pictures: PictureClips
 
     @classmethod
     def load(cls, folder: Path = FOLDER) -> GeneratedMoments:
-        scene = json.loads((folder / "about.json").read_text())["scene"]
-        pictures = np.load(folder / "pictures.npy")
-        return cls(np.load(folder / "latents.npy"), pictures, np.array(scene))
+        shown = json.loads((folder / "about.json").read_text())["scene"]
+        numbers = sorted(set(shown))
+        scenes = [scene_of(number, 256) for number in numbers]
+        pictures = PictureClips(
+            np.load(folder / "pictures.npy"),
+            np.array([numbers.index(number) for number in shown]),
+            np.stack([rest_picture(scene) for scene in scenes]),
+            [list(scene.mouth_boxes()) for scene in scenes],
+            [list(scene.eye_boxes()) for scene in scenes],
+        )
+        return cls(np.load(folder / "latents.npy"), pictures)
 
 
 @torch.inference_mode()

@@ -11,7 +11,6 @@ Half of what it then sees is the transformer's own work beside the true pictures
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,14 +29,13 @@ from training.shipped import load_autoencoder, save_part
 COMMAND = "python -m training.pictures && python -m training.train_autoencoder"
 LATENT_NOISE = 0.05  # of what moves
 MOUTH_WEIGHT, EYE_WEIGHT = 6.0, 3.0
-Unscale = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Crops:
     """A batch of crops, pictures in [-1, 1]; of clips all three latent frames, else the last two.
 
-    `latents` are unscaled; None where the encoder is to make them.
+    `latents` are scaled as a denoiser's; None where the encoder is to make them.
     """
 
     pictures: Tensor  # (B, 3, 12 or 8, c, c)
@@ -82,17 +80,17 @@ class CropSampler:
             rows.append((clip, anchor, self.weight[scene][where]))
         return self._crops(rows)
 
-    def generated(self, moments: GeneratedMoments, unscale: Unscale, count: int) -> Crops:
-        """Crops of what the transformer gives and of what it should have given."""
+    def generated(self, moments: NDArray[np.float16], count: int) -> Crops:
+        """Crops of clips, and of the scaled latents (N, 3, C, h, w) that were made for each."""
         rows, latents = [], []
-        for index in self.rng.integers(len(moments.pictures), size=count):
-            scene = int(moments.scene[index])
+        for index in self.rng.integers(len(moments), size=count):
+            scene = int(self.data.scene[index])
             where = self._where(scene)
-            clip = moments.pictures[index][:, where[0], where[1]]
+            clip = self.data.clips[index][:, where[0], where[1]]
             rows.append((clip, self.data.rest[scene][where], self.weight[scene][where]))
             y, x = (slice(s.start // SPATIAL_STRIDE, s.stop // SPATIAL_STRIDE) for s in where)
-            latents.append(torch.from_numpy(moments.latents[index][..., y, x]).float())
-        return replace(self._crops(rows), latents=unscale(torch.stack(latents)))
+            latents.append(torch.from_numpy(moments[index][..., y, x]).float())
+        return replace(self._crops(rows), latents=torch.stack(latents))
 
     def _where(self, scene: int) -> tuple[slice, slice]:
         """Rows and columns of a crop of a scene, on the grid of latents."""
@@ -129,9 +127,10 @@ def _signed(pixels: NDArray[np.uint8]) -> Tensor:
 def losses(model: Autoencoder, crops: Crops) -> dict[str, Tensor]:
     """How well two latent frames of three are decoded: pixels, edges, motion."""
     anchor = model.anchor(crops.anchors)
-    latents = crops.latents
-    if latents is None:
+    if crops.latents is None:
         latents = encoded(model, crops.pictures, anchor.still)
+    else:
+        latents = model.unscale(crops.latents)
     parts = [model.decoder(latents[:, i], latents[:, i - 1], anchor) for i in (1, 2)]
     out, target = torch.cat(parts, dim=2), crops.pictures[:, :, -8:]
     weight = crops.weights / crops.weights.mean(dim=(-1, -2), keepdim=True)
@@ -255,9 +254,10 @@ def main(
     moments = GeneratedMoments.load() if refine else None
     run = Run("decoder" if refine else "autoencoder", model, steps, rate)
     sampler = CropSampler(data, crop, seed=run.step)
+    generated = None if moments is None else CropSampler(moments.pictures, crop, seed=run.step)
     for step in run:
-        if moments is not None and step % 2:
-            crops = sampler.generated(moments, model.unscale, batch)
+        if moments is not None and generated is not None and step % 2:
+            crops = generated.generated(moments.latents, batch)
         else:
             crops = sampler.clips(batch)
         parts = losses(model, crops.to(device))
