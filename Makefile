@@ -37,6 +37,7 @@ bench: $(READY)
 
 gpu-check: $(READY)
 	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m benchmarks gpu
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
