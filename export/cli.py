@@ -155,13 +155,13 @@ def _export_released(request: Request, target: Target) -> list[Made]:
     from runtime.released.loading import load_dit
 
     assert request.model is not None
-    dit = load_dit(request.model, dtype=torch.bfloat16)
     if request.precision == "fp8" and request.windows is None:
         raise BadInput(
             "FP8 needs scales from real windows: give --windows FILE, calls recorded with "
             "export.windows.save_calls.",
             param="windows",
         )
+    dit = load_dit(request.model, dtype=torch.bfloat16)
     side = request.size_px // 8
     parts, made = denoiser_parts(dit.config, request.blocks), []
     for speakers in dict.fromkeys(request.speakers):

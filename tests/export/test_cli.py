@@ -1,9 +1,14 @@
 """`avatar export` on the command line."""
 
+from pathlib import Path
+
+import pytest
 from typer.testing import CliRunner
 
 from export.cli import app
+from runtime.engine.description import EngineDescription
 from tests.export.exported import model_folder, small_engines
+from tests.released_folder import TINY_SHALLOW, write_tiny_release
 
 
 def avatar(*arguments: object) -> tuple[int, str]:
@@ -27,3 +32,28 @@ def test_a_precision_that_an_engine_lacks_is_said_in_one_line() -> None:
     code, shown = avatar("onnx", "--precision", "fp8")
     assert code == 1
     assert "The engine onnx computes in fp32, int8, not in 'fp8'." in shown
+
+
+@pytest.mark.slow
+def test_a_released_transformer_is_checked_small_and_built_in_its_own_shapes(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="pip install 'avatar-server[rtx]'")
+    release = write_tiny_release(tmp_path / "release", dit=TINY_SHALLOW, parts=("dit",))
+    out = tmp_path / "engines"
+    code, shown = avatar(
+        "tensorrt-rtx", "--model", release, "--precision", "bf16", "--speakers", 1,
+        "--size", 64, "--latent-frames", 2, "--text-tokens", 5, "--out", out,
+    )  # fmt: skip
+    assert code == 0, shown
+    (folder,) = out.glob("tensorrt-rtx-bf16-denoiser-*")
+    description = EngineDescription.read(folder)
+    assert description.outputs[0].shape == (1, 16, 2, 8, 8)
+    assert description.error is not None
+
+
+def test_fp8_scales_of_a_released_model_come_from_real_windows_only(tmp_path: Path) -> None:
+    release = write_tiny_release(tmp_path / "release", dit=TINY_SHALLOW, parts=("dit",))
+    code, shown = avatar("tensorrt-rtx", "--model", release, "--precision", "fp8")
+    assert code == 1
+    assert "FP8 needs scales from real windows" in shown
