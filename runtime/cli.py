@@ -22,6 +22,7 @@ from runtime.character_store import (
     preview,
 )
 from runtime.command_values import parse_face, parse_pair, plain_errors
+from runtime.engine.kinds import FILES, PRECISIONS, EngineChoice
 from runtime.errors import BadInput
 from runtime.presets import StreamPreset, find_preset
 from runtime.released import weights_cli
@@ -83,6 +84,9 @@ def generate(
         Path | None, typer.Option(help="A model folder. Default: the built-in model.")
     ] = None,
     folder: Folder = OWN_CHARACTERS,
+    engine: Annotated[str, typer.Option(help=", ".join(PRECISIONS))] = "torch",
+    precision: Annotated[str, typer.Option(help="What the engine computes in.")] = "fp32",
+    engines: Annotated[Path, typer.Option(help="The folder that `avatar export` filled.")] = FILES,
 ) -> None:
     """Make a talking video from sound files."""
     with plain_errors():
@@ -93,7 +97,8 @@ def generate(
         from runtime.generate import read_voices, write_talking_video  # torch takes seconds
 
         voices = read_voices(files)
-        stream = open_stream(checkpoint, chosen, found, seed)
+        choice = EngineChoice(engine, precision, engines)
+        stream = open_stream(checkpoint, chosen, found, seed, choice)
         for who, _, mood in (one.rpartition("=") for one in emotion or []):
             for one in [who] if who else chosen.speaker_ids:
                 stream.set_emotion(one, mood)
@@ -173,14 +178,22 @@ def preview_command(
 
 
 def open_stream(
-    checkpoint: Path | None, character: Character, preset: StreamPreset, seed: int
+    checkpoint: Path | None,
+    character: Character,
+    preset: StreamPreset,
+    seed: int,
+    choice: EngineChoice,
 ) -> "StreamingGenerator":
-    """A stream of the model in a folder, or of the built-in one."""
+    """A stream of the model in a folder, or of the built-in one, on the engine asked for."""
     from runtime.checkpoint import load, load_builtin
+    from runtime.engine.choice import open_engines, window_shape
     from runtime.stream import StreamingGenerator
 
     model = load(checkpoint) if checkpoint else load_builtin()
-    return StreamingGenerator(model, character, preset, seed)
+    size = character.pixels().shape[:2]
+    shape = window_shape(model, preset.window, len(character.speakers), size)
+    engines = open_engines(choice, model, shape)
+    return StreamingGenerator(model, character, preset, seed, engines=engines)
 
 
 def choose_character(identity: str | None, folder: Path, speakers: list[str]) -> Character:

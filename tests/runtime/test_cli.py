@@ -71,12 +71,15 @@ def test_two_speak_and_one_is_happy(world: Path, tmp_path: Path) -> None:
         (["--speaker", "x.wav"], "no pair"),
         (["--audio", "gone.wav", "--preset", "quick"], "balanced"),
         (["--audio", "gone.wav", "--character", "nobody"], "no character 'nobody'"),
+        (["--audio", "{world}/a.wav", "--engine", "warp"], "no engine 'warp'"),
+        (["--audio", "{world}/a.wav", "--engine", "onnx", "--engines", "none"], "avatar export"),
     ],
 )
 def test_mistakes_are_told_in_one_line(
     world: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    code, said = generate(world, tmp_path / "a.mp4", *arguments)
+    given = [one.format(world=world) for one in arguments]
+    code, said = generate(world, tmp_path / "a.mp4", *given)
     assert code == 1
     assert message in said
     assert "Traceback" not in said
