@@ -1,7 +1,8 @@
 """How well characters talk, measured from the pixels that the library generates.
 
 Held-out voices say held-out texts. What is compared with the truth is how far the mouth is open in
-each generated picture (training/mouth_meter.py, pixels only) and the jaw curve of the speech.
+each generated picture (training/mouth_meter.py, pixels only) and the jaw curve of the speech. That
+meter wants a crisp inside of the mouth; beside it stands how much the mouth's box changes at all.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from numpy.typing import NDArray
 
 from runtime.character import Character
 from runtime.checkpoint import AvatarModel
+from runtime.motion_cues import MOTION_CUES
 from runtime.presets import StreamPreset
 from runtime.stream import StreamingGenerator
 from training.cast import CastMember, cast
 from training.make_characters import draw
 from training.mouth_meter import mouth_opening
-from training.people import random_scene
+from training.people import Renderer, random_scene
 from training.shipped import CHARACTERS
 from training.speech import make_track
 
@@ -39,6 +41,7 @@ class Talked:
     rest: Pixels  # (H, W, 3)
     opening: Floats  # (S, F)
     jaw: Floats  # (S, F)
+    change: Floats  # (2, F'): of the speaking mouth's box from rest, as generated and as drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class Quality:
     lag_frames: float  # largest |lag| of a talk
     silent_opening: float  # share of the mean opening while speaking
     opening_share: float  # mean opening over what the true jaw would show
+    change_correlation: float  # of how much the mouth changes from rest: generated, truly drawn
+    change_share: float  # mean change while speaking over that of the true drawing
     identity_psnr_db: float  # outside mouths and eyes, against the character's picture
     silent_neighbour: float | None = None  # movement of the silent mouth over the speaking one
 
@@ -72,7 +77,28 @@ def talk(
     jaw = np.zeros_like(opening)
     count = min(len(mouth), opening.shape[1])
     jaw[speaking, :count] = mouth[:count, 0]
-    return Talked(frames, rest, opening, jaw)
+    drawn = draw_talk(member, speaking, mouth[:count])
+    box = member.scene.mouth_boxes()[speaking]
+    change = np.stack([mouth_change(each, rest, box) for each in (frames[:count], drawn)])
+    return Talked(frames, rest, opening, jaw, change)
+
+
+def draw_talk(member: CastMember, speaking: int, mouth: Floats) -> Pixels:
+    """The true pictures (F, H, W, 3) of one speaker's mouth curves (F, 6), heads held still."""
+    renderer, people = Renderer(member.scene), len(member.speaker_ids)
+    mouths = np.zeros((len(mouth), people, mouth.shape[1]), np.float32)
+    mouths[:, speaking] = mouth
+    still, calm = np.zeros((people, len(MOTION_CUES)), np.float32), ["neutral"] * people
+    return np.stack([renderer.frame(each, still, calm, np.ones(people)) for each in mouths])
+
+
+def mouth_change(frames: Pixels, rest: Pixels, box: tuple[float, float, float, float]) -> Floats:
+    """Mean absolute difference (F,) from the picture at rest in the mouth's box, in levels."""
+    size = rest.shape[0]
+    x, y, w, h = (round(v * size) for v in box)
+    where = np.s_[..., y : y + h, x : x + w, :]
+    difference = np.abs(frames[where].astype(np.float32) - rest[where])
+    return np.asarray(difference.mean((1, 2, 3)), np.float32)
 
 
 def best_lag(opening: Floats, jaw: Floats) -> tuple[int, float]:
@@ -108,6 +134,7 @@ def outside_psnr(talked: Talked, member: CastMember) -> float:
 def judge(talks: list[tuple[CastMember, Talked, int]]) -> Quality:
     """The table's row for talks of (member, what was generated, who spoke)."""
     correlations, lags, silent, spoken, shares, psnrs, neighbours = [], [], [], [], [], [], []
+    alike, sizes = [], []
     for member, talked, speaking in talks:
         opening, jaw = talked.opening[speaking], talked.jaw[speaking]
         lag, correlation = best_lag(opening, jaw)
@@ -117,6 +144,10 @@ def judge(talks: list[tuple[CastMember, Talked, int]]) -> Quality:
         silent.append(float(opening[at_rest].mean()) if at_rest.any() else 0.0)
         spoken.append(float(opening[open_jaw].mean()))
         shares.append(float(opening[open_jaw].mean() / jaw[open_jaw].mean()))
+        made, drawn = talked.change
+        alike.append(float(np.corrcoef(made, drawn)[0, 1]))
+        while_open = open_jaw[: len(drawn)]
+        sizes.append(float(made[while_open].mean() / drawn[while_open].mean()))
         psnrs.append(outside_psnr(talked, member))
         for other in range(len(talked.opening)):
             if other != speaking:
@@ -127,6 +158,8 @@ def judge(talks: list[tuple[CastMember, Talked, int]]) -> Quality:
         lag_frames=float(max(lags)),
         silent_opening=float(float(np.mean(silent)) / max(float(np.mean(spoken)), 1e-6)),
         opening_share=float(np.mean(shares)),
+        change_correlation=float(np.mean(alike)),
+        change_share=float(np.mean(sizes)),
         identity_psnr_db=float(np.mean(psnrs)),
         silent_neighbour=float(np.mean(neighbours)) if neighbours else None,
     )
