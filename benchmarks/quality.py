@@ -88,8 +88,8 @@ def draw_talk(member: CastMember, speaking: int, mouth: Floats) -> Pixels:
     renderer, people = Renderer(member.scene), len(member.speaker_ids)
     mouths = np.zeros((len(mouth), people, mouth.shape[1]), np.float32)
     mouths[:, speaking] = mouth
-    still, calm = np.zeros((people, len(MOTION_CUES)), np.float32), ["neutral"] * people
-    return np.stack([renderer.frame(each, still, calm, np.ones(people)) for each in mouths])
+    still = np.zeros((len(mouth), people, len(MOTION_CUES)), np.float32)
+    return renderer.frames(mouths, still, ["neutral"] * people, np.ones(people))
 
 
 def mouth_change(frames: Pixels, rest: Pixels, box: tuple[float, float, float, float]) -> Floats:

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from runtime.models.conditioning import Conditioning, StepInputs, WindowInputs
 from runtime.models.config import DiTConfig
 from runtime.models.dit import DiT
-from runtime.models.fp8 import FP8, use_fp8
+from runtime.models.fp8 import FP8, FP8_MAX, use_fp8
 from runtime.models.fp8_linear import use_scaled_products
 from runtime.models.layers import Modulation
 from runtime.models.rope import rope_freqs
@@ -71,8 +71,7 @@ def without_modulations(dit: DiT) -> None:
     """Takes the modulations' weights away: a stream passes what they would give."""
     for name, module in list(dit.named_modules()):
         if isinstance(module, Modulation):
-            parent, _, child = name.rpartition(".")
-            setattr(dit.get_submodule(parent), child, nn.Identity())
+            dit.set_submodule(name, nn.Identity())
 
 
 def randomize(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
@@ -82,7 +81,7 @@ def randomize(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Non
             fan_in = parameter.shape[1:].numel() if parameter.dim() > 1 else parameter.numel()
             if parameter.dtype == FP8:
                 drawn = torch.randn(parameter.shape, device=device, dtype=dtype) * FP8_SPREAD
-                drawn = drawn.clamp(-448, 448).to(FP8)
+                drawn = drawn.clamp(-FP8_MAX, FP8_MAX).to(FP8)
             else:
                 drawn = torch.randn(parameter.shape, device=device, dtype=dtype) * fan_in**-0.5
             setattr(module, name, nn.Parameter(drawn, requires_grad=False))

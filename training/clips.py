@@ -91,10 +91,8 @@ def draw_latents(autoencoder: Autoencoder, scene_index: int, talk: Talk) -> NDAr
     renderer = Renderer(scene_of(scene_index, 256))
     latents = []
     for n in range(1, LATENTS + 1):
-        rows = range(4 * n - 3, 4 * n + 1)
-        frames = np.stack(
-            [renderer.frame(talk.mouth[k], talk.cues[k], talk.moods, talk.strengths) for k in rows]
-        )
+        rows = slice(4 * n - 3, 4 * n + 1)
+        frames = renderer.frames(talk.mouth[rows], talk.cues[rows], talk.moods, talk.strengths)
         group = torch.from_numpy(frames).float().div_(127.5).sub_(1.0)
         latents.append(autoencoder.encode_groups(rearrange(group, "f h w c -> 1 1 c f h w")))
     return torch.cat(latents, dim=2)[0].transpose(0, 1).half().numpy()

@@ -100,10 +100,9 @@ def _window(level: dict[int, Tensor], start: int, frames: int) -> Tensor:
 def draw_moment(renderer: Renderer, clip: Clip, last: int) -> NDArray[np.uint8]:
     """True pictures (8, H, W, 3) of latent frames last - 1 and last of a clip (from 0)."""
     moods = [EMOTIONS[int(m)] for m in clip["moods"]]
-    rows = range(4 * last - 3, 4 * last + 5)  # a clip's first latent frame is the stream's second
-    mouth, cues = clip["mouth"].astype(np.float32), clip["cues"].astype(np.float32)
-    strengths = clip["strengths"].astype(np.float32)
-    return np.stack([renderer.frame(mouth[k], cues[k], moods, strengths) for k in rows])
+    rows = slice(4 * last - 3, 4 * last + 5)  # its first latent frame is the stream's second
+    mouth, cues, strengths = (clip[k].astype(np.float32) for k in ("mouth", "cues", "strengths"))
+    return renderer.frames(mouth[rows], cues[rows], moods, strengths)
 
 
 @dataclass

@@ -243,6 +243,17 @@ class Renderer:
         self._surface.flushAndSubmit()
         return self._buffer[:, :, :3].copy()
 
+    def frames(
+        self,
+        mouth: npt.NDArray[np.floating],
+        cues: npt.NDArray[np.floating],
+        emotions: Sequence[str],
+        strengths: Sequence[float] | npt.NDArray[np.floating],
+    ) -> npt.NDArray[np.uint8]:
+        """Pictures (F, size, size, 3) of motion (F, P, 6) and (F, P, 8) in steady emotions."""
+        rows = zip(mouth, cues, strict=True)
+        return np.stack([self.frame(m, c, emotions, strengths) for m, c in rows])
+
 
 def render(
     scene: Scene,

@@ -92,8 +92,7 @@ def draw_clip(scene: Scene, renderer: Renderer, rng: np.random.Generator) -> Pix
     cues = np.stack([random_cues(rng, FRAMES) for _ in range(people)], axis=1)
     moods = [str(rng.choice(EMOTIONS)) for _ in range(people)]
     strengths = rng.choice([0.5, 1.0], people)
-    frames = [renderer.frame(m, c, moods, strengths) for m, c in zip(mouths, cues, strict=True)]
-    return np.stack(frames)
+    return renderer.frames(mouths, cues, moods, strengths)
 
 
 def scene_of(index: int, size: int) -> Scene:

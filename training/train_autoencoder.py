@@ -11,7 +11,7 @@ Half of what it then sees is the transformer's own work beside the true pictures
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from runtime.models.autoencoder import SPATIAL_STRIDE, Autoencoder, AutoencoderConfig
 from training.generated import GeneratedMoments
-from training.pictures import Box, PictureClips, Pixels
+from training.pictures import Box, PictureClips
 from training.run import Run
 from training.shipped import load_autoencoder, save_part
 
@@ -51,10 +51,19 @@ class Crops:
 
 
 class CropSampler:
-    """Crops of clips around mouths (most of them), eyes and anywhere else."""
+    """Crops of clips around mouths (most of them), eyes and anywhere else.
 
-    def __init__(self, data: PictureClips, crop: int, seed: int) -> None:
-        self.data, self.crop = data, crop
+    `latents` (N, 3, C, h, w), scaled, are what a denoiser made for each clip.
+    """
+
+    def __init__(
+        self,
+        data: PictureClips,
+        crop: int,
+        seed: int,
+        latents: NDArray[np.float16] | None = None,
+    ) -> None:
+        self.data, self.crop, self.latents = data, crop, latents
         self.rng = np.random.default_rng(seed)
         size = data.rest.shape[1]
         self.weight = np.ones((len(data.rest), size, size), np.float32)
@@ -67,30 +76,27 @@ class CropSampler:
                     x0, y0, x1, y1 = _pixels(box, size)
                     self.weight[scene, y0:y1, x0:x1] = weight
 
-    def clips(self, count: int) -> Crops:
-        """Crops of clips in random motion."""
-        rows = []
+    def batch(self, count: int) -> Crops:
+        """Random crops, with the latents that were made for them where there are any."""
+        rows, made = [], []
         for index in self.rng.integers(len(self.data.clips), size=count):
             scene = int(self.data.scene[index])
             where = self._where(scene)
             clip = self.data.clips[index][:, where[0], where[1]]
             anchor = self.data.rest[scene][where]
-            if self.rng.random() < 0.1:  # a picture that was not taken at rest
+            if self.latents is not None:
+                y, x = (slice(s.start // SPATIAL_STRIDE, s.stop // SPATIAL_STRIDE) for s in where)
+                made.append(torch.from_numpy(self.latents[index][..., y, x]).float())
+            elif self.rng.random() < 0.1:  # a picture that was not taken at rest
                 anchor = clip[int(self.rng.integers(len(clip)))]
             rows.append((clip, anchor, self.weight[scene][where]))
-        return self._crops(rows)
-
-    def generated(self, moments: NDArray[np.float16], count: int) -> Crops:
-        """Crops of clips, and of the scaled latents (N, 3, C, h, w) that were made for each."""
-        rows, latents = [], []
-        for index in self.rng.integers(len(moments), size=count):
-            scene = int(self.data.scene[index])
-            where = self._where(scene)
-            clip = self.data.clips[index][:, where[0], where[1]]
-            rows.append((clip, self.data.rest[scene][where], self.weight[scene][where]))
-            y, x = (slice(s.start // SPATIAL_STRIDE, s.stop // SPATIAL_STRIDE) for s in where)
-            latents.append(torch.from_numpy(moments[index][..., y, x]).float())
-        return replace(self._crops(rows), latents=torch.stack(latents))
+        clips, anchors, weights = (np.stack(parts) for parts in zip(*rows, strict=True))
+        return Crops(
+            rearrange(_signed(clips), "b f h w c -> b c f h w").contiguous(),
+            rearrange(_signed(anchors), "b h w c -> b c h w").contiguous(),
+            torch.from_numpy(weights)[:, None, None],
+            torch.stack(made) if made else None,
+        )
 
     def _where(self, scene: int) -> tuple[slice, slice]:
         """Rows and columns of a crop of a scene, on the grid of latents."""
@@ -104,15 +110,6 @@ class CropSampler:
         corner = np.round((centre * size - crop / 2) / SPATIAL_STRIDE) * SPATIAL_STRIDE
         left, top = (int(v) for v in np.clip(corner, 0, size - crop))
         return slice(top, top + crop), slice(left, left + crop)
-
-    @staticmethod
-    def _crops(rows: list[tuple[Pixels, Pixels, NDArray[np.float32]]]) -> Crops:
-        clips, anchors, weights = (np.stack(parts) for parts in zip(*rows, strict=True))
-        return Crops(
-            rearrange(_signed(clips), "b f h w c -> b c f h w").contiguous(),
-            rearrange(_signed(anchors), "b h w c -> b c h w").contiguous(),
-            torch.from_numpy(weights)[:, None, None],
-        )
 
 
 def _pixels(box: Box, size: int) -> tuple[int, int, int, int]:
@@ -251,15 +248,13 @@ def main(
     data, config = PictureClips.load(), AutoencoderConfig()
     model = _refined() if refine else _fresh(data, config)
     model.to(device)
-    moments = GeneratedMoments.load() if refine else None
     run = Run("decoder" if refine else "autoencoder", model, steps, rate)
-    sampler = CropSampler(data, crop, seed=run.step)
-    generated = None if moments is None else CropSampler(moments.pictures, crop, seed=run.step)
+    samplers = [CropSampler(data, crop, run.step)]
+    if refine:
+        moments = GeneratedMoments.load()
+        samplers.append(CropSampler(moments.pictures, crop, run.step, moments.latents))
     for step in run:
-        if moments is not None and generated is not None and step % 2:
-            crops = generated.generated(moments.latents, batch)
-        else:
-            crops = sampler.clips(batch)
+        crops = samplers[step % len(samplers)].batch(batch)
         parts = losses(model, crops.to(device))
         total = parts["pixels"] + 0.5 * parts["edges"] + 0.5 * parts["motion"]
         run.update(total)

@@ -88,26 +88,29 @@ class DiT(nn.Module):
         With `tokens`, indices (n,) into the h * w grid, only these tokens of every latent frame and
         of the reference exist; the velocity then is patches (B, T, n, C * 4), as `patchify` makes.
         """
-        prediction = self._predict(x, t, cond, tokens)
+        prediction, still = self._predict(x, t, cond, tokens)
         if self.config.prediction == "velocity":
             return prediction
         noisy = self._at_tokens(x, tokens)
         sigma = self._sigma(t, noisy).clamp(min=SMALLEST_SIGMA)
-        return (noisy - self._at_tokens(still_latents(cond), tokens) - prediction) / sigma
+        return (noisy - self._at_tokens(still, tokens) - prediction) / sigma
 
     def predict_clean(
         self, x: Tensor, t: Tensor, cond: Conditioning, tokens: Tensor | None = None
     ) -> Tensor:
         """The clean latents the model believes in; shapes as `forward`."""
-        prediction = self._predict(x, t, cond, tokens)
+        prediction, still = self._predict(x, t, cond, tokens)
         if self.config.prediction == "residual":
-            return self._at_tokens(still_latents(cond), tokens) + prediction
+            return self._at_tokens(still, tokens) + prediction
         noisy = self._at_tokens(x, tokens)
         return noisy - self._sigma(t, noisy) * prediction
 
-    def _predict(self, x: Tensor, t: Tensor, cond: Conditioning, tokens: Tensor | None) -> Tensor:
+    def _predict(
+        self, x: Tensor, t: Tensor, cond: Conditioning, tokens: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The model's own output, and the still latents of the window."""
         window = self.prepare_window(cond, x.shape[2], tokens)
-        return self.denoise(x, self.prepare_step(t, cond), window)
+        return self.denoise(x, self.prepare_step(t, cond), window), window.still
 
     def _at_tokens(self, latents: Tensor, tokens: Tensor | None) -> Tensor:
         return latents if tokens is None else patchify(latents, self.config.patch_size, tokens)

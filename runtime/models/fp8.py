@@ -24,7 +24,12 @@ def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
     """
     largest = weight.float().abs().max().reshape(1)
     scale = torch.where(largest > 0, largest / FP8_MAX, torch.ones_like(largest))
-    return (weight.float() / scale).clamp_(-FP8_MAX, FP8_MAX).to(FP8), scale
+    return stored(weight, scale), scale
+
+
+def stored(values: Tensor, scale: Tensor) -> Tensor:
+    """What float8 keeps of `values / scale`; what lies beyond its range saturates."""
+    return (values.float() / scale).clamp_(-FP8_MAX, FP8_MAX).to(FP8)
 
 
 def dequantize(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
@@ -74,6 +79,5 @@ def block_linears(model: nn.Module) -> dict[str, nn.Linear]:
 def use_fp8(model: nn.Module) -> None:
     """Puts an empty `Fp8Linear` in place of every linear of the blocks."""
     for name, linear in block_linears(model).items():
-        parent, _, child = name.rpartition(".")
         empty = Fp8Linear(linear.in_features, linear.out_features, linear.bias is not None)
-        setattr(model.get_submodule(parent), child, empty)
+        model.set_submodule(name, empty)

@@ -40,8 +40,7 @@ def use_scaled_products(model: nn.Module) -> None:
                 f"{MULTIPLE}. Run this model with dequantised weights.",
                 param="precision",
             )
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, _scaled(linear))
+        model.set_submodule(name, _scaled(linear))
 
 
 def _scaled(linear: Fp8Linear) -> ScaledFp8Linear:

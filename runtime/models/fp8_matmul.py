@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from runtime.errors import BadInput, Unsupported
+from runtime.models.fp8 import FP8, FP8_MAX, stored
 
-FP8 = torch.float8_e4m3fn
-LARGEST = torch.finfo(FP8).max  # 448
 SMALLEST_AMPLITUDE = 1e-12  # a row of zeros gets a scale that is no zero
 MULTIPLE = 16  # cuBLASLt wants both sides of an FP8 weight to be multiples of it
 NEEDED_CAPABILITY = (8, 9)
@@ -54,14 +53,13 @@ class Fp8Matrix:
 def quantize(x: Tensor, by_row: bool = True) -> Fp8Matrix:
     """The nearest FP8 matrix of x (rows, K), its largest value (of each row) put at 448."""
     magnitude = x.abs().amax(dim=-1, keepdim=True) if by_row else x.abs().amax()
-    scale = magnitude.float().clamp(min=SMALLEST_AMPLITUDE) / LARGEST
+    scale = magnitude.float().clamp(min=SMALLEST_AMPLITUDE) / FP8_MAX
     return with_scale(x, scale)
 
 
 def with_scale(x: Tensor, scale: Tensor) -> Fp8Matrix:
     """x (rows, K) stored by a known scale, () or (rows, 1); what lies beyond it saturates."""
-    stored = (x.float() / scale).clamp(-LARGEST, LARGEST).to(FP8)
-    return Fp8Matrix(stored, scale)
+    return Fp8Matrix(stored(x, scale), scale)
 
 
 def fp8_linear(

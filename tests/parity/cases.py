@@ -13,6 +13,8 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
+from runtime.models.config import DiTConfig
+
 GOLDEN = Path(os.environ.get("AVATAR_PARITY_DIR", Path(__file__).parent / "golden"))
 
 
@@ -32,6 +34,25 @@ class GoldenCase:
     def under(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose names start with `prefix`, by the rest of their names."""
         return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
+
+    def dit_config(self) -> DiTConfig:
+        """The sizes of the case's transformer."""
+        sizes = self.facts["config"]
+        return DiTConfig(
+            hidden_size=sizes["hidden_size"],
+            heads=sizes["num_heads"],
+            double_blocks=sizes["depth_double"],
+            single_blocks=sizes["depth_single"],
+            mlp_ratio=sizes["mlp_width_ratio"],
+            rope_dims=tuple(sizes["rope_dim_list"]),
+            in_channels=sizes["in_channels"],
+            out_channels=sizes["in_channels"],
+            text_dim=sizes["text_states_dim"],
+            pooled_text_dim=sizes["text_states_dim_2"],
+            audio_dim=sizes["audio_channels"],
+            audio_hidden=sizes["audio_intermediate_dim"],
+            adapter_dim=sizes["adapter_dim_head"],
+        )
 
 
 def case_names(group: str, pattern: str = "*") -> list[str]:

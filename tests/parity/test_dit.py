@@ -13,30 +13,11 @@ from torch import Tensor, nn
 from runtime.models.audio_adapter import group_frames
 from runtime.models.blocks import attention_mask
 from runtime.models.conditioning import Conditioning
-from runtime.models.config import DiTConfig
 from runtime.models.dit import DiT
 from tests.parity.cases import GOLDEN, GoldenCase, case_names
 
 OUT = {"atol": 5e-5, "rtol": 1e-5}
 MID = {"atol": 1e-4, "rtol": 1e-5}
-
-
-def config_of(facts: dict) -> DiTConfig:
-    sizes = facts["config"]
-    return DiTConfig(
-        hidden_size=sizes["hidden_size"],
-        heads=sizes["num_heads"],
-        double_blocks=sizes["depth_double"],
-        single_blocks=sizes["depth_single"],
-        mlp_ratio=sizes["mlp_width_ratio"],
-        rope_dims=tuple(sizes["rope_dim_list"]),
-        in_channels=sizes["in_channels"],
-        text_dim=sizes["text_states_dim"],
-        pooled_text_dim=sizes["text_states_dim_2"],
-        audio_dim=sizes["audio_channels"],
-        audio_hidden=sizes["audio_intermediate_dim"],
-        adapter_dim=sizes["adapter_dim_head"],
-    )
 
 
 def conditioning_of(inputs: dict[str, Tensor]) -> Conditioning:
@@ -86,7 +67,7 @@ class Run:
 @pytest.fixture(params=case_names("dit"), scope="module")
 def run(request):
     case = GoldenCase.load("dit", request.param)
-    model = DiT(config_of(case.facts)).eval()
+    model = DiT(case.dit_config()).eval()
     model.load_state_dict(case.under("weights."), strict=True)
     inputs = case.under("in.")
     cond = conditioning_of(inputs)

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from runtime.models.config import DiTConfig
 from runtime.models.dit import DiT
 from runtime.released.conditions import ClipConditions, PromptStates
 from runtime.released.guided_dit import GuidedDiT, Placement
@@ -32,23 +31,7 @@ def settings_of(case: GoldenCase) -> OfflineSettings:
 
 
 def model_of(case: GoldenCase) -> DiT:
-    sizes = case.facts["config"]
-    config = DiTConfig(
-        hidden_size=sizes["hidden_size"],
-        heads=sizes["num_heads"],
-        double_blocks=sizes["depth_double"],
-        single_blocks=sizes["depth_single"],
-        mlp_ratio=sizes["mlp_width_ratio"],
-        rope_dims=tuple(sizes["rope_dim_list"]),
-        in_channels=sizes["in_channels"],
-        out_channels=sizes["in_channels"],
-        text_dim=sizes["text_states_dim"],
-        pooled_text_dim=sizes["text_states_dim_2"],
-        audio_dim=sizes["audio_channels"],
-        audio_hidden=sizes["audio_intermediate_dim"],
-        adapter_dim=sizes["adapter_dim_head"],
-    )
-    model = DiT(config).eval()
+    model = DiT(case.dit_config()).eval()
     model.load_state_dict(case.under("weights."), strict=True)
     return model
 

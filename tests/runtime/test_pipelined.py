@@ -19,15 +19,9 @@ from runtime.stream import StreamingGenerator
 from tests.runtime.pipeline_model import fail_on_other_ranks, load_small
 from tests.runtime.small_world import PRESETS, babble, pixels, run, small_character, small_model
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 THREE_STEPS = [preset for preset in PRESETS if preset.steps == 3]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

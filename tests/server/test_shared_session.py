@@ -1,17 +1,18 @@
 """One session of the server on two devices: the frames of one device, later by a tick."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from runtime.character import Character
 from server.config import Limits, Model, ServerConfig
 from server.engine import RuntimeEngine
 from server.generator import StreamRequest
 from tests.runtime.small_world import babble, save_model, small_character, small_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 PRESET = "interactive"
 
@@ -25,14 +26,6 @@ class OneCharacterEngine(RuntimeEngine):
 
     def characters(self) -> Mapping[str, Character]:
         return {self._character.id: self._character}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def frames_of(engine: RuntimeEngine, ticks: int) -> list[np.ndarray]:
