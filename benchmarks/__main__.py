@@ -74,14 +74,23 @@ def machine() -> str:
 
 @app.command()
 def quality(
-    preset: str = "interactive", seconds: float = 10.0, singles: int = 8, pairs: int = 4
+    preset: str = "interactive",
+    seconds: float = 10.0,
+    singles: int = 8,
+    pairs: int = 4,
+    model: Annotated[
+        Path | None, typer.Option(help="A folder; the built-in model if none.")
+    ] = None,
 ) -> None:
     """Lip sync, closed lips, identity and isolation, measured from generated pixels."""
     from benchmarks import quality as bench
-    from runtime.checkpoint import load_builtin
+    from runtime.checkpoint import load, load_builtin
     from runtime.presets import find_preset
 
-    keep("quality", bench.run(load_builtin(), find_preset(preset), seconds, singles, pairs))
+    tried = load(model) if model else load_builtin()
+    name = f"quality-{tried.dit.config.injection}" if model else "quality"
+    command = f"quality --model {model}" if model else None
+    keep(name, bench.run(tried, find_preset(preset), seconds, singles, pairs), command)
 
 
 @app.command()

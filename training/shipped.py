@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,10 +39,23 @@ def _load(folder: Path, part: str, build: Callable[[dict[str, Any]], Module]) ->
     return model.eval()
 
 
-def save_part(part: str, tensors: dict[str, Tensor], config: dict[str, Any], command: str) -> None:
+def save_part(
+    part: str,
+    tensors: dict[str, Tensor],
+    config: dict[str, Any],
+    command: str,
+    folder: Path = WEIGHTS,
+) -> None:
     """Write a part as it ships: weights in half precision, sizes, and the command that made it."""
-    WEIGHTS.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     halves = {k: v.detach().half().contiguous().cpu() for k, v in tensors.items()}
-    save_file(halves, WEIGHTS / f"{part}.safetensors")
+    save_file(halves, folder / f"{part}.safetensors")
     about = {part: config, "made_with": command}
-    (WEIGHTS / f"{part}.json").write_text(json.dumps(about, indent=1) + "\n")
+    (folder / f"{part}.json").write_text(json.dumps(about, indent=1) + "\n")
+
+
+def share_parts(folder: Path) -> None:
+    """Put the shipped autoencoder and audio encoder beside a denoiser that is tried out."""
+    for part in ("autoencoder", "audio_encoder"):
+        for file in (f"{part}.json", f"{part}.safetensors"):
+            shutil.copyfile(WEIGHTS / file, folder / file)

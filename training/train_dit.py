@@ -5,26 +5,39 @@
 Resumes from training/runs/dit; exports runtime/builtin/weights/dit.safetensors. Noise levels are
 logit-normal (Esser et al. 2024, arXiv 2403.03206, section 3.1), bent towards noise by the shift
 that the sampler uses; as the first of few steps decides most, much of a batch is pure noise.
+
+The paper's ablation of image injection (`runtime.models.image_injection`) is two more runs,
+
+    python -m training.train_dit --injection token
+    python -m training.train_dit --injection channel
+
+which keep to training/runs/dit-token and dit-channel: curves, checkpoint and a model folder.
+Compare the gates in the three log.jsonl at the same step (test_mouth1 and so on: error left, as a
+share of what a still picture leaves), and the pixels by README's gates with `python -m benchmarks
+quality --model training/runs/dit-token/model`. This model predicts a change to the picture, so
+that the picture is there in every variant and what differs is how well the change is placed; in
+the paper, as with prediction = "velocity", the injection alone carries the identity.
 """
 
 from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 import typer
 from torch import Tensor, nn
 
-from runtime.models.config import TINY
+from runtime.models.config import TINY, Injection
 from runtime.models.dit import DiT
 from runtime.models.layers import patchify
 from runtime.sampler import TIMESTEPS
 from training.latent_clips import Windows, WindowSampler, move
 from training.run import Run
-from training.shipped import load_autoencoder, save_part
+from training.shipped import WEIGHTS, load_autoencoder, save_part, share_parts
 
 COMMAND = "python -m training.clips && python -m training.train_dit"
 PROMPT_TOKENS = 2
@@ -40,9 +53,9 @@ WHOLE_SHARE = 0.2  # of the batches see all tokens of the picture, the others mo
 class Trained(nn.Module):
     """The transformer and the constant prompt that it is trained with."""
 
-    def __init__(self) -> None:
+    def __init__(self, injection: Injection = "add") -> None:
         super().__init__()
-        self.dit = DiT(TINY)
+        self.dit = DiT(replace(TINY, injection=injection))
         generator = torch.Generator().manual_seed(0)
         states = torch.randn(1, PROMPT_TOKENS, TINY.text_dim, generator=generator)
         self.text_states: Tensor
@@ -130,21 +143,41 @@ class Learner:
         return torch.autograd.grad(loss, self.parameters), values
 
 
-def export(run: Run) -> None:
+def open_run(injection: Injection, steps: int, rate: float, device: str) -> tuple[Trained, Run]:
+    """The model and its run; that of a variant keeps apart from the one that ships."""
+    trained = Trained(injection).to(device)
+    name = "dit" if injection == "add" else f"dit-{injection}"
+    return trained, Run(name, trained, steps, rate)
+
+
+def export(run: Run, injection: Injection) -> Path:
+    """Writes the averaged weights, the built-in ones or a variant's model, and says where."""
     tensors = {k.removeprefix("dit."): v for k, v in run.averaged.items() if k.startswith("dit.")}
     tensors |= {f"prompt.{k}": run.averaged[k][0] for k in ("text_states", "pooled_text")}
-    save_part("dit", tensors, TINY.to_dict(), COMMAND)
+    sizes = replace(TINY, injection=injection).to_dict()
+    if injection == "add":
+        save_part("dit", tensors, sizes, COMMAND)
+        return WEIGHTS
+    folder = run.folder / "model"
+    save_part("dit", tensors, sizes, f"{COMMAND} --injection {injection}", folder)
+    share_parts(folder)
+    return folder
 
 
-def main(steps: int = 12000, batch: int = 32, tokens: int = 24, rate: float = 1e-3) -> None:
+def main(
+    steps: int = 12000,
+    batch: int = 32,
+    tokens: int = 24,
+    rate: float = 1e-3,
+    injection: Injection = "add",
+) -> None:
     """`batch` windows a step; `tokens` of the grid are seen, faces first."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # Small matrices: a core each for two shares of a batch is faster than both for one.
     shares = 1 if device == "cuda" else 2
     torch.set_num_threads(1)
-    trained = Trained().to(device)
-    run = Run("dit", trained, steps, rate)
+    trained, run = open_run(injection, steps, rate, device)
     torch.manual_seed(run.step)
     rng = np.random.default_rng(run.step)
     prompt = (trained.text_states.cpu(), trained.pooled_text.cpu())
@@ -164,11 +197,11 @@ def main(steps: int = 12000, batch: int = 32, tokens: int = 24, rate: float = 1e
             if step % 50 == 0:
                 run.log(**results[0][1])
             if step % 300 == 299:
-                shipped = Trained().to(device)
+                shipped = Trained(injection).to(device)
                 shipped.load_state_dict(run.averaged)
                 run.log(**gates(shipped.dit, test, device))
-                export(run)
-    export(run)
+                export(run, injection)
+    export(run, injection)
 
 
 if __name__ == "__main__":

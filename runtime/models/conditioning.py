@@ -60,7 +60,7 @@ class WindowInputs:
     """What one window fixes, whatever the timestep."""
 
     reference: Tensor  # (B, n, D): tokens in front of the video
-    injected: Tensor  # (B, T * n, D): the reference once more, added to the video tokens
+    injected: Tensor  # (B, T * n, D): what the picture adds to the video tokens; may be zero
     rotation: Tensor  # RoPE of reference and video, complex ((T + 1) * n, 1, 1, head_dim / 2)
     masks: Tensor  # (B, T, n, S, 1): face masks on the token grid
     audio: tuple[Tensor, ...]  # per adapter: keys and values (B, T, S * keys, 2 A)

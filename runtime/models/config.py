@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from runtime.errors import CheckpointError
 
 Prediction = Literal["velocity", "residual"]
+Injection = Literal["token", "channel", "add"]
 
 
 @dataclass(frozen=True, slots=True)
 class DiTConfig:
     """Everything that decides the shape of the model and what its output means.
 
-    The last four fields are ours. With their defaults the state dict has exactly the names of a
+    The last five fields are ours. With their defaults the state dict has exactly the names of a
     HunyuanVideo-Avatar checkpoint.
     """
 
@@ -42,6 +43,7 @@ class DiTConfig:
     motion_cues: int = 0  # numbers per video frame that steer blinks, gaze, sway; 0: no module
     audio_positions: bool = False  # tells a latent frame's four video frames apart
     prediction: Prediction = "velocity"  # "residual": the output is added to the reference
+    injection: Injection = "add"  # how the picture reaches the video: `image_injection`
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.heads or self.hidden_size % 4:
@@ -56,6 +58,10 @@ class DiTConfig:
         if self.prediction not in ("velocity", "residual"):
             raise CheckpointError(
                 f"prediction {self.prediction!r} must be 'velocity' or 'residual'."
+            )
+        if self.injection not in get_args(Injection):
+            raise CheckpointError(
+                f"injection {self.injection!r} must be one of {', '.join(get_args(Injection))}."
             )
         if self.patch_size[0] != 1:
             raise CheckpointError(f"patch_size {self.patch_size} must be 1 in time.")

@@ -1,7 +1,8 @@
 """HunyuanVideo-Avatar's video transformer (MM-DiT), with the names of the released state dict.
 
 Tokens stand in the order [reference | video | text]; the reference is the picture's first latent
-frame, at time -1, and the picture is added to every video token as well. One call is
+frame, at time -1, and the picture is added to every video token as well (`image_injection` has the
+paper's other variants). One call is
 
     step = dit.prepare_step(t, cond)          per timestep and prompt
     window = dit.prepare_window(cond, T)      per window
@@ -29,6 +30,7 @@ from runtime.models.conditioning import (
     still_latents,
 )
 from runtime.models.config import DiTConfig
+from runtime.models.image_injection import VideoPictureEmbed
 from runtime.models.initialization import initialize
 from runtime.models.layers import (
     FinalLayer,
@@ -54,9 +56,12 @@ class DiT(nn.Module):
         super().__init__()
         self.config = config
         size, patch = config.hidden_size, config.patch_size
-        self.img_in = PatchEmbed(config.in_channels, size, patch)
-        self.ref_in = PatchEmbed(config.in_channels, size, patch)
-        self.before_proj = nn.Linear(size, size)
+        embed = VideoPictureEmbed if config.injection == "channel" else PatchEmbed
+        self.img_in = embed(config.in_channels, size, patch)
+        if config.injection != "token":
+            self.ref_in = PatchEmbed(config.in_channels, size, patch)
+        if config.injection == "add":
+            self.before_proj = nn.Linear(size, size)
         self.txt_in = TextRefiner(config)
         self.time_in = NumberEmbedder(size)
         self.vector_in = PooledTextEmbedder(config.pooled_text_dim, size)
@@ -159,9 +164,10 @@ class DiT(nn.Module):
         masks = self._face_masks(cond.face_masks, latent_frames, tokens)
         audio_tokens = self._audio_tokens(cond, latent_frames)
         emotion, emotion_masks = self._emotion(cond, rotation, masks)
+        first, injected = self._picture(reference)
         return WindowInputs(
-            reference=self.img_in(reference[:, :1]),
-            injected=self.before_proj(self.ref_in(reference)),
+            reference=first,
+            injected=injected,
             rotation=self._rotation_at(rotation, latent_frames + 1, tokens),
             masks=masks,
             audio=tuple(a.keys_values(audio_tokens) for a in self.audio_adapter_blocks),
@@ -170,6 +176,19 @@ class DiT(nn.Module):
             tokens=tokens,
             still=still_latents(cond),
         )
+
+    def _picture(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """The picture (B, T, n, C * patch) as tokens in front, and as what is added to the video's.
+
+        See `image_injection`. (B, n, D) and (B, T * n, D); with "token" the latter is zero.
+        """
+        if self.config.injection == "add":
+            return self.img_in(patches[:, :1]), self.before_proj(self.ref_in(patches))
+        if isinstance(self.img_in, VideoPictureEmbed):
+            return self.ref_in(patches[:, :1]), self.img_in.picture(patches)
+        first: Tensor = self.img_in(patches[:, :1])
+        batch, frames, tokens = patches.shape[:3]
+        return first, first.new_zeros(batch, frames * tokens, first.shape[2])
 
     @staticmethod
     def _rotation_at(rotation: Tensor, frames: int, tokens: Tensor | None) -> Tensor:
