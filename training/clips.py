@@ -2,10 +2,10 @@
 
     python -m training.clips
 
-draws every scene talking in many voices and moods, encodes it with the trained autoencoder and
-hears it with the trained audio encoder, one file a clip in training/runs/clips. It goes on where
-it was stopped. Clips are cut from the middle of endless talk: their first latent frame is not a
-stream's first.
+hears many voices with the trained audio encoder, draws every scene talking in many moods with the
+mouth that is heard (heard_mouth.py says why), and encodes the pictures with the trained
+autoencoder, one file a clip in training/runs/clips. It goes on where it was stopped. Clips are cut
+from the middle of endless talk: their first latent frame is not a stream's first.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from runtime.motion_cues import idle_cues
 from runtime.timing import FRAMES_PER_LATENT, SAMPLE_RATE
 from runtime.values import EMOTIONS
 from training.cast import cast
+from training.heard_mouth import MouthHead, heard_mouth, load_head
 from training.people import Renderer
 from training.pictures import scene_of
 from training.run import RUNS
@@ -48,9 +49,8 @@ logger = logging.getLogger(__name__)
 class Talk:
     """What the people of one clip say and do; P people, latent frames 1 .. LATENTS."""
 
-    pcm: Floats  # (VARIANTS, P, N) at 16 kHz from sample 0
-    mouth: Floats  # (F, P, 6), F = 1 + 4 * LATENTS video frames
-    cues: Floats  # (F, P, 8)
+    pcm: Floats  # (VARIANTS, P, N) at 16 kHz from sample 0; the first is clean
+    cues: Floats  # (F, P, 8), F = 1 + 4 * LATENTS video frames
     moods: list[str]
     strengths: Floats  # (P,)
 
@@ -62,12 +62,11 @@ def draw_talk(rng: np.random.Generator, people: int, split: Split = "train") -> 
     speaking = rng.random(people) < (0.92 if people == 1 else 0.1)
     speaking[int(rng.integers(people))] |= rng.random() < 0.92
     pcm = np.zeros((VARIANTS, people, samples), np.float32)
-    mouth = np.zeros((frames, people, 6), np.float32)
     for person in range(people):
         clean = np.zeros(samples, np.float32)
         if speaking[person]:
-            said, curves = make_track(rng, samples / SAMPLE_RATE + 0.2, split)
-            clean, mouth[:, person] = said[:samples], curves[:frames]
+            said, _ = make_track(rng, samples / SAMPLE_RATE + 0.2, split)
+            clean = said[:samples]
         for variant in range(VARIANTS):
             pcm[variant, person] = clean if variant == 0 else augment(clean, rng)
     cues = [
@@ -76,7 +75,7 @@ def draw_talk(rng: np.random.Generator, people: int, split: Split = "train") -> 
     ]
     moods = [str(rng.choice(EMOTIONS, p=MOODS)) for _ in range(people)]
     strengths = rng.choice([0.5, 1.0, 1.0], people).astype(np.float32)
-    return Talk(pcm, mouth, np.stack(cues, axis=1), moods, strengths)
+    return Talk(pcm, np.stack(cues, axis=1), moods, strengths)
 
 
 def hear(features: AudioFeatures, pcm: Floats) -> NDArray[np.float16]:
@@ -86,22 +85,30 @@ def hear(features: AudioFeatures, pcm: Floats) -> NDArray[np.float16]:
     return features.encode(torch.from_numpy(windows)).half().numpy()
 
 
-def draw_latents(autoencoder: Autoencoder, scene_index: int, talk: Talk) -> NDArray[np.float16]:
-    """The drawn and encoded clip: (LATENTS, C, h, w)."""
+def mouths_of(head: MouthHead, heard: NDArray[np.float16]) -> Floats:
+    """Mouths (F, P, 6) as heard in features (P, LATENTS, 4, 10, layers, width); frame 0 is shut."""
+    mouths = [heard_mouth(head, features.reshape(-1, *features.shape[2:])) for features in heard]
+    return np.pad(np.stack(mouths, axis=1), ((1, 0), (0, 0), (0, 0)))
+
+
+def draw_latents(
+    autoencoder: Autoencoder, scene_index: int, talk: Talk, mouth: Floats
+) -> NDArray[np.float16]:
+    """The clip drawn with mouths (F, P, 6) and encoded: (LATENTS, C, h, w)."""
     renderer = Renderer(scene_of(scene_index, 256))
     latents = []
     for n in range(1, LATENTS + 1):
         rows = slice(4 * n - 3, 4 * n + 1)
-        frames = renderer.frames(talk.mouth[rows], talk.cues[rows], talk.moods, talk.strengths)
+        frames = renderer.frames(mouth[rows], talk.cues[rows], talk.moods, talk.strengths)
         group = torch.from_numpy(frames).float().div_(127.5).sub_(1.0)
         latents.append(autoencoder.encode_groups(rearrange(group, "f h w c -> 1 1 c f h w")))
     return torch.cat(latents, dim=2)[0].transpose(0, 1).half().numpy()
 
 
 @cache
-def _models() -> tuple[Autoencoder, AudioEncoder]:
+def _models() -> tuple[Autoencoder, AudioEncoder, MouthHead]:
     torch.set_num_threads(1)
-    return load_autoencoder(), load_audio_encoder()
+    return load_autoencoder(), load_audio_encoder(), load_head()
 
 
 @torch.inference_mode()
@@ -110,18 +117,19 @@ def _make(job: tuple[int, int, Split]) -> int:
     path = FOLDER / split / f"{index:05d}.npz"
     if path.exists():
         return index
-    autoencoder, encoder = _models()
+    autoencoder, encoder, head = _models()
     rng = np.random.default_rng([index, len(split)])
     people = len(scene_of(scene_index, 256).placements)
     talk = draw_talk(rng, people, split)
     features = AudioFeatures(encoder)
     heard = np.stack([[hear(features, pcm) for pcm in people_pcm] for people_pcm in talk.pcm])
+    mouth = mouths_of(head, heard[0])
     fresh = path.with_suffix(".new.npz")
     np.savez(
         fresh,
-        latents=draw_latents(autoencoder, scene_index, talk),
+        latents=draw_latents(autoencoder, scene_index, talk, mouth),
         features=heard,  # (VARIANTS, P, LATENTS, 4, 10, layers, width)
-        mouth=talk.mouth,
+        mouth=mouth,
         cues=talk.cues.astype(np.float16),
         moods=np.array([EMOTIONS.index(m) for m in talk.moods]),
         strengths=talk.strengths,

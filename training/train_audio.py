@@ -1,8 +1,9 @@
 """Train the built-in audio encoder: `python -m training.train_audio`.
 
-The encoder learns to tell the true mouth of drawn people from sound alone, through a head that is
-thrown away afterwards. It sees what a stream sees: 2 s windows, silence before the start, 82.5 ms
-of look-ahead. What it has then is frozen, as the release freezes Whisper.
+The encoder learns to tell the true mouth of drawn people from sound alone, through a head that no
+stream needs; talking clips are drawn with what it hears (heard_mouth.py). It sees what a stream
+sees: 2 s windows, silence before the start, 82.5 ms of look-ahead. What it has then is frozen, as
+the release freezes Whisper.
 
 Runs are resumed from `training/runs/audio/last.pt`; curves go to `log.jsonl` beside it.
 """
@@ -27,7 +28,9 @@ from runtime.audio_features import gather_frames, log_mel
 from runtime.models.audio_encoder import TINY, AudioEncoder
 from training.audio_scores import MouthScores, score_mouth
 from training.audio_windows import Batch, TrackPool, held_out_tracks, windows_of_track
-from training.mouth_curves import MOUTH_COLUMNS, PRESS
+from training.heard_mouth import HEAD_WEIGHTS, MouthHead
+from training.mouth_curves import PRESS
+from training.shipped import load_audio_encoder
 
 RUN_FOLDER = Path("training/runs/audio")
 WEIGHTS = Path("runtime/builtin/weights/audio_encoder.safetensors")
@@ -55,26 +58,13 @@ class Recipe:
 _DEFAULTS = Recipe()
 
 
-class MouthHead(nn.Module):
-    """Features (..., 10, layers, width) -> mouth (..., 6); used in training only."""
-
-    def __init__(self, steps: int, layers: int, width: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(steps * layers * width, 128)
-        self.out = nn.Linear(128, len(MOUTH_COLUMNS))
-
-    def forward(self, features: Tensor) -> Tensor:
-        out: Tensor = self.out(functional.gelu(self.hidden(features.flatten(-3))))
-        return out
-
-
 class Listener(nn.Module):
     """The encoder and its head: windows of sound in, mouths of frames out."""
 
     def __init__(self) -> None:
         super().__init__()
         self.encoder = AudioEncoder(TINY)
-        self.head = MouthHead(10, TINY.hidden_states, TINY.width)
+        self.head = MouthHead()
 
     def latest(self, pcm: Tensor) -> Tensor:
         """Mouths (B, 4, 6) of the last four frames of windows (B, N): what a stream would get."""
@@ -149,6 +139,11 @@ class Trainer:
         self.iteration = 0
         self.seconds = 0.0
 
+    def begin_as(self, encoder: AudioEncoder) -> None:
+        """Start as an encoder that was trained before; the head is new."""
+        for listener in (self.listener, self.mean):
+            listener.encoder.load_state_dict(encoder.state_dict())
+
     def step(self) -> float:
         """One update; the loss."""
         for group in self.optimizer.param_groups:
@@ -194,6 +189,8 @@ def export(trainer: Trainer, path: Path) -> None:
     halved = {k: v.half().contiguous() for k, v in trainer.mean.encoder.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(halved, path)
+    head = {k: v.half().contiguous() for k, v in trainer.mean.head.state_dict().items()}
+    save_file(head, HEAD_WEIGHTS)
     judged = copy.deepcopy(trainer.mean)
     judged.encoder.load_state_dict({k: v.float() for k, v in halved.items()})
     scores = judge(judged, seed=99, tracks=24)
@@ -242,10 +239,13 @@ def main(
     run: Annotated[Path, typer.Option(help="Checkpoints and curves.")] = RUN_FOLDER,
     weights: Annotated[Path, typer.Option(help="Where the encoder is exported to.")] = WEIGHTS,
     threads: int = 1,
+    from_shipped: Annotated[bool, typer.Option(help="Begin as the exported encoder.")] = False,
 ) -> None:
     """Train, or go on training, the audio encoder; then export it."""
     torch.set_num_threads(threads)
     trainer = Trainer(Recipe(seed=seed, iterations=iterations))
+    if from_shipped:
+        trainer.begin_as(load_audio_encoder())
     checkpoint = run / "last.pt"
     if checkpoint.exists():
         trainer.load(checkpoint)

@@ -31,6 +31,7 @@ import torch
 import typer
 from torch import Tensor, nn
 
+from runtime.checkpoint import load_builtin
 from runtime.models.config import TINY, Injection
 from runtime.models.dit import DiT
 from runtime.models.layers import patchify
@@ -143,9 +144,13 @@ class Learner:
         return torch.autograd.grad(loss, self.parameters), values
 
 
-def open_run(injection: Injection, steps: int, rate: float, device: str) -> tuple[Trained, Run]:
+def open_run(
+    injection: Injection, steps: int, rate: float, device: str, from_shipped: bool = False
+) -> tuple[Trained, Run]:
     """The model and its run; that of a variant keeps apart from the one that ships."""
     trained = Trained(injection).to(device)
+    if from_shipped:
+        trained.dit.load_state_dict(load_builtin().dit.state_dict())
     name = "dit" if injection == "add" else f"dit-{injection}"
     return trained, Run(name, trained, steps, rate)
 
@@ -170,14 +175,18 @@ def main(
     tokens: int = 24,
     rate: float = 1e-3,
     injection: Injection = "add",
+    from_shipped: bool = False,
 ) -> None:
-    """`batch` windows a step; `tokens` of the grid are seen, faces first."""
+    """`batch` windows a step; `tokens` of the grid are seen, faces first.
+
+    `from_shipped`: a new run begins as the exported transformer.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # Small matrices: a core each for two shares of a batch is faster than both for one.
     shares = 1 if device == "cuda" else 2
     torch.set_num_threads(1)
-    trained, run = open_run(injection, steps, rate, device)
+    trained, run = open_run(injection, steps, rate, device, from_shipped)
     torch.manual_seed(run.step)
     rng = np.random.default_rng(run.step)
     prompt = (trained.text_states.cpu(), trained.pooled_text.cpu())
