@@ -76,12 +76,16 @@ class WebrtcCandidate(ClientEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Append(ClientEvent):
-    """PCM16 of one speaker: named, numbered (binary header), or None for the first speaker."""
+    """PCM16 of one speaker: named, numbered (binary header), or None for the first speaker.
+
+    `seq` counts a session's binary messages, those of all speakers together.
+    """
 
     audio: bytes
     speaker: str | int | None = None
     item_id: str | None = None
     commit: bool = False
+    seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +155,7 @@ def parse_binary(message: bytes) -> Append:
             f"found a binary message of {len(message)} bytes, expected at least the 12 header "
             "bytes; send magic 0xA17A, version, speaker index, seq and flags before the PCM16",
         )
-    magic, version, speaker, _seq, flags = BINARY_HEADER.unpack_from(message)
+    magic, version, speaker, seq, flags = BINARY_HEADER.unpack_from(message)
     if magic != BINARY_MAGIC or version != BINARY_VERSION or flags & ~FLAG_COMMIT:
         raise ProtocolError(
             ErrorCode.BAD_BINARY_HEADER,
@@ -161,13 +165,17 @@ def parse_binary(message: bytes) -> Append:
     audio = message[BINARY_HEADER.size :]
     if len(audio) > MAX_AUDIO_BYTES:
         raise _too_large(len(audio), None)
-    return Append(audio=audio, speaker=speaker, commit=bool(flags & FLAG_COMMIT))
+    return Append(audio=audio, speaker=speaker, commit=bool(flags & FLAG_COMMIT), seq=seq)
 
 
 def pack_binary_append(
     audio: bytes, speaker_index: int = 0, seq: int = 0, *, commit: bool = False
 ) -> bytes:
-    """The binary form of an append: `audio` is PCM16, `speaker_index` counts from 0."""
+    """The binary form of an append: `audio` is PCM16, `speaker_index` counts from 0.
+
+    `seq` counts the binary messages of the session, so that the server can tell of lost ones
+    (sent while the socket was lost, say); whoever does not count sends 0.
+    """
     flags = FLAG_COMMIT if commit else 0
     header = BINARY_HEADER.pack(
         BINARY_MAGIC, BINARY_VERSION, speaker_index, seq & 0xFFFFFFFF, flags
@@ -300,7 +308,14 @@ _READERS: dict[str, Any] = {
     "input_audio_buffer.speech_started": _read_clear_output,
     "response.cancelled": _read_clear_output,
 }
-_VOICE_MODEL_PREFIXES = ("response.", "conversation.", "rate_limits.", "input_audio_buffer.speech_")
+_VOICE_MODEL_PREFIXES = (
+    *("response.", "conversation.", "rate_limits.", "mcp_list_tools.", "transcription_session."),
+    "input_audio_buffer.speech_",
+)
 _VOICE_MODEL_EVENTS = frozenset(
-    {"session.created", "session.updated", "input_audio_buffer.committed"}
+    {
+        *("session.created", "session.updated", "error"),
+        *("input_audio_buffer.committed", "input_audio_buffer.cleared"),
+        "input_audio_buffer.timeout_triggered",
+    }
 )

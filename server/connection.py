@@ -129,12 +129,15 @@ class Connection:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            _, acted, *_ = await asyncio.gather(*tasks, return_exceptions=True)
             if session.connection is self:
                 session.connection = None
                 if not session.is_closed:
                     session.detach()
             self._released.set()
+        if isinstance(acted, Exception):
+            logger.error("session %s: an event failed", session.id, exc_info=acted)
+            await session.fail(_our_fault(acted))
         if self._taken.is_set():
             await self._close(CLOSE_TAKEN, "the session was taken up by another socket")
         elif session.closed.is_set():
@@ -198,6 +201,14 @@ def _no_session() -> ProtocolError:
         ErrorCode.SESSION_NOT_FOUND,
         "found no session of that id and secret, expected one that lives; open a new one",
         "session",
+    )
+
+
+def _our_fault(error: Exception) -> ProtocolError:
+    return ProtocolError(
+        ErrorCode.INTERNAL,
+        f"found {type(error).__name__} while acting on an event, expected none whatever the event "
+        "says; open another session, and report the server's log",
     )
 
 

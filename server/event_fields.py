@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isfinite
 from typing import Any, NoReturn, Self, TypeVar
 
 T = TypeVar("T")
@@ -20,6 +19,7 @@ class ErrorCode(StrEnum):
     INVALID_FIELD = "invalid_field"
     INVALID_BASE64 = "invalid_base64"
     BAD_BINARY_HEADER = "bad_binary_header"
+    SEQUENCE_GAP = "sequence_gap"
     MESSAGE_TOO_LARGE = "message_too_large"
     CONTAINER_NOT_PCM = "container_not_pcm"
     UNSUPPORTED_RATE = "unsupported_rate"
@@ -37,12 +37,11 @@ class ErrorCode(StrEnum):
     NO_OFFER = "no_offer"
     MEDIA_STARTED = "media_started"
     SESSION_NOT_FOUND = "session_not_found"
-    SESSION_TAKEN = "session_taken"
     UNAUTHORIZED = "unauthorized"
     SERVER_FULL = "server_full"
     PEER_LOST = "peer_lost"
-    SLOW_READER = "slow_reader"
     GENERATOR_FAILED = "generator_failed"
+    INTERNAL = "internal"
 
 
 class ProtocolError(ValueError):
@@ -95,7 +94,8 @@ class Fields:
                 "type",
             )
         event_id = values.get("event_id")
-        return cls(values, values["type"], event_id if isinstance(event_id, str) else None)
+        echoed = event_id[:MAX_TEXT] if isinstance(event_id, str) else None
+        return cls(values, values["type"], echoed)
 
     def __bool__(self) -> bool:
         return bool(self.values)
@@ -142,7 +142,7 @@ class Fields:
         if value is None:
             return None
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not isfinite(value) or not low <= value <= high:
+        if not is_number or not low <= value <= high:  # false for NaN too
             raise self._wrong(name, value, f"a number from {low} to {high}", code)
         return float(value)
 

@@ -23,7 +23,8 @@ class ServerEvent:
     def to_json(self) -> str:
         fields = dataclasses.asdict(self)
         kept = {name: value for name, value in fields.items() if value is not None}
-        return json.dumps({"type": self.type} | kept, ensure_ascii=False, allow_nan=False)
+        # Only ASCII: a client's half surrogate, echoed in an error, is no UTF-8.
+        return json.dumps({"type": self.type} | kept, allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

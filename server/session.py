@@ -65,6 +65,7 @@ class Session:
         self._config = config
         self._metrics = metrics
         self._on_closed = on_closed
+        self._next_seq: int | None = None
         self._tasks = Tasks(self.id, self._on_error)
         self.media = Media(settings, engine, thread, config, metrics, self.outbox, self._end_soon)
 
@@ -118,11 +119,27 @@ class Session:
         self.media.nudge()
 
     def _append(self, event: said.Append) -> None:
+        if event.seq is not None:
+            self._check_seq(event.seq)
         lane = self._lane(event.speaker)
         self._say(lane.append(event.audio, event.item_id, self.settings.pcm))
         self._metrics.audio_bytes.inc(len(event.audio))
         if event.commit:
             self._say(lane.commit(event.item_id))
+
+    def _check_seq(self, seq: int) -> None:
+        """Tell of binary messages that never came; what came is played without them."""
+        expected, self._next_seq = self._next_seq, (seq + 1) % 2**32
+        if expected is not None and seq > expected:
+            self.refuse(
+                ProtocolError(
+                    ErrorCode.SEQUENCE_GAP,
+                    f"found seq {seq}, expected {expected}: {seq - expected} binary messages never "
+                    "came; count those of all speakers together, and those sent while the socket "
+                    "was lost",
+                    "seq",
+                )
+            )
 
     def _set_emotion(self, event: said.EmotionUpdate) -> None:
         if not self._engine.has_emotions():

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 CLOSE_S = 10
 RECEIVING = ("recvonly", "sendrecv")
+KINDS = ("audio", "video", "application")
 # What aiortc's SDP parser raises for text that is no SDP: it indexes and converts as it reads.
 SDP_ERRORS = (
     *(ValueError, IndexError, KeyError, AttributeError, TypeError, AssertionError, StopIteration),
@@ -108,9 +109,14 @@ def set_video_bitrate(bits_per_second: int) -> None:
 def _kinds_wanted(offer: str) -> list[str]:
     """`audio` and `video`, as far as the offer can receive them."""
     try:
-        media = SessionDescription.parse(offer).media
+        description = SessionDescription.parse(offer)
     except SDP_ERRORS as reason:
         raise _bad_sdp(str(reason) or type(reason).__name__) from None
+    media = description.media
+    mids = {each.rtp.muxId for each in media if each.kind in KINDS}
+    if any(not mids.issuperset(each.items) for each in description.group):
+        # aiortc takes it, has no transport afterwards, and cannot even be closed.
+        raise _bad_sdp("a BUNDLE group that names a section which is not there")
     kinds = [each.kind for each in media if each.direction in RECEIVING and each.port]
     wanted: list[str] = [kind for kind in ("audio", "video") if kind in kinds]
     if not wanted:

@@ -88,6 +88,7 @@ class SpeakerLane:
         self._ended: dict[str, bool] = {}  # item id -> whether the client cut it
         self._count = 0
         self._cut_open_item = False
+        self._refused: str | None = None  # the item that turned out to be a file
         self._quiet_frames = 0
         self._is_high = False
         self._told_samples = 0
@@ -117,6 +118,9 @@ class SpeakerLane:
 
     def append(self, data: bytes, item_id: str | None, pcm: PcmFormat) -> list[ServerEvent]:
         """Take bytes of the open item, or open one; `pcm` counts for a new item only."""
+        if self._refused is not None and item_id in (None, self._refused):
+            raise _rest_of_file()
+        self._refused = None
         if item_id is not None and item_id in self._ended:
             if self._ended[item_id]:
                 return []  # the rest of an item that the client has cut
@@ -139,6 +143,7 @@ class SpeakerLane:
 
     def commit(self, item_id: str | None) -> list[ServerEvent]:
         """End the open item: no more of it will come."""
+        self._refused = None
         item = self._open_item()
         if item is not None and item_id in (None, item.id):
             item.is_open = False
@@ -158,6 +163,7 @@ class SpeakerLane:
     def clear_input(self) -> list[ServerEvent]:
         """Forget what is not placed yet; what is placed plays on, and its item ends as cut."""
         events: list[ServerEvent] = []
+        self._refused = None
         for item in [each for each in self._items if each.is_waiting]:
             self._cut_open_item |= item.is_open
             item.is_open = False
@@ -170,6 +176,7 @@ class SpeakerLane:
     def clear_output(self, position: int) -> list[ServerEvent]:
         """Cut everything at `position` of the timeline, where the next slice starts."""
         events: list[ServerEvent] = []
+        self._refused = None
         for item in self._items:
             self._cut_open_item |= item.is_open
             self._remember(item.id, cut=True)
@@ -278,7 +285,9 @@ class SpeakerLane:
         if len(item.head) < MP3_HEAD_BYTES:
             item.head += data[: MP3_HEAD_BYTES - len(item.head)]
             if item.placed_samples == 0:
+                self._refused = item.id  # the middle of a file looks like any samples
                 refuse_container(item.head)
+                self._refused = None
         more = pcm.model_samples(len(data) // pcm.frame_bytes)
         if len(self._items) >= MAX_ITEMS or self.queued_samples + more > self._max_samples:
             raise ProtocolError(
@@ -344,6 +353,15 @@ class SpeakerLane:
             return []
         self._told_samples = queued
         return [BufferStatus(speaker=self.speaker, queued_ms=queued // SAMPLES_PER_MS)]
+
+
+def _rest_of_file() -> ProtocolError:
+    return ProtocolError(
+        ErrorCode.CONTAINER_NOT_PCM,
+        "found more of the file that was refused, expected little-endian PCM16 samples; commit or "
+        "clear, then decode the file and send its samples",
+        "audio",
+    )
 
 
 def _output(samples: int) -> int:

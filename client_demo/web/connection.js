@@ -53,8 +53,9 @@ export class Session extends EventTarget {
 
   /** Append speech of one speaker; any number of samples, faster than real time if you like. */
   speak(samples, speakerIndex) {
+    const seq = this.seq++; // counts on while the socket is lost, so that the server tells the gap
     if (this.socket.readyState === WebSocket.OPEN) {
-      this.socket.send(appendMessage(samples, speakerIndex, this.seq++));
+      this.socket.send(appendMessage(samples, speakerIndex, seq));
     }
   }
 

@@ -22,6 +22,7 @@ from server.protocol import (
     SessionCreated,
     SessionQueued,
     SessionUpdated,
+    pack_binary_append,
 )
 from tests.end_to_end.engines import SmallEngine
 from tests.end_to_end.flash import FlashEngine
@@ -100,6 +101,12 @@ BAD_TEXTS = {
 }
 
 
+BAD_SDPS = (
+    *("hello", "v=0\r\nm=video 9 X\r\n", "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\n"),
+    "v=0\r\na=group:BUNDLE 5\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=recvonly\r\n",
+)
+
+
 async def test_bad_input_gets_its_error_and_the_session_next_to_it_plays_on(character_root, speech):
     async with (
         serving(ServerConfig(), FlashEngine(character_root)) as stand,
@@ -122,6 +129,42 @@ async def test_bad_input_gets_its_error_and_the_session_next_to_it_plays_on(char
         assert good.count(Error) == 0
 
 
+async def test_binary_messages_that_never_came_are_told_and_the_rest_is_played(
+    character_root, speech
+):
+    async with (
+        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        client(stand, "?character=pair") as talk,
+    ):
+        for seq, speaker in ((7, 0), (8, 1), (11, 0)):
+            await talk.socket.send(pack_binary_append(speech(100), speaker, seq))
+        gap = await talk.until(Error)
+        assert gap.error["code"] == "sequence_gap"
+        assert "expected 9: 2 binary messages" in gap.error["message"]
+        await talk.send("input_audio_buffer.commit", speaker="left")
+        assert (await talk.until(OutputStopped)).audio_end_ms == 200
+
+
+async def test_a_fault_of_ours_ends_its_session_with_a_reason(
+    character_root, speech, monkeypatch, caplog
+):
+    async with (
+        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        client(stand, "?character=ana") as bad,
+        client(stand, "?character=pair") as good,
+    ):
+        first, _ = stand.hub.sessions.values()
+        monkeypatch.setattr(first.media, "set_mood", None)  # a bug
+        monkeypatch.setattr(FlashEngine, "has_emotions", lambda _: True)
+        await good.say(speech(500))
+        await bad.send("avatar.emotion.update", emotion="neutral")
+        fatal = await bad.until(Error)
+        assert (fatal.error["type"], fatal.error["code"]) == ("fatal", "internal")
+        await bad.until(SessionClosed)
+        assert "TypeError" in caplog.text
+        assert (await good.until(OutputStopped)).audio_end_ms == 500
+
+
 async def test_an_sdp_that_is_none_is_refused_and_a_good_offer_then_works(character_root):
     async with (
         serving(ServerConfig(), FlashEngine(character_root)) as stand,
@@ -129,10 +172,9 @@ async def test_an_sdp_that_is_none_is_refused_and_a_good_offer_then_works(charac
     ):
         await talk.send("webrtc.candidate", candidate="")
         await talk.until(Error, lambda e: e.error["code"] == "no_offer")
-        for sdp in ("hello", "v=0\r\nm=video 9 X\r\n", "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\n"):
+        for sdp in BAD_SDPS:
             await talk.send("webrtc.offer", sdp=sdp)
-        bad = {"invalid_sdp"}
-        await talk.till(lambda: sum(_code(e) in bad for e in talk.events) == 3)
+        await talk.till(lambda: sum(_code(e) == "invalid_sdp" for e in talk.events) == len(BAD_SDPS))
         await talk.open_media()
         await talk.till(lambda: bool(talk.video.at and talk.audio.at))
 

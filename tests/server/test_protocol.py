@@ -110,10 +110,25 @@ def test_an_error_names_the_event_that_caused_it():
     assert sent["error"]["type"] == "invalid_request_error"
 
 
+def test_a_number_too_large_for_a_float_is_refused():
+    text = '{"type": "avatar.emotion.update", "emotion": "happy", "strength": 1%s}' % ("0" * 400)
+    assert refused(text).param == "strength"
+
+
+def test_an_error_about_an_event_whose_id_is_no_unicode_can_be_sent():
+    error = refused('{"type": "coffee", "event_id": "\\ud800"}')
+    sent = p.error_event(error).to_json().encode()
+    assert json.loads(sent)["error"]["event_id"] == "\ud800"
+
+
+def test_a_voice_models_own_error_is_passed_over():
+    assert isinstance(p.parse_text('{"type": "error", "error": {}}'), p.Ignored)
+
+
 def test_a_binary_append_is_its_header_and_pcm():
     message = p.pack_binary_append(b"abc", 2, 7, commit=True)
     assert message[:12].hex() == "7aa10102" + "07000000" + "01000000"
-    assert p.parse_binary(message) == p.Append(audio=b"abc", speaker=2, commit=True)
+    assert p.parse_binary(message) == p.Append(audio=b"abc", speaker=2, commit=True, seq=7)
 
 
 @pytest.mark.parametrize(

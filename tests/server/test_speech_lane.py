@@ -181,6 +181,24 @@ def test_a_containers_head_is_found_over_message_borders():
     assert refusal(lane.append, b"gS\x00\x02", None, PCM).code == "container_not_pcm"
 
 
+def test_the_rest_of_a_refused_file_is_no_speech_until_commit_or_clear():
+    lane = a_lane()
+    refusal(lane.append, b"ID3" + b"\x21" * 97, "song", PCM)
+    assert refusal(lane.append, loud(40), "song", PCM).code == "container_not_pcm"
+    assert refusal(lane.append, loud(40), None, PCM).code == "container_not_pcm"
+    assert lane.queued_samples == 0
+    assert refusal(lane.commit, None).code == "empty_commit"
+    lane.append(loud(40), None, PCM)
+    assert lane.has_open_item
+
+
+def test_a_new_item_after_a_refused_file_is_speech():
+    lane = a_lane()
+    refusal(lane.append, b"OggS" + b"\x21" * 97, "song", PCM)
+    lane.append(loud(40), "speech", PCM)
+    assert lane.has_open_item
+
+
 def test_the_format_of_an_item_is_the_one_it_was_opened_with():
     lane = a_lane()
     lane.append(loud(100), "a", PCM)
