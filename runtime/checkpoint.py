@@ -7,7 +7,8 @@ The constant prompt of a model without a text encoder lies beside the denoiser's
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from runtime.character import Character
 from runtime.errors import CheckpointError
+from runtime.face_mask import face_masks
 from runtime.models.audio_encoder import AudioEncoder, AudioEncoderConfig
-from runtime.models.autoencoder import SPATIAL_STRIDE, Autoencoder, AutoencoderConfig
+from runtime.models.autoencoder import Autoencoder, AutoencoderConfig
 from runtime.models.config import DiTConfig
 from runtime.models.dit import DiT
+from runtime.models.picture_decoder import SPATIAL_STRIDE
+from runtime.values import Box
 
 BUILTIN_WEIGHTS = Path(__file__).parent / "builtin" / "weights"
 PROMPT_KEYS = ("prompt.text_states", "prompt.pooled_text")
@@ -44,16 +49,25 @@ SMALL_DIT = DiTConfig(
     audio_positions=True,
     prediction="residual",
 )
-SMALL_AUTOENCODER = AutoencoderConfig(latent_channels=16, widths=(8, 8))
+SMALL_AUTOENCODER = AutoencoderConfig(latent_channels=16, widths=(8, 8), decoder_widths=(8, 8))
 SMALL_AUDIO_ENCODER = AudioEncoderConfig(width=16, heads=2, layers=4, max_steps=100)
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Text embeddings: states (L, text_dim), pooled (pooled_text_dim,)."""
+    """Text embeddings: states (L, text_dim), pooled (pooled_text_dim,).
+
+    `mask` (L,) int64 counts the valid states, as `TextStates` of the release; None: all are.
+    """
 
     states: Tensor
     pooled: Tensor
+    mask: Tensor | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Valid text tokens: those that reach the transformer's blocks."""
+        return len(self.states) if self.mask is None else int(self.mask.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +92,18 @@ class AvatarModel:
     def picture_multiple_px(self) -> int:
         """Both sides of a picture must be multiples of this."""
         return SPATIAL_STRIDE * self.dit.config.patch_size[1]
+
+    def prompt_of(self, character: Character) -> Prompt:
+        """The model's own prompt, whoever talks: it has no text encoder."""
+        return self.prompt
+
+    def masks_of(self, boxes: Sequence[Box], rows: int, columns: int) -> Tensor:
+        """As `StreamModel.masks_of`."""
+        return face_masks(boxes, rows, columns, self.dit.config.patch_size[1])
+
+    def precision(self) -> AbstractContextManager[object]:
+        """As `StreamModel.precision`; these weights are float32."""
+        return nullcontext()
 
     def to(self, device: str | torch.device) -> "AvatarModel":
         """The same weights on another device (modules are moved in place)."""

@@ -143,9 +143,8 @@ def main(cast_clips: int = 16, other_scenes: int = 160, held_out: int = 32, jobs
     """`cast_clips` clips of each of the cast, one each of `other_scenes`, and held-out speech."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     members = len(cast())
-    scenes = [*np.repeat(np.arange(members), cast_clips)]
-    scenes = [int(s) for s in np.random.default_rng(5).permutation(scenes)]
-    scenes += [members + i for i in range(other_scenes)]
+    every = [*np.repeat(np.arange(members), cast_clips), *range(members, members + other_scenes)]
+    scenes = [int(s) for s in np.random.default_rng(5).permutation(every)]
     scenes = [s for s in scenes if len(scene_of(s, 256).placements) <= 2]
     work: list[tuple[int, int, Split]] = [(i, i % members, "test") for i in range(held_out)]
     work += [(i, s, "train") for i, s in enumerate(scenes)]

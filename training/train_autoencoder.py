@@ -20,7 +20,8 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from runtime.models.autoencoder import SPATIAL_STRIDE, Autoencoder, AutoencoderConfig
+from runtime.models.autoencoder import Autoencoder, AutoencoderConfig
+from runtime.models.picture_decoder import SPATIAL_STRIDE
 from training.generated import GeneratedMoments
 from training.pictures import Box, PictureClips
 from training.run import Run

@@ -5,11 +5,10 @@ HunyuanVideo's autoencoder (arXiv 2412.03603, section 4.1). An encoder group nev
 group, and the decoder sees one latent frame of the past: so encoding and decoding are exact
 however a video is cut.
 
-What is ours: the decoder is *anchored*. It knows the character's picture, moves it by a predicted
-flow and adds paint only where that is not enough (an opening mouth, a closing eyelid). Latents
-then need to say what changes rather than what everything looks like, and identity is kept to the
-pixel wherever nothing moves. Encoder and decoder both are a linear map, the principal components
-of what changes in drawn people, plus convolutions that refine it.
+What is ours: the decoder is *anchored* (picture_decoder.py). It knows the character's picture, so
+latents need to say what changes rather than what everything looks like. Encoder and decoder both
+contain a linear map, the principal components of what changes in drawn people, and convolutions
+that refine it.
 
 Axes: B batch, C latent channels, T latent frames, F video frames, H W pixels, h w latents.
 """
@@ -24,11 +23,14 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from runtime.models.picture_decoder import (
+    PATCH,
+    SPATIAL_STRIDE,
+    Anchor,
+    Decoder,
+    ResidualBlock,
+)
 from runtime.timing import FRAMES_PER_LATENT
-
-PATCH = 4  # pixels per side of the finest feature cell
-SPATIAL_STRIDE = 8  # pixels per side of a latent
-FLOW_GAIN = 0.05  # a step of the optimiser then moves pixels by hundredths, not by whole ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +39,16 @@ class AutoencoderConfig:
 
     latent_channels: int = 32
     widths: tuple[int, int] = (48, 64)
+    decoder_widths: tuple[int, int] = (32, 64)
     max_flow_px: float = 8.0
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AutoencoderConfig:
-        return cls(**{**values, "widths": tuple(values["widths"])})
+        pairs = {k: tuple(values[k]) for k in ("widths", "decoder_widths") if k in values}
+        return cls(**{**values, **pairs})
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-class Anchor(NamedTuple):
-    """A picture as the decoder sees it: pixels, its own latent frame, features at three scales."""
-
-    picture: Tensor  # (B, 3, H, W)
-    still: Tensor  # (B, C, h, w), not scaled: latents count relative to it
-    quarter: Tensor  # features at 1/4 of the resolution
-    eighth: Tensor
 
 
 class DecoderState(NamedTuple):
@@ -61,17 +56,6 @@ class DecoderState(NamedTuple):
 
     anchor: Anchor
     previous: Tensor
-
-
-class ResidualBlock(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        refined: Tensor = x + self.conv2(F.relu(self.conv1(F.relu(x))))
-        return refined
 
 
 class Encoder(nn.Module):
@@ -97,73 +81,6 @@ class Encoder(nn.Module):
         return refined
 
 
-class AnchorEncoder(nn.Module):
-    """The character's picture to features at three resolutions; runs once per character."""
-
-    def __init__(self, config: AutoencoderConfig) -> None:
-        super().__init__()
-        fine, middle = config.widths
-        self.patch_in = nn.Conv2d(3 * PATCH**2, fine, 3, padding=1)
-        self.fine = ResidualBlock(fine)
-        self.down1 = nn.Conv2d(fine, middle, 4, stride=2, padding=1)
-
-    def forward(self, picture: Tensor, still: Tensor) -> Anchor:
-        quarter = self.fine(self.patch_in(F.pixel_unshuffle(picture, PATCH)))
-        return Anchor(picture, still, quarter, self.down1(F.relu(quarter)))
-
-
-class Decoder(nn.Module):
-    """A latent frame, the one before it and the anchor to four pictures."""
-
-    def __init__(self, config: AutoencoderConfig) -> None:
-        super().__init__()
-        fine, middle = config.widths
-        self.max_flow_px = config.max_flow_px
-        self.anchor = AnchorEncoder(config)
-        self.linear = nn.ConvTranspose2d(
-            config.latent_channels, 3 * FRAMES_PER_LATENT, SPATIAL_STRIDE, SPATIAL_STRIDE
-        )
-        self.latent_in = nn.Conv2d(2 * config.latent_channels, middle, 3, padding=1)
-        self.middle = nn.Sequential(ResidualBlock(middle), ResidualBlock(middle))
-        self.up = nn.Conv2d(middle, fine, 3, padding=1)
-        self.fine = ResidualBlock(fine)
-        self.flow = nn.Conv2d(fine, 2 * FRAMES_PER_LATENT, 3, padding=1)
-        self.paint = nn.Sequential(
-            nn.Linear(fine, 96), nn.ReLU(), nn.Linear(96, 3 * FRAMES_PER_LATENT * PATCH**2)
-        )
-
-    def forward(self, latent: Tensor, previous: Tensor, anchor: Anchor) -> Tensor:
-        """Latents (B, C, h, w) -> pictures (B, 3, 4, H, W), about [-1, 1]."""
-        changes = torch.cat([previous - anchor.still, latent - anchor.still], dim=1)
-        x = self.middle(self.latent_in(changes) + anchor.eighth)
-        x = F.interpolate(self.up(F.relu(x)), scale_factor=2.0, mode="nearest") + anchor.quarter
-        x = F.relu(self.fine(x))
-        flow_px = self.max_flow_px * torch.tanh(self.flow(x) * FLOW_GAIN)
-        cells = self.paint(rearrange(x, "b c h w -> b h w c"))
-        paint = rearrange(
-            cells, "b h w (c f p q) -> b c f (h p) (w q)", f=FRAMES_PER_LATENT, p=PATCH, q=PATCH
-        )
-        blocks = self.linear(latent - anchor.still).unflatten(1, (3, FRAMES_PER_LATENT))
-        pictures: Tensor = self._move(anchor.picture, flow_px) + paint + blocks
-        return pictures
-
-    def _move(self, picture: Tensor, flow_px: Tensor) -> Tensor:
-        """Sample pictures (B, 3, H, W) along flows (B, 2*4, H/4, W/4) -> (B, 3, 4, H, W)."""
-        height, width = picture.shape[-2:]
-        flow = F.interpolate(flow_px, size=(height, width), mode="bilinear", align_corners=False)
-        flow = rearrange(flow, "b (f c) h w -> (b f) h w c", c=2)
-        ys = torch.linspace(-1.0, 1.0, height, device=picture.device, dtype=picture.dtype)
-        xs = torch.linspace(-1.0, 1.0, width, device=picture.device, dtype=picture.dtype)
-        grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)
-        sides = (width, height)
-        scale = torch.stack([flow.new_full((), 2.0 / (side - 1)) for side in sides])
-        still = repeat(picture, "b c h w -> (b f) c h w", f=FRAMES_PER_LATENT)
-        moved = F.grid_sample(
-            still, grid + flow * scale, mode="bilinear", padding_mode="border", align_corners=True
-        )
-        return rearrange(moved, "(b f) c h w -> b c f h w", f=FRAMES_PER_LATENT)
-
-
 def _bias(module: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> Tensor:
     assert module.bias is not None
     return module.bias
@@ -183,7 +100,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        self.decoder = Decoder(config.latent_channels, config.decoder_widths, config.max_flow_px)
         self.register_buffer("latent_mean", torch.zeros(config.latent_channels))
         self.register_buffer("latent_std", torch.ones(config.latent_channels))
         self._initialize()
@@ -200,6 +117,7 @@ class Autoencoder(nn.Module):
         heads = (self.encoder.out, self.decoder.flow, self.decoder.paint[-1])
         for head in heads:
             head.get_parameter("weight").data.mul_(0.02)
+        self.decoder.latent_in.weight.data.mul_(0.3)
 
     @torch.no_grad()
     def start_from(self, components: Tensor) -> None:
@@ -228,6 +146,10 @@ class Autoencoder(nn.Module):
     def still(self, picture: Tensor) -> Tensor:
         """The latent frame (B, C, h, w) of an unmoving picture (B, 3, H, W) in [-1, 1]."""
         return self.scale(self._still(picture))
+
+    def reference(self, picture: Tensor, latent_frames: int) -> Tensor:
+        """The picture as a still video, (B, C, T, h, w): a latent frame stands for itself."""
+        return self.still(picture)[:, :, None].expand(-1, -1, latent_frames, -1, -1)
 
     def anchor(self, picture: Tensor) -> Anchor:
         """The decoder's view of a picture (B, 3, H, W)."""

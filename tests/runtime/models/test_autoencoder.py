@@ -4,13 +4,14 @@ import pytest
 import torch
 from einops import rearrange
 
-from runtime.models.autoencoder import SPATIAL_STRIDE, Autoencoder, AutoencoderConfig
+from runtime.models.autoencoder import Autoencoder, AutoencoderConfig
+from runtime.models.picture_decoder import PATCH, SPATIAL_STRIDE
 
 
 @pytest.fixture(scope="module")
 def autoencoder() -> Autoencoder:
     torch.manual_seed(3)
-    model = Autoencoder(AutoencoderConfig(latent_channels=4, widths=(8, 8)))
+    model = Autoencoder(AutoencoderConfig(latent_channels=4, widths=(8, 8), decoder_widths=(8, 8)))
     model.latent_mean.normal_()
     model.latent_std.fill_(0.7)
     return model.eval()
@@ -86,13 +87,14 @@ def test_pictures_depend_on_one_latent_frame_of_the_past_and_no_more(autoencoder
 @torch.inference_mode()
 def test_a_linear_start_reconstructs_what_its_components_span():
     torch.manual_seed(1)
-    model = Autoencoder(AutoencoderConfig(latent_channels=6, widths=(8, 8)))
+    model = Autoencoder(AutoencoderConfig(latent_channels=6, widths=(8, 8), decoder_widths=(8, 8)))
     values = 3 * 4 * SPATIAL_STRIDE**2
     components = torch.linalg.qr(torch.randn(values, 6)).Q.T
     model.start_from(components)
     for head in (model.encoder.out, model.decoder.flow, model.decoder.paint[-1]):
         head.weight.zero_()
         head.bias.zero_()
+    model.decoder.paint[-1].bias[: PATCH**2] = 30.0  # opaque: the sketch alone is seen
     picture = torch.zeros(1, 3, 16, 16)
     change = (0.1 * torch.randn(1, 2, 2, 6) @ components).reshape(1, 2, 2, 3, 4, 8, 8)
     group = rearrange(change, "b h w c f p q -> b 1 c f (h p) (w q)")
@@ -101,5 +103,5 @@ def test_a_linear_start_reconstructs_what_its_components_span():
 
 
 def test_sizes_survive_being_written_down():
-    config = AutoencoderConfig(latent_channels=5, widths=(16, 24), max_flow_px=3.0)
+    config = AutoencoderConfig(5, widths=(16, 24), decoder_widths=(4, 12), max_flow_px=3.0)
     assert AutoencoderConfig.from_dict(config.to_dict()) == config

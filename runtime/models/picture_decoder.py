@@ -1,0 +1,127 @@
+"""Latents to pictures by compositing: the character's picture, moved, with paint over it.
+
+Three parts. The *sketch* is linear: the principal components of what changes in drawn people. The
+*trunk* reads a latent frame, the one before it and the picture, and says for each of the four video
+frames what state every place is in. The *brush*, one and the same for all four, moves the picture
+by a flow and covers what a moved picture cannot show (teeth, a tongue, an eyelid) with a corrected
+sketch. Where it covers nothing the character's own pixels are left: identity is kept there, and
+grain of a sketch is not seen.
+
+Axes: B batch, C latent channels, F video frames, H W pixels, h w latents (8 pixels).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+from runtime.timing import FRAMES_PER_LATENT
+
+SPATIAL_STRIDE = 8  # pixels per side of a latent
+PATCH = 4  # pixels per side of the finest feature cell
+FLOW_GAIN = 0.05  # a step of the optimiser then moves pixels by hundredths, not by whole ones
+PICTURE_WIDTHS = (48, 64)  # of the picture's own features: they are made once per character
+
+
+class Anchor(NamedTuple):
+    """A picture as the decoder sees it: pixels, its own latent frame, features at three scales."""
+
+    picture: Tensor  # (B, 3, H, W)
+    still: Tensor  # (B, C, h, w), not scaled: latents count relative to it
+    quarter: Tensor  # features at 1/4 of the resolution
+    eighth: Tensor
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        refined: Tensor = x + self.conv2(F.relu(self.conv1(F.relu(x))))
+        return refined
+
+
+class AnchorEncoder(nn.Module):
+    """The character's picture to features at 1/4 and 1/8; runs once per character."""
+
+    def __init__(self, brush: int, trunk: int) -> None:
+        super().__init__()
+        fine, middle = PICTURE_WIDTHS
+        self.patch_in = nn.Conv2d(3 * PATCH**2, fine, 3, padding=1)
+        self.fine = ResidualBlock(fine)
+        self.down = nn.Conv2d(fine, middle, 4, stride=2, padding=1)
+        self.middle = nn.Sequential(ResidualBlock(middle), ResidualBlock(middle))
+        self.to_trunk = nn.Conv2d(middle, trunk, 1)
+        self.up = nn.Conv2d(middle, 4 * fine, 1)
+        self.to_brush = nn.Conv2d(fine, brush, 3, padding=1)
+
+    def forward(self, picture: Tensor, still: Tensor) -> Anchor:
+        quarter = self.fine(self.patch_in(F.pixel_unshuffle(picture, PATCH)))
+        eighth = F.relu(self.middle(self.down(F.relu(quarter))))
+        quarter = F.relu(quarter + F.pixel_shuffle(self.up(eighth), 2))
+        return Anchor(picture, still, self.to_brush(quarter), self.to_trunk(eighth))
+
+
+class Decoder(nn.Module):
+    """A latent frame, the one before it and the anchor to four pictures."""
+
+    def __init__(self, channels: int, widths: tuple[int, int], max_flow_px: float) -> None:
+        super().__init__()
+        brush, trunk = widths
+        self.max_flow_px = max_flow_px
+        self.anchor = AnchorEncoder(brush, trunk)
+        self.linear = nn.ConvTranspose2d(
+            channels, 3 * FRAMES_PER_LATENT, SPATIAL_STRIDE, SPATIAL_STRIDE
+        )
+        self.latent_in = nn.Conv2d(2 * channels, trunk, 3, padding=1)
+        self.trunk = nn.Sequential(*[ResidualBlock(trunk) for _ in range(3)])
+        self.split = nn.Conv2d(trunk, FRAMES_PER_LATENT * brush, 1)
+        self.settle = ResidualBlock(brush)
+        self.up = nn.Conv2d(brush, 4 * brush, 1)
+        self.sketch_in = nn.Conv2d(3 * PATCH**2, brush, 1)
+        self.edge = nn.Conv2d(brush, brush, 3, padding=1)
+        self.flow = nn.Conv2d(brush, 2, 3, padding=1)
+        self.paint = nn.Sequential(
+            nn.Conv2d(brush, 64, 1), nn.ReLU(), nn.Conv2d(64, 4 * PATCH**2, 1)
+        )
+
+    def forward(self, latent: Tensor, previous: Tensor, anchor: Anchor) -> Tensor:
+        """Latents (B, C, h, w) -> pictures (B, 3, 4, H, W), about [-1, 1]."""
+        changes = torch.cat([previous - anchor.still, latent - anchor.still], dim=1)
+        x = self.trunk(self.latent_in(changes) + anchor.eighth)
+        x = rearrange(self.split(F.relu(x)), "b (f c) h w -> (b f) c h w", f=FRAMES_PER_LATENT)
+        x = F.pixel_shuffle(self.up(F.relu(self.settle(x))), 2)
+        blocks = self.linear(latent - anchor.still)
+        sketch = rearrange(blocks, "b (c f) h w -> (b f) c h w", f=FRAMES_PER_LATENT)
+        x = x + self.sketch_in(F.pixel_unshuffle(sketch, PATCH))
+        x = x + repeat(anchor.quarter, "b c h w -> (b f) c h w", f=FRAMES_PER_LATENT)
+        x = F.relu(x)
+        x = F.relu(x + self.edge(x))
+        flow_px = self.max_flow_px * torch.tanh(self.flow(x) * FLOW_GAIN)
+        painted = F.pixel_shuffle(self.paint(x), PATCH)
+        opacity, correction = torch.sigmoid(painted[:, :1]), painted[:, 1:]
+        still = repeat(anchor.picture, "b c h w -> (b f) c h w", f=FRAMES_PER_LATENT)
+        moved = self._move(still, flow_px)
+        pictures = moved + opacity * (still + sketch + correction - moved)
+        return rearrange(pictures, "(b f) c h w -> b c f h w", f=FRAMES_PER_LATENT)
+
+    @staticmethod
+    def _move(picture: Tensor, flow_px: Tensor) -> Tensor:
+        """Sample pictures (N, 3, H, W) along flows (N, 2, H/4, W/4)."""
+        height, width = picture.shape[-2:]
+        flow = F.interpolate(flow_px, size=(height, width), mode="bilinear", align_corners=False)
+        flow = rearrange(flow, "n c h w -> n h w c")
+        ys = torch.linspace(-1.0, 1.0, height, device=picture.device, dtype=picture.dtype)
+        xs = torch.linspace(-1.0, 1.0, width, device=picture.device, dtype=picture.dtype)
+        grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)
+        sides = (width, height)
+        scale = torch.stack([flow.new_full((), 2.0 / (side - 1)) for side in sides])
+        return F.grid_sample(
+            picture, grid + flow * scale, mode="bilinear", padding_mode="border", align_corners=True
+        )
