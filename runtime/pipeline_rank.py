@@ -11,21 +11,13 @@ from pathlib import Path
 
 import torch
 
-from runtime.checkpoint import AvatarModel, load, load_builtin
-from runtime.errors import Unsupported
 from runtime.pipeline_link import Link, LinkClosed
 from runtime.pipeline_stage import PipelineStage, StreamRewind, StreamStart, TickPart
+from runtime.stream_model import StreamModel
 
 NEIGHBOUR_LOST = 3  # exit code of a rank that ended because another one had
 
-Loader = Callable[[torch.device], AvatarModel]
-
-
-def load_on(folder: Path | None, device: torch.device) -> AvatarModel:
-    """The model in a folder, None: the built-in one, on a device; Unsupported if it is not here."""
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise Unsupported(f"No NVIDIA GPU is here, found {device} asked for. Use cpu.")
-    return (load_builtin() if folder is None else load(folder)).to(device)
+Loader = Callable[[torch.device], StreamModel]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +49,7 @@ def run_rank(place: RankPlace, loader: Loader, answers: Connection, frames: Conn
 
 
 def _serve(
-    place: RankPlace, model: AvatarModel, link: Link, answers: Connection, frames: Connection
+    place: RankPlace, model: StreamModel, link: Link, answers: Connection, frames: Connection
 ) -> None:
     is_first, is_last = place.rank == 1, place.rank == place.ranks - 1
     stage: PipelineStage | None = None

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from runtime.character import Character
-from runtime.checkpoint import AvatarModel
 from runtime.errors import BadInput
 from runtime.models.conditioning import WindowInputs
 from runtime.presets import StreamPreset
 from runtime.stream import StreamingGenerator
+from runtime.stream_model import StreamModel
 from runtime.stream_state import Mood, rewound, trimmed
 from runtime.values import Frame
 
@@ -71,7 +71,7 @@ def steps_of(rank: int, ranks: int, steps: int) -> range:
 class PipelineStage(StreamingGenerator):
     """One rank's part of a stream. The last rank decodes."""
 
-    def __init__(self, model: AvatarModel, start: StreamStart, rank: int, ranks: int) -> None:
+    def __init__(self, model: StreamModel, start: StreamStart, rank: int, ranks: int) -> None:
         super().__init__(model, start.character, start.preset, start.seed)
         self.share = steps_of(rank, ranks, start.preset.steps)
         self._decodes = rank == ranks - 1

@@ -1,6 +1,8 @@
 """Named trades between latency, lag and compute."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from runtime.errors import NotFound
 from runtime.timing import FRAMES_PER_LATENT, VIDEO_FPS
@@ -50,9 +52,30 @@ PRESETS = {
     )
 }
 
+# Of a model of the released size, distilled to four steps: windows of 33 video frames.
+RELEASED_PRESETS = {
+    preset.name: preset
+    for preset in (
+        StreamPreset("interactive", window=9, hop=4, shift=0, steps=4, flow_shift=5.0),
+        # 28 new frames a window, as SoulX-FlashTalk has them (arXiv 2512.23379).
+        StreamPreset("balanced", window=9, hop=7, shift=0, steps=4, flow_shift=5.0),
+        StreamPreset("broadcast", window=9, hop=9, shift=1, steps=4, flow_shift=5.0),
+    )
+}
 
-def find_preset(name: str) -> StreamPreset:
+
+def is_released(folder: Path | None) -> bool:
+    """Does that folder hold a released model, rather than one of our own kind or none?"""
+    return folder is not None and not (folder / "dit.json").exists()
+
+
+def presets_of(folder: Path | None) -> Mapping[str, StreamPreset]:
+    """The presets of the model in a folder, by name; None is the built-in model."""
+    return RELEASED_PRESETS if is_released(folder) else PRESETS
+
+
+def find_preset(name: str, presets: Mapping[str, StreamPreset] = PRESETS) -> StreamPreset:
     """The preset of that name, or NotFound listing the names."""
-    if name not in PRESETS:
-        raise NotFound.among("preset", name, PRESETS, param="preset")
-    return PRESETS[name]
+    if name not in presets:
+        raise NotFound.among("preset", name, presets, param="preset")
+    return presets[name]

@@ -20,15 +20,16 @@ from torch import Tensor
 
 from runtime.audio_features import AudioFeatures, extend, needed_samples, window_of
 from runtime.character import Character
-from runtime.checkpoint import AvatarModel
 from runtime.device_copy import to_device
 from runtime.engine.base import Engines
 from runtime.engine.torch_engine import eager
 from runtime.errors import BadInput, NotFound, Unsupported
 from runtime.models.conditioning import WindowInputs
+from runtime.models.pixel_planes import Layout, to_bytes
 from runtime.presets import StreamPreset
 from runtime.sampler import euler_step, noise_of_latent, noised
 from runtime.spans import Spans, no_spans
+from runtime.stream_model import StreamModel
 from runtime.stream_scene import make_scene, window_cues
 from runtime.stream_state import Mood, StreamState, initial_state, rewound, trimmed
 from runtime.timing import frames_for_samples, frames_of_latent
@@ -39,19 +40,22 @@ from runtime.window_plan import frames_heard
 class StreamingGenerator:
     """One talking video of one character. Holds constants; `state` is all that it remembers.
 
-    `engines` run the model's parts, None: the model's own modules do.
+    `engines` run the model's parts, None: the model's own modules do. `layout` is that of the
+    frames' pixels: rgb, or the planes that a video encoder takes (pixel_planes.py).
     """
 
     def __init__(
         self,
-        model: AvatarModel,
+        model: StreamModel,
         character: Character,
         preset: StreamPreset,
         seed: int = 0,
         spans: Spans = no_spans,
         engines: Engines | None = None,
+        layout: Layout = "rgb",
     ) -> None:
         self.model = model
+        self.layout = layout
         self._engines = eager(model) if engines is None else engines
         self.character = character
         self.preset = preset
@@ -222,7 +226,8 @@ class StreamingGenerator:
             to_device(torch.from_numpy(cues), self.model.device),
             self.state.moods,
         )
-        return self.model.dit.prepare_window(conditions, len(seen))
+        with self.model.precision():
+            return self.model.dit.prepare_window(conditions, len(seen))
 
     def _latent(self, level: int, latent: int) -> Tensor:
         """Latents (C, h, w) at a noise level; before the stream the noised still picture."""
@@ -247,11 +252,17 @@ class StreamingGenerator:
             pictures, state.decoders[latent] = self._engines.decoder.decode(
                 clean, state.decoders[latent - 1]
             )
-            pixels = ((pictures[0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
             frames = frames_of_latent(latent)
-            shown.append(pixels[:, -len(frames) :].permute(1, 2, 3, 0))
+            shown.append(self._pixels(pictures[0, :, -len(frames) :]))
             indices += frames
         if not shown:
             return []
         handed_out = torch.cat(shown).cpu().numpy()
         return [Frame(*pair) for pair in zip(indices, handed_out, strict=True)]
+
+    def _pixels(self, pictures: Tensor) -> Tensor:
+        """Pictures (3, F, H, W) in [-1, 1] as bytes (F, ...) in the stream's layout."""
+        if self.layout == "rgb":
+            pixels = ((pictures + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+            return pixels.permute(1, 2, 3, 0)
+        return to_bytes((pictures.movedim(1, 0) + 1) / 2, self.layout)

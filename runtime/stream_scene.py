@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,15 +11,13 @@ from torch import Tensor
 
 from runtime.audio_features import WINDOW_SAMPLES, AudioFeatures
 from runtime.character import Character
-from runtime.checkpoint import AvatarModel
 from runtime.errors import BadInput
-from runtime.face_mask import face_masks
-from runtime.models.autoencoder import DecoderState
 from runtime.models.conditioning import Conditioning, StepInputs
 from runtime.models.rope import rope_freqs
 from runtime.motion_cues import idle_cues
 from runtime.presets import StreamPreset
 from runtime.sampler import TIMESTEPS, noise_levels
+from runtime.stream_model import StreamModel
 from runtime.stream_state import Mood
 from runtime.timing import VIDEO_FPS
 from runtime.values import Pixels
@@ -33,7 +32,7 @@ class Scene:
 
     still: Tensor  # (C, h, w): the latent frame of the unmoving picture
     moods: dict[str, Tensor]  # emotion references, (C, h, w) each
-    decoder: DecoderState  # before the first latent frame
+    decoder: Any  # its state before the first latent frame
     sigmas: Tensor  # (steps + 1,)
     steps: tuple[StepInputs, ...]
     conditions: Conditioning  # of a window in silence
@@ -57,7 +56,7 @@ class Scene:
 
 @torch.inference_mode()
 def make_scene(
-    model: AvatarModel, character: Character, preset: StreamPreset, features: AudioFeatures
+    model: StreamModel, character: Character, preset: StreamPreset, features: AudioFeatures
 ) -> Scene:
     """Encodes the character's pictures and prepares all denoising steps of a stream."""
     picture = picture_tensor(character.pixels(), model)
@@ -69,21 +68,31 @@ def make_scene(
             moods[name] = model.autoencoder.still(mood)[0]
     silence = features.encode(torch.zeros(1, WINDOW_SAMPLES, device=model.device))[0]
     sigmas = noise_levels(preset.steps, preset.flow_shift).to(model.device)
-    conditions = _conditions(model, character, still[0], silence, preset.window)
+    conditions = _conditions(model, character, picture, silence, preset.window)
+    with model.precision():
+        steps = tuple(
+            without_padding(model.dit.prepare_step(TIMESTEPS * sigma[None], conditions))
+            for sigma in sigmas[:-1]
+        )
     return Scene(
         still=still[0],
         moods=moods,
         decoder=model.autoencoder.start(picture),
         sigmas=sigmas,
-        steps=tuple(
-            model.dit.prepare_step(TIMESTEPS * sigma[None], conditions) for sigma in sigmas[:-1]
-        ),
+        steps=steps,
         conditions=conditions,
         silence=silence,
     )
 
 
-def picture_tensor(pixels: Pixels, model: AvatarModel) -> Tensor:
+def without_padding(step: StepInputs) -> StepInputs:
+    """`step` with the text tokens that its mask counts as valid: no block then needs a mask."""
+    if step.text_mask is None:
+        return step
+    return replace(step, text=step.text[:, : int(step.text_mask.sum())], text_mask=None)
+
+
+def picture_tensor(pixels: Pixels, model: StreamModel) -> Tensor:
     """(1, 3, H, W) in [-1, 1], or BadInput when the model cannot take this size."""
     height, width = pixels.shape[:2]
     multiple = model.picture_multiple_px
@@ -120,20 +129,22 @@ def _cue_block(seed: int, speaker: int, block: int) -> NDArray[np.float32]:
 
 
 def _conditions(
-    model: AvatarModel, character: Character, still: Tensor, silence: Tensor, window: int
+    model: StreamModel, character: Character, picture: Tensor, silence: Tensor, window: int
 ) -> Conditioning:
-    config, device = model.dit.config, model.device
+    config, device, prompt = model.dit.config, model.device, model.prompt_of(character)
     speakers, frames = len(character.speakers), 4 * window - 3
-    _, height, width = still.shape
+    reference = model.autoencoder.reference(picture, window)
+    height, width = reference.shape[3:]
     rows, columns = height // config.patch_size[1], width // config.patch_size[2]
     cos, sin = rope_freqs(window, rows, columns, config.rope_dims, config.rope_theta)
     cues = torch.zeros(1, speakers, frames, config.motion_cues, device=device)
-    masks = face_masks(character.boxes, height, width, config.patch_size[1])
+    masks = model.masks_of(character.boxes, height, width)
+    emotion = reference[:, :, 0].unsqueeze(1).expand(1, speakers, -1, -1, -1)
     return Conditioning(
-        text_states=model.prompt.states[None],
-        text_mask=None,
-        pooled_text=model.prompt.pooled[None],
-        ref_latents=still[None, :, None].expand(-1, -1, window, -1, -1),
+        text_states=prompt.states[None],
+        text_mask=None if prompt.mask is None else prompt.mask[None],
+        pooled_text=prompt.pooled[None],
+        ref_latents=reference,
         audio=silence[-1].expand(1, speakers, frames, -1, -1, -1),
         face_masks=masks[None, :, None].to(device),
         motion_exp=torch.full((1, 4), MOTION_EXPRESSION, device=device),
@@ -142,6 +153,6 @@ def _conditions(
         freqs_cos=cos.to(device),
         freqs_sin=sin.to(device),
         cues=cues if config.motion_cues else None,
-        emotion_latents=still.expand(1, speakers, -1, -1, -1) if config.emotion else None,
+        emotion_latents=emotion if config.emotion else None,
         emotion_scale=torch.ones(1, speakers, device=device) if config.emotion else None,
     )

@@ -1,13 +1,12 @@
 """Everything that a stream remembers, and how it forgets and goes back."""
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from runtime.audio_features import HeardAudio, forget, needed_samples, truncate
 from runtime.errors import BadInput
-from runtime.models.autoencoder import DecoderState
 from runtime.timing import (
     FRAMES_PER_LATENT,
     SAMPLES_PER_FRAME,
@@ -41,7 +40,7 @@ class StreamState:
     origin: int
     done: int  # latent frames below this one are decoded and handed out
     levels: tuple[dict[int, Tensor], ...]  # [k][n]: latents (C, h, w) at level k; [0] is noise
-    decoders: dict[int, DecoderState]  # the decoder after latent frame n
+    decoders: dict[int, Any]  # the decoder's state after latent frame n
     sounds: dict[int, Tensor]  # features (S, 4, 10, layers, width) that latent frame n hears
     heard: tuple[HeardAudio, ...]  # by speaker
     moods: tuple[Mood, ...]  # by speaker
@@ -52,7 +51,7 @@ class StreamState:
         return frames_in_latents(self.done)
 
 
-def initial_state(speakers: int, steps: int, decoder: DecoderState) -> StreamState:
+def initial_state(speakers: int, steps: int, decoder: Any) -> StreamState:
     return StreamState(
         at=0,
         origin=0,

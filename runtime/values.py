@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 EMOTIONS = ("neutral", "happy", "sad", "angry", "surprised")
 
-Pixels = NDArray[np.uint8]  # (H, W, 3), RGB
+Pixels = NDArray[np.uint8]  # (H, W, 3), RGB; or (3 H / 2, W), I420, where a stream was asked for it
 Samples = NDArray[np.float32]  # (N,), mono, [-1, 1], 16 kHz unless the name says otherwise
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from runtime.engine.kinds import PRECISIONS
 from runtime.errors import AvatarError
 from server.app import create_app
 from server.config import ConfigError, ServerConfig, load_config
@@ -42,7 +43,16 @@ def serve(
         typer.Option(help="A folder of further characters; default: ./characters, if there."),
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="A model's folder; default: the built-in one.")
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            "--weights",
+            help="A model's folder, ours or a released one; default: the built-in one.",
+        ),
+    ] = None,
+    decoder: Annotated[
+        Path | None,
+        typer.Option(help="A TAEHV file for released weights; default: taehv.pth in their folder."),
     ] = None,
     max_sessions: Annotated[int | None, typer.Option(help="Sessions at once.")] = None,
     threads: Annotated[int | None, typer.Option(help="Torch threads; 0: torch decides.")] = None,
@@ -50,14 +60,15 @@ def serve(
         list[str] | None,
         typer.Option(help="cpu, cuda:0, ..; given several times, they share one session's steps."),
     ] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="torch, torch-compiled, onnx, tensorrt or tensorrt-rtx.")
-    ] = None,
+    engine: Annotated[str | None, typer.Option(help=", ".join(PRECISIONS))] = None,
     precision: Annotated[
         str | None, typer.Option(help="What the engine computes in; default: fp32.")
     ] = None,
     engines: Annotated[
         Path | None, typer.Option(help="The folder that `avatar export` filled; default: ./engines")
+    ] = None,
+    blocks: Annotated[
+        int | None, typer.Option(help="Blocks an engine file, as given to `avatar export`.")
     ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
 ) -> None:
@@ -75,6 +86,8 @@ def serve(
             "engine": engine,
             "precision": precision,
             "engines": engines,
+            "blocks": blocks,
+            "decoder": decoder,
         },
     }
     logging.basicConfig(

@@ -71,6 +71,9 @@ class Pacing:
 class Model:
     """`checkpoint` None is the built-in model; `characters` are folders of further characters.
 
+    A released folder as checkpoint needs a TAEHV file, `decoder` (None: taehv.pth in it), and keeps
+    what its text encoders made in the folder `embeddings`. `blocks` is how many blocks of a large
+    model an engine file holds.
     `devices` are torch's names; with two or more a session's denoising steps are shared between
     them. `engine` and `precision` are keys and values of runtime's PRECISIONS; `engines` is the
     folder that `avatar export` filled, for engines that lie in files.
@@ -85,6 +88,9 @@ class Model:
     engine: str = "torch"
     precision: str = "fp32"
     engines: Path = FILES
+    blocks: int = 1
+    decoder: Path | None = None
+    embeddings: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +189,8 @@ def _check(config: ServerConfig) -> None:
                 )
     if config.model.threads < 0:
         raise ConfigError(f"model.threads: found {config.model.threads}, expected 0 or more")
+    if config.model.blocks < 1:
+        raise ConfigError(f"model.blocks: found {config.model.blocks}, expected 1 or more")
     if config.model.default_preset not in PRESETS:
         raise ConfigError(
             f"model.default_preset: found {config.model.default_preset!r}, expected one of "
@@ -218,3 +226,5 @@ def _check_paths(model: Model) -> None:
     for key, path in paths.items():
         if not path.is_dir():
             raise ConfigError(f"{key}: found no folder at {path}; name one that exists")
+    if model.decoder is not None and not model.decoder.is_file():
+        raise ConfigError(f"model.decoder: found no file at {model.decoder}; name one that exists")

@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING
 from runtime.character import Character
 from runtime.character_store import BUILTIN_CHARACTERS, find_characters
 from runtime.engine.kinds import EngineChoice
-from runtime.presets import PRESETS, StreamPreset, find_preset
+from runtime.presets import StreamPreset, find_preset, presets_of
 from runtime.timing import SAMPLE_RATE
 from runtime.values import Samples
 from server.config import Model
 from server.generator import Generator, StreamRequest, StreamTimes, Tick
 
 if TYPE_CHECKING:
-    from runtime.checkpoint import AvatarModel
     from runtime.engine.base import Engines
     from runtime.engine.parts import WindowShape
+    from runtime.model_folder import LiveOptions
+    from runtime.models.pixel_planes import Layout
     from runtime.pipelined import Pipeline
     from runtime.spans import SpanRecorder
     from runtime.stream import StreamingGenerator
+    from runtime.stream_model import StreamModel
 
 logger = logging.getLogger(__name__)
 
@@ -35,25 +37,38 @@ class RuntimeEngine:
 
     def __init__(self, config: Model) -> None:
         self._config = config
-        self._model: AvatarModel | None = None
+        self._model: StreamModel | None = None
         self._engines: dict[WindowShape, Engines] = {}
         self._pipeline: Pipeline | None = None
 
     def load(self) -> None:
         import torch
 
-        from runtime.pipeline_rank import load_on
+        from runtime.model_folder import load_on
         from runtime.pipelined import Pipeline
 
         if self._config.threads:
             torch.set_num_threads(self._config.threads)
-        loader = partial(load_on, self._config.checkpoint)
+        loader = partial(load_on, self._config.checkpoint, options=self._live_options())
         if len(self._config.devices) > 1:
             self._pipeline = Pipeline(loader, self._config.devices)
             self._model = self._pipeline.model
         else:
             self._model = loader(torch.device(self._config.devices[0]))
         self._warm_up()
+
+    def _live_options(self) -> LiveOptions:
+        """What a released folder is loaded with; all characters there are now are prepared."""
+        from runtime.model_folder import LiveOptions
+
+        config, in_torch = self._config, self._config.engine.startswith("torch")
+        return LiveOptions(
+            config.precision if in_torch else "bf16",  # what `avatar export` loads, for their hash
+            config.decoder,
+            config.embeddings,
+            blocks_on_device=in_torch,
+            characters=tuple(self.characters().values()),
+        )
 
     def close(self) -> None:
         if self._pipeline is not None:
@@ -62,8 +77,11 @@ class RuntimeEngine:
     def characters(self) -> Mapping[str, Character]:
         return find_characters((*self._config.characters, BUILTIN_CHARACTERS))
 
+    def _preset(self, name: str) -> StreamPreset:
+        return find_preset(name, presets_of(self._config.checkpoint))
+
     def times(self, preset: str) -> StreamTimes:
-        found = find_preset(preset)
+        found = self._preset(preset)
         under_way_ms = (len(self._config.devices) - 1) * found.hop_ms
         return StreamTimes(found.hop_ms, found.lag_ms + under_way_ms, _lookahead_ms())
 
@@ -76,28 +94,31 @@ class RuntimeEngine:
 
         assert self._model is not None, "load() comes first"
         spans = SpanRecorder(kept=256)
-        preset = find_preset(request.preset)
+        preset = self._preset(request.preset)
         if self._pipeline is not None:
             shared = self._pipeline.open(request.character, preset, request.seed)
             return RuntimeGenerator(shared, spans)
         engines = self._engines_of(request.character, preset)
+        planes: Layout = "i420" if self._model.device.type == "cuda" else "rgb"
         stream = StreamingGenerator(
-            self._model, request.character, preset, request.seed, spans, engines
+            self._model, request.character, preset, request.seed, spans, engines, planes
         )
         return RuntimeGenerator(stream, spans)
 
     def _engines_of(self, character: Character, preset: StreamPreset) -> Engines:
         """The engines of streams of these shapes, opened once; EngineError where there are none."""
-        from runtime.engine.choice import open_engines, window_shape
+        from runtime.engine.choice import open_engines, stream_shape
 
         assert self._model is not None, "load() comes first"
-        config, pixels = self._config, character.pixels()
-        shape = window_shape(
-            self._model, preset.window, len(character.speakers), (pixels.shape[0], pixels.shape[1])
-        )
+        config = self._config
+        shape = stream_shape(self._model, character, preset.window)
         if shape not in self._engines:
             choice = EngineChoice(
-                config.engine, config.precision, config.engines, threads=config.threads
+                config.engine,
+                config.precision,
+                config.engines,
+                threads=config.threads,
+                blocks_per_part=config.blocks,
             )
             self._engines[shape] = open_engines(choice, self._model, shape)
         return self._engines[shape]
@@ -107,7 +128,8 @@ class RuntimeEngine:
         by_speakers = {len(each.speakers): each for each in self.characters().values()}
         wanted = {(self._config.default_preset, count) for count in by_speakers}
         largest = len(self._config.devices) - 1  # steps that a preset needs, one for a device
-        fitting = [preset.name for preset in PRESETS.values() if preset.steps >= largest]
+        presets = presets_of(self._config.checkpoint).values()
+        fitting = [preset.name for preset in presets if preset.steps >= largest]
         wanted |= {(preset, count) for preset in fitting for count in list(by_speakers)[:1]}
         for preset, count in sorted(wanted):
             character = by_speakers[count]

@@ -89,7 +89,8 @@ class PictureTrack(MediaStreamTrack):
 
     async def recv(self) -> av.VideoFrame:
         picture = await _next(self, self._pictures)
-        frame = av.VideoFrame.from_ndarray(picture.pixels, format="rgb24")
+        layout = "rgb24" if picture.pixels.ndim == 3 else "yuv420p"  # what encoders take as it is
+        frame = av.VideoFrame.from_ndarray(picture.pixels, format=layout)
         frame.pts = picture.pts
         frame.time_base = VIDEO_TIME_BASE
         return frame

@@ -7,12 +7,11 @@ caller names one, see `choice.py`; none falls back to another.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from runtime.audio_features import Encoder
-from runtime.models.autoencoder import DecoderState
 from runtime.models.conditioning import StepInputs, WindowInputs
 
 
@@ -25,9 +24,12 @@ class Denoiser(Protocol):
 
 
 class Decoder(Protocol):
-    """Latents to pictures, one latent frame at a time."""
+    """Latents to pictures, one latent frame at a time.
 
-    def decode(self, latent: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+    A state is a value of the decoder's own kind: who holds one never looks inside.
+    """
+
+    def decode(self, latent: Tensor, state: Any) -> tuple[Tensor, Any]:
         """(B, C, h, w) to four pictures (B, 3, 4, H, W) in [-1, 1], and the state after them."""
         ...
 

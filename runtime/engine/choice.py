@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime.character import Character
 from runtime.checkpoint import AvatarModel
 from runtime.engine.base import Engines
 from runtime.engine.description import Built, EngineDescription, find_engine, weights_hash
-from runtime.engine.kinds import EngineChoice
+from runtime.engine.kinds import LARGE, EngineChoice
 from runtime.engine.parts import DenoiserPart, WindowShape, in_blocks, whole
+from runtime.errors import Unsupported
 from runtime.models.config import DiTConfig
 from runtime.models.dit import DiT
+from runtime.stream_model import StreamModel
 
-LARGE = 1024  # from this width on a denoiser is built in blocks
 SMALL_PARTS_PRECISION = "fp32"  # of decoder and audio encoder, whatever the denoiser has
 ANY_SOUND = "one window of sound"
 
 
-def open_engines(choice: EngineChoice, model: AvatarModel, shape: WindowShape) -> Engines:
+def open_engines(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> Engines:
     """The engines of a stream. EngineError or Unsupported says what is missing, and what to do."""
     return ENGINES[choice.kind](choice, model, shape)
 
@@ -30,6 +32,16 @@ def window_shape(
     stride = model.picture_multiple_px // model.dit.config.patch_size[1]
     rows, columns = (side // stride for side in size_px)
     return WindowShape(latent_frames, speakers, rows, columns, len(model.prompt.states))
+
+
+def stream_shape(model: StreamModel, character: Character, latent_frames: int) -> WindowShape:
+    """The shape of a character's stream."""
+    height, width = character.pixels().shape[:2]
+    stride = model.picture_multiple_px // model.dit.config.patch_size[1]
+    tokens = model.prompt_of(character).tokens
+    return WindowShape(
+        latent_frames, len(character.speakers), height // stride, width // stride, tokens
+    )
 
 
 def denoiser_parts(config: DiTConfig, blocks_per_part: int = 1) -> tuple[DenoiserPart, ...]:
@@ -79,61 +91,104 @@ def _built(part: str, kind: str, precision: str, shape: str, weights: str) -> Bu
     return Built(part, kind, precision, shape, weights, library.version, library.gpu())
 
 
-def _open_torch(choice: EngineChoice, model: AvatarModel, shape: WindowShape) -> Engines:
+def _torch(
+    engines: Callable[[StreamModel], Engines], choice: EngineChoice, model: StreamModel
+) -> Engines:
+    """The model's own modules, if they were loaded in the precision that is asked for."""
+    from runtime.engine.torch_engine import precision_of
+
+    found = precision_of(model.dit)
+    if found != choice.precision:
+        raise Unsupported(
+            f"The weights are loaded in {found}, and {choice.kind} was asked for "
+            f"{choice.precision}: it computes in what is loaded. Ask for {found}; the built-in "
+            "model and its kind are fp32 in torch, a released folder is loaded as asked for.",
+            param="precision",
+        )
+    return engines(model)
+
+
+def _open_torch(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> Engines:
     from runtime.engine.torch_engine import eager
 
-    return eager(model)
+    return _torch(eager, choice, model)
 
 
-def _open_compiled(choice: EngineChoice, model: AvatarModel, shape: WindowShape) -> Engines:
+def _open_graphed(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> Engines:
+    from runtime.engine.torch_engine import graphed
+
+    return _torch(graphed, choice, model)
+
+
+def _open_compiled(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> Engines:
     from runtime.engine.torch_engine import compiled
 
-    return compiled(model)
+    return _torch(compiled, choice, model)
 
 
-def _open_onnx(choice: EngineChoice, model: AvatarModel, shape: WindowShape) -> Engines:
+def _open_torch_tensorrt(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> Engines:
+    from runtime.engine.torch_engine import through_tensorrt
+
+    return _torch(through_tensorrt, choice, model)
+
+
+def _open_onnx(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> Engines:
     from runtime.engine.onnx_engine import OnnxAudioEncoder, OnnxDecoder, OnnxDenoiser, OnnxPart
 
-    def load(found: tuple[Path, EngineDescription]) -> OnnxPart:
+    def load(found: Found) -> OnnxPart:
         return OnnxPart(*found, choice.provider, choice.threads)
 
-    denoiser, decoder, encoder = _find_all(choice, model, shape)
+    denoiser = OnnxDenoiser([load(part) for part in _find_denoiser(choice, model, shape)])
+    if not isinstance(model, AvatarModel):
+        return Engines(denoiser, model.autoencoder, model.audio_encoder)
+    decoder, encoder = _find_small_parts(choice, model, shape)
     return Engines(
-        OnnxDenoiser([load(part) for part in denoiser]),
+        denoiser,
         OnnxDecoder(load(decoder)),
         OnnxAudioEncoder(load(encoder), model.audio_encoder.config),
     )
 
 
-def _open_tensorrt(choice: EngineChoice, model: AvatarModel, shape: WindowShape) -> Engines:
-    from runtime.engine.tensorrt_engine import open_tensorrt
+def _open_tensorrt(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> Engines:
+    from runtime.engine.tensorrt_engine import open_denoiser, open_tensorrt
 
-    return open_tensorrt(choice.kind, model, *_find_all(choice, model, shape))
+    denoiser = _find_denoiser(choice, model, shape)
+    if not isinstance(model, AvatarModel):
+        opened = open_denoiser(choice.kind, denoiser)
+        return Engines(opened, model.autoencoder, model.audio_encoder)
+    return open_tensorrt(choice.kind, model, denoiser, *_find_small_parts(choice, model, shape))
 
 
 Found = tuple[Path, EngineDescription]
 
 
-def _find_all(
-    choice: EngineChoice, model: AvatarModel, shape: WindowShape
-) -> tuple[list[Found], Found, Found]:
-    """Folders and descriptions of the denoiser's parts, the decoder and the audio encoder."""
-    denoiser = [
-        built_denoiser(model.dit, part, shape, choice.kind, choice.precision)
-        for part in denoiser_parts(model.dit.config, choice.blocks_per_part)
+def _find_denoiser(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> list[Found]:
+    """Folders and descriptions of the denoiser's parts."""
+    parts = denoiser_parts(model.dit.config, choice.blocks_per_part)
+    return [
+        find_engine(
+            choice.root, built_denoiser(model.dit, part, shape, choice.kind, choice.precision)
+        )
+        for part in parts
     ]
+
+
+def _find_small_parts(
+    choice: EngineChoice, model: AvatarModel, shape: WindowShape
+) -> tuple[Found, Found]:
+    """The decoder and the audio encoder. Of a released model, which lies in no engine but for its
+    transformer, the TAEHV decoder and Whisper run in torch.
+    """
     decoder = built_decoder(model, shape.rows, shape.columns, choice.kind)
     encoder = built_audio_encoder(model, choice.kind)
-    return (
-        [find_engine(choice.root, built) for built in denoiser],
-        find_engine(choice.root, decoder),
-        find_engine(choice.root, encoder),
-    )
+    return find_engine(choice.root, decoder), find_engine(choice.root, encoder)
 
 
-ENGINES: dict[str, Callable[[EngineChoice, AvatarModel, WindowShape], Engines]] = {
+ENGINES: dict[str, Callable[[EngineChoice, StreamModel, WindowShape], Engines]] = {
     "torch": _open_torch,
+    "torch-graphed": _open_graphed,
     "torch-compiled": _open_compiled,
+    "torch-tensorrt": _open_torch_tensorrt,
     "onnx": _open_onnx,
     "tensorrt": _open_tensorrt,
     "tensorrt-rtx": _open_tensorrt,

@@ -151,11 +151,11 @@ def _nearest(root: Path, wanted: Built) -> str:
 
 
 def weights_hash(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """sha256 of named tensors on the CPU, whatever their order."""
+    """sha256 of named tensors, whatever their order and wherever they are."""
     whole = hashlib.sha256()
     for name, tensor in sorted(tensors, key=lambda one: one[0]):
         whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        whole.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data)
+        whole.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return whole.hexdigest()
 
 

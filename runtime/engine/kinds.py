@@ -9,14 +9,22 @@ from runtime.errors import BadInput, NotFound
 
 FILES = Path("engines")  # the folder of engines, unless another is named
 
+LARGE = 1024  # from this width on a denoiser is built, or compiled, block by block
+
 PRECISIONS = {
-    "torch": ("fp32",),
-    "torch-compiled": ("fp32",),
+    "torch": ("fp32", "bf16", "fp8"),
+    "torch-graphed": ("fp32", "bf16", "fp8"),
+    "torch-compiled": ("fp32", "bf16", "fp8"),
+    "torch-tensorrt": ("fp32", "bf16"),
     "onnx": ("fp32", "int8"),
     "tensorrt": ("fp32", "bf16", "fp16", "fp8"),
     "tensorrt-rtx": ("fp32", "bf16", "fp16", "fp8"),
 }
-"""Kinds of engine, and what their denoisers compute in."""
+"""Kinds of engine, and what their denoisers compute in.
+
+The torch kinds compute in what the model was loaded in: a folder that streams is fp32, a released
+one is loaded as asked for.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,13 +140,18 @@ class TensorRTAudioEncoder:
         return torch.cat([self._chain.run(one)["states"].to(mel, copy=True) for one in windows])
 
 
+def open_denoiser(kind: str, parts: Sequence[Found]) -> TensorRTDenoiser:
+    """The denoiser alone, on the current GPU."""
+    return TensorRTDenoiser(TensorRTChain(TensorRT.named(kind), parts))
+
+
 def open_tensorrt(
     kind: str, model: AvatarModel, denoiser: Sequence[Found], decoder: Found, encoder: Found
 ) -> Engines:
     """The engines of a stream, on the current GPU."""
     library = TensorRT.named(kind)
     return Engines(
-        TensorRTDenoiser(TensorRTChain(library, denoiser)),
+        open_denoiser(kind, denoiser),
         TensorRTDecoder(TensorRTChain(library, [decoder])),
         TensorRTAudioEncoder(TensorRTChain(library, [encoder]), model.audio_encoder.config),
     )

@@ -1,34 +1,106 @@
-"""The model's own modules as engines: eager, or compiled by torch."""
+"""The model's own modules as engines: eager, recorded as a CUDA graph, or compiled.
+
+A model whose weights are narrower than float32 computes in their type throughout: what goes in is
+rounded to it, as it is for an exported engine of that precision. FP8 weights are multiplied in FP8
+(fp8_linear.py) between bfloat16 numbers.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from runtime.checkpoint import AvatarModel
 from runtime.engine.base import Denoiser, Engines
-from runtime.engine.cuda_graph import GraphedDenoiser
+from runtime.engine.cuda_graph import GraphedDenoiser, tensors_in, with_tensors
+from runtime.engine.kinds import LARGE
+from runtime.errors import Unsupported
 from runtime.models.conditioning import StepInputs, WindowInputs
 from runtime.models.dit import DiT
+from runtime.models.fp8 import Fp8Linear
+from runtime.stream_model import StreamModel
+
+PRECISION_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
-def eager(model: AvatarModel) -> Engines:
+def eager(model: StreamModel) -> Engines:
     """The modules as they are."""
-    return Engines(model.dit, model.autoencoder, model.audio_encoder)
+    return _engines(model, model.dit)
 
 
-def compiled(model: AvatarModel) -> Engines:
+def graphed(model: StreamModel) -> Engines:
+    """The same kernels, recorded as one CUDA graph: fixed addresses, one launch a call.
+
+    A denoiser has one recording, so streams of other shapes need engines of their own.
+    Unsupported where the model is not on a GPU.
+    """
+    if model.device.type != "cuda":
+        raise Unsupported(
+            f"torch-graphed records CUDA graphs and needs an NVIDIA GPU; the model is on "
+            f"{model.device}. Use --engine torch, or --device cuda where a GPU is.",
+            param="engine",
+        )
+    engines = eager(model)
+    return replace(engines, denoiser=GraphedDenoiser(engines.denoiser))
+
+
+def compiled(model: StreamModel) -> Engines:
     """The denoiser compiled at its first call for that call's shapes; takes about a minute.
 
-    On a GPU a CUDA graph runs what was compiled: fixed addresses, one launch a call. A denoiser
-    has one recording, so streams of other shapes need engines of their own.
+    A large model is compiled by its two kinds of block, a small one whole. On a GPU a CUDA graph
+    runs what was compiled, as in `graphed`.
     """
-    denoiser: Denoiser = CompiledDenoiser(model.dit)
-    if next(model.dit.parameters()).is_cuda:
-        denoiser = GraphedDenoiser(denoiser)
-    return replace(eager(model), denoiser=denoiser)
+    large = model.dit.config.hidden_size >= LARGE
+    inner = CompiledBlocks(model.dit) if large else CompiledDenoiser(model.dit)
+    engines = _engines(model, inner)
+    if model.device.type != "cuda":
+        return engines
+    return replace(engines, denoiser=GraphedDenoiser(engines.denoiser))
+
+
+def through_tensorrt(model: StreamModel) -> Engines:
+    """The denoiser built by torch-tensorrt at its first call; see torch_tensorrt_engine.py."""
+    from runtime.engine.torch_tensorrt_engine import TorchTensorRTDenoiser
+
+    by_block = model.dit.config.hidden_size >= LARGE
+    return _engines(model, TorchTensorRTDenoiser(model.dit, by_block))
+
+
+def precision_of(dit: DiT) -> str:
+    """What a loaded model computes in: a name of `PRECISIONS`."""
+    if any(isinstance(module, Fp8Linear) for module in dit.modules()):
+        return "fp8"
+    return PRECISION_NAMES[dit.img_in.proj.weight.dtype]
+
+
+def _engines(model: StreamModel, denoiser: Denoiser) -> Engines:
+    dtype = model.dit.img_in.proj.weight.dtype
+    if dtype != torch.float32:
+        denoiser = NarrowDenoiser(denoiser, dtype)
+    return Engines(denoiser, model.autoencoder, model.audio_encoder)
+
+
+class NarrowDenoiser:
+    """A denoiser in 16-bit numbers for a stream that keeps its latents in float32.
+
+    Rotations stay as they are: they are applied in float32.
+    """
+
+    def __init__(self, denoiser: Denoiser, dtype: torch.dtype) -> None:
+        self._denoiser = denoiser
+        self._dtype = dtype
+
+    def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
+        given: Any = (x, step, window)
+        rounded = (self._rounded(tensor) for tensor in tensors_in(given))
+        latents, told, seen = with_tensors(given, rounded)
+        seen = replace(seen, rotation=window.rotation)
+        return self._denoiser.denoise(latents, told, seen).to(x.dtype)
+
+    def _rounded(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
 
 
 class CompiledDenoiser:
@@ -38,7 +110,27 @@ class CompiledDenoiser:
         self._denoise = torch.compile(dit.denoise, fullgraph=True, dynamic=False, backend=backend)
 
     def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
-        if window.rotation.is_complex():
-            window = replace(window, rotation=torch.view_as_real(window.rotation))
-        out: Tensor = self._denoise(x, step, window)
+        out: Tensor = self._denoise(x, step, real_rotation(window))
         return out
+
+
+class CompiledBlocks:
+    """`DiT.denoise` with its blocks compiled in place, each kind once, however many there are.
+
+    Norms, modulation and rotations then are fused with what stands around them.
+    """
+
+    def __init__(self, dit: DiT, backend: str = "inductor") -> None:
+        self._dit = dit
+        for block in (*dit.double_blocks, *dit.single_blocks):
+            block.compile(fullgraph=True, dynamic=False, backend=backend)
+
+    def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
+        return self._dit.denoise(x, step, real_rotation(window))
+
+
+def real_rotation(window: WindowInputs) -> WindowInputs:
+    """`window` with its rotation in real pairs: compilers know no complex numbers."""
+    if not window.rotation.is_complex():
+        return window
+    return replace(window, rotation=torch.view_as_real(window.rotation))

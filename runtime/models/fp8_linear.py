@@ -14,6 +14,8 @@ from runtime.errors import Unsupported
 from runtime.models.fp8 import Fp8Linear
 from runtime.models.fp8_matmul import MULTIPLE, Fp8Matrix, check_device, fits, fp8_linear
 
+MODULATIONS = ("_mod.linear", ".modulation.linear")  # how their linears' names end
+
 
 class ScaledFp8Linear(Fp8Linear):
     """`Fp8Linear` with the FP8 product; the same tensors under the same names."""
@@ -23,17 +25,23 @@ class ScaledFp8Linear(Fp8Linear):
         return fp8_linear(x, Fp8Matrix(self.weight, self.weight_scale.reshape(())), self.bias)
 
 
-def use_scaled_products(model: nn.Module) -> None:
+def use_scaled_products(model: nn.Module, device: torch.device | None = None) -> None:
     """Puts FP8 products in place of the dequantising ones, sharing their tensors.
 
-    Unsupported where the model has no FP8 weights, where one has a side that is no multiple of 16,
-    or where the GPU has no FP8 units.
+    Modulations keep theirs: they are computed once a session, and every token is scaled by them.
+    `device` is where the products will run, None: where the weights are. Unsupported where the
+    model has no FP8 weights, where one has a side that is no multiple of 16, or where the GPU has
+    no FP8 units.
     """
-    linears = {name: m for name, m in model.named_modules() if type(m) is Fp8Linear}
+    linears = {
+        name: module
+        for name, module in model.named_modules()
+        if type(module) is Fp8Linear and not name.endswith(MODULATIONS)
+    }
     if not linears:
         raise Unsupported("The model has no FP8 weights; load its FP8 file.", param="precision")
     for name, linear in linears.items():
-        check_device(linear.weight.device)
+        check_device(device or linear.weight.device)
         if not fits(*linear.weight.shape):
             raise Unsupported(
                 f"{name} is {tuple(linear.weight.shape)}; FP8 products need multiples of "

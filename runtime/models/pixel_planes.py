@@ -46,12 +46,21 @@ def to_bytes(pictures: Tensor, layout: Layout = "rgb") -> Tensor:
 
 def _weighted(pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Luma (F, H, W), U and V (F, H/2, W/2), 0 to 255."""
-    weights = torch.tensor((LUMA, BLUE, RED), device=pictures.device)
-    red_green_blue = pictures.float().movedim(1, -1)
-    luma = red_green_blue @ weights[0] + LUMA_BLACK
-    halves = F.avg_pool2d(pictures.float(), 2).movedim(1, -1)
-    blue, red = (halves @ row + CHROMA_ZERO for row in weights[1:])
-    return luma, blue, red
+    whole = pictures.float()
+    halves = F.avg_pool2d(whole, 2)
+    return (
+        _mixed(whole, LUMA) + LUMA_BLACK,
+        _mixed(halves, BLUE) + CHROMA_ZERO,
+        _mixed(halves, RED) + CHROMA_ZERO,
+    )
+
+
+def _mixed(pictures: Tensor, weights: tuple[float, float, float]) -> Tensor:
+    """Pictures (F, 3, H, W) to (F, H, W). The weights are no tensor: that would be a copy from the
+    host, and a GPU would be waited for.
+    """
+    red, green, blue = pictures.unbind(1)
+    return weights[0] * red + weights[1] * green + weights[2] * blue
 
 
 def _rounded(values: Tensor) -> Tensor:
