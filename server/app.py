@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -54,6 +55,7 @@ def create_app(config: ServerConfig, engine: Engine) -> FastAPI:
     app.state.failure = None
     app.add_exception_handler(ProtocolError, _protocol_error)
     app.add_exception_handler(AvatarError, _runtime_error)
+    app.add_exception_handler(RequestValidationError, _bad_request)
     app.include_router(_open_router())
     guarded = [Depends(_authorized)]
     app.include_router(_sessions_router(), dependencies=guarded)
@@ -132,6 +134,16 @@ async def _protocol_error(request: Request, reason: Exception) -> JSONResponse:
     assert isinstance(reason, ProtocolError)
     body = {"error": error_event(reason).error}
     return JSONResponse(body, status_code=HTTP_STATUS.get(reason.code, 400))
+
+
+async def _bad_request(request: Request, reason: Exception) -> JSONResponse:
+    """A body or a query that is not what the route takes: the first thing wrong with it."""
+    assert isinstance(reason, RequestValidationError)
+    fault = reason.errors()[0]
+    place = ".".join(str(each) for each in fault["loc"][1:]) or "the body"
+    code = ErrorCode.MISSING_FIELD if fault["type"] == "missing" else ErrorCode.INVALID_FIELD
+    told = f"found a request that cannot be read at {place}: {fault['msg']}; /docs says what fits"
+    return await _protocol_error(request, ProtocolError(code, told, place))
 
 
 async def _runtime_error(request: Request, reason: Exception) -> JSONResponse:

@@ -24,6 +24,7 @@ def characters_router() -> APIRouter:
     router = APIRouter()
     router.get("/v1/characters")(list_characters)
     router.post("/v1/characters", status_code=201)(add)
+    router.get("/v1/characters/{name}")(one)
     router.delete("/v1/characters/{name}", status_code=204)(delete)
     router.get("/v1/characters/{name}/picture")(picture)
     router.get("/v1/characters/{name}/preview")(numbered_preview)
@@ -34,6 +35,11 @@ async def list_characters(request: Request) -> dict[str, Any]:
     """Every character with its speakers' boxes and the addresses of its pictures."""
     hub: Hub = request.app.state.hub
     return {"characters": [describe(each) for each in hub.engine.characters().values()]}
+
+
+async def one(request: Request, name: str) -> dict[str, Any]:
+    """One character, as the list has it."""
+    return describe(_find(request, name))
 
 
 def describe(character: Character) -> dict[str, Any]:

@@ -134,6 +134,9 @@ def _check(text: str, voice: str) -> None:
             "once. Send it in parts."
         )
         raise SpeechError(400, "text_too_long", message, "text")
+    if any("\ud800" <= sign <= "\udfff" for sign in text):
+        message = "The text holds half of a surrogate pair, which is no character. Leave it out."
+        raise SpeechError(400, "invalid_text", message, "text")
     if not VOICE.fullmatch(voice):
         raise _unknown_voice(voice)
 

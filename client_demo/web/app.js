@@ -47,7 +47,10 @@ async function start() {
     return ui.showNotice("This server has no characters. Add one: avatar characters add");
   }
   ui.hideNotice();
-  ui.showGallery(characters, choose);
+  ui.showGallery(characters, (id) => {
+    history.replaceState(null, "", `?character=${encodeURIComponent(id)}`);
+    choose(id);
+  });
   const wanted = [new URLSearchParams(location.search).get("character"), samples.hello.character];
   choose(wanted.find((id) => characters.some((one) => one.id === id)) ?? characters[0].id);
 }
@@ -71,7 +74,10 @@ function askForKey(message) {
 function choose(id) {
   character = characters.find((one) => one.id === id);
   speaker = character.speakers[0].id;
-  for (const grid of ["singles", "pairs"]) ui.press(find(grid), id);
+  for (const grid of ["singles", "pairs"]) {
+    ui.press(find(grid), id);
+    ui.reveal(find(grid));
+  }
   for (const picture of ["poster", "glow"]) find(picture).src = character.picture;
   stage.style.setProperty("--aspect", "1");
   const isPair = character.speakers.length > 1;
@@ -188,7 +194,7 @@ function begin({ speakers, capabilities }) {
   find("mood").hidden = choices.length < 2;
   for (const control of find("text-form").elements) control.disabled = !capabilities.tts;
   find("text").placeholder = capabilities.tts
-    ? "Type something to say" : "Install espeak-ng on the server to type text";
+    ? "Type what to say" : "Install espeak-ng on the server to type text";
 }
 
 function makeVoice(id, index) {
@@ -250,6 +256,16 @@ async function playSample() {
 
 async function load(file) { return decode(await api.getBytes(`/samples/${file}`)); }
 
+async function playFile(file) {
+  let sound;
+  try {
+    sound = await decode(await file.arrayBuffer());
+  } catch {
+    throw new Error(`${file.name} holds no sound that this browser can read. Try WAV, MP3 or Ogg.`);
+  }
+  return play(sound);
+}
+
 function play(sound) { return voices.get(speaker).play(trimmed(sound)); }
 
 function setMuted(muted) {
@@ -296,8 +312,21 @@ find("file-button").onclick = () => find("file").click();
 find("file").onchange = ({ target }) => {
   const [file] = target.files;
   target.value = "";
-  if (file) attempt(async () => play(await decode(await file.arrayBuffer())));
+  if (file) attempt(() => playFile(file));
 };
+document.addEventListener("dragover", (dragged) => {
+  dragged.preventDefault(); // else the browser leaves the page for the dropped file
+  stage.classList.add("dropping");
+});
+document.addEventListener("dragleave", ({ relatedTarget }) => {
+  if (!relatedTarget) stage.classList.remove("dropping");
+});
+document.addEventListener("drop", (dropped) => {
+  dropped.preventDefault();
+  stage.classList.remove("dropping");
+  const [file] = dropped.dataTransfer.files;
+  if (file) attempt(() => playFile(file));
+});
 find("text-form").onsubmit = (submitted) => {
   submitted.preventDefault();
   const text = find("text").value.trim();

@@ -10,6 +10,7 @@ const SECRET_PREFIX = "avatar.secret.";
 // once and let them fall back to the sound over the first 15 s (seen in Chromium 156).
 const PICTURE_BUFFER_MS = 80;
 const RESUME_EVERY_MS = 500;
+const LOST = 1006; // RFC 6455, 7.1.5: closed without a word
 
 export class Session extends EventTarget {
   /** @param {{character: string, rate: number, secret?: string}} wishes rate: Hz of the speech sent */
@@ -31,7 +32,7 @@ export class Session extends EventTarget {
     const protocols = secret ? [SUBPROTOCOL, SECRET_PREFIX + secret] : [SUBPROTOCOL];
     this.socket = new WebSocket(address, protocols);
     this.socket.onmessage = ({ data }) => this.receive(JSON.parse(data));
-    this.socket.onclose = ({ code, reason }) => this.lose(reason || `code ${code}`);
+    this.socket.onclose = ({ code, reason }) => this.lose(reason || (code === LOST ? "the server is gone" : `code ${code}`));
   }
 
   /** The socket went: within `resume_ms` the session is taken up again, its media undisturbed. */

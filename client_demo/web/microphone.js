@@ -24,6 +24,23 @@ export class VoiceGate {
   }
 }
 
+const REFUSALS = {
+  NotAllowedError: "The browser keeps the microphone from this page. Allow it in the address bar.",
+  NotFoundError: "There is no microphone. Connect one, or upload a sound file.",
+};
+
+async function openMicrophone() {
+  if (!navigator.mediaDevices) {
+    throw new Error("The browser gives the microphone only to pages on HTTPS or on localhost.");
+  }
+  const audio = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+  try {
+    return await navigator.mediaDevices.getUserMedia({ audio });
+  } catch (error) {
+    throw new Error(REFUSALS[error.name] ?? `The microphone does not work: ${error.message}.`);
+  }
+}
+
 export class Microphone {
   /** @param {{level: (x: number) => void}} shown called with the loudness, 0 to 1 */
   constructor({ level }) {
@@ -35,13 +52,11 @@ export class Microphone {
 
   get isOn() { return this.stream !== null; }
 
-  /** Rejects with a DOMException when the user refuses or there is no microphone. */
+  /** Rejects, saying why, when the user refuses or there is no microphone. */
   async start(voice) {
     const context = audioContext();
     await context.resume();
-    this.stream = await navigator.mediaDevices.getUserMedia({
-      audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true },
-    });
+    this.stream = await openMicrophone();
     await context.audioWorklet.addModule("microphone_worklet.js");
     const source = context.createMediaStreamSource(this.stream);
     const capture = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });

@@ -2,6 +2,7 @@
 
 const EVERY_MS = 500;
 const ENOUGH_REPORTS = 3; // of the sender's clocks, before the browser's estimate settles
+const PLAUSIBLE_MS = 5000; // a starved browser's estimate, laid through few reports, can be a minute off
 
 /**
  * Reads `peer` twice a second until the answered function is called.
@@ -31,7 +32,8 @@ function readings(report) {
     atMs: video?.timestamp ?? audio?.timestamp ?? 0,
     frames: video?.framesDecoded ?? 0,
     bytes: (audio?.bytesReceived ?? 0) + (video?.bytesReceived ?? 0),
-    offsetMs: settled && playout.every(Number.isFinite) ? playout[0] - playout[1] : null,
+    offsetMs: settled && Math.abs(playout[0] - playout[1]) < PLAUSIBLE_MS
+      ? playout[0] - playout[1] : null,
   };
 }
 

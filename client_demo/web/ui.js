@@ -39,6 +39,12 @@ export function showChoices(container, choices, chosen, choose) {
   }));
 }
 
+/** Scroll a row of thumbs sideways, never the page, until the pressed one is seen. */
+export function reveal(row) {
+  const pressed = row.querySelector("[aria-pressed=true]");
+  if (pressed) row.scrollLeft = pressed.offsetLeft - (row.clientWidth - pressed.offsetWidth) / 2;
+}
+
 export function press(container, chosen) {
   for (const button of container.querySelectorAll("[data-id]")) {
     setPressed(button, button.dataset.id === chosen);

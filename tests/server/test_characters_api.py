@@ -52,6 +52,7 @@ async def test_an_added_character_is_listed_shown_and_deleted(root):
         assert added.status_code == 201
         assert added.json()["speakers"][0]["id"] == "zoe"
         assert set(added.json()["emotions"]) == {"neutral", "happy"}
+        assert (await http.get("/v1/characters/zoe")).json() == added.json()
         listed = (await http.get("/v1/characters")).json()["characters"]
         assert [each["id"] for each in listed] == ["ana", "pair", "zoe"]
         assert (await http.get(added.json()["emotions"]["happy"])).status_code == 200
@@ -69,6 +70,9 @@ async def test_an_added_character_is_listed_shown_and_deleted(root):
         ({"id": "x", "boxes": "none"}, picture(), "invalid_field"),
         ({"id": "x", "boxes": "[]"}, picture(), "invalid_field"),
         ({"id": "x", "boxes": '[{"x": 2}]'}, picture(), "invalid_field"),
+        ({"id": "x"}, picture(), "missing_field"),
+        ({"id": "x", "boxes": BOX, "speakers": '["\\ud800"]'}, picture(), "invalid_field"),
+        ({"id": "x", "boxes": '[{"x": 1e999}]'}, picture(), "invalid_field"),
     ],
 )
 async def test_what_cannot_become_a_character_is_refused_and_leaves_nothing(

@@ -65,6 +65,15 @@ async def test_what_cannot_be_spoken_is_refused_by_name(speech, body, code, para
     assert (error["code"], error["param"]) == (code, param)
 
 
+async def test_text_that_is_no_unicode_is_refused(speech):
+    answer = await speech.post(
+        "/v1/speech",
+        content=b'{"text": "\\ud800"}',
+        headers={"content-type": "application/json"},
+    )
+    assert answer.json()["error"]["code"] == "invalid_text"
+
+
 async def test_text_that_looks_like_an_option_is_spoken(speech):
     answer = await speech.post("/v1/speech", json={"text": "-h --version; $(whoami)"})
 
