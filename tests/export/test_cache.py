@@ -1,9 +1,12 @@
 """The build cache: once, whole or not at all, whatever happens meanwhile."""
 
 import errno
+import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -83,28 +86,102 @@ def test_an_interrupted_build_leaves_nothing_behind(tmp_path: Path) -> None:
     assert visible(tmp_path) == []
 
 
-KILLED = """
-import sys, time
+BUILDER = """
+import sys
 from pathlib import Path
 from export.cache import EngineCache
-from tests.export.test_cache import BUILT
+from tests.export import test_cache
 def build(folder):
     (folder / "model.onnx").write_bytes(b"half")
     print("building", flush=True)
-    time.sleep(60)
-EngineCache(Path(sys.argv[1])).engine(BUILT, build)
+    sys.stdin.readline()
+    return test_cache.build(folder)
+print("wants", flush=True)
+EngineCache(Path(sys.argv[1])).engine(test_cache.BUILT, build)
+print("has it", flush=True)
 """
 
 
+@contextmanager
+def builder(root: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that wants the engine, and builds it slowly: until it is told to go on."""
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", BUILDER, str(root)]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        try:
+            assert said(process) == "wants"
+            yield process
+        finally:
+            process.kill()
+
+
+def said(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
 def test_a_killed_build_is_done_again(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLED, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"building\n"
-        process.kill()
+    with builder(tmp_path) as process:
+        assert said(process) == "building"
     folder, _ = EngineCache(tmp_path).engine(BUILT, build)
     assert (folder / "model.onnx").read_bytes() == b"weights"
     assert visible(tmp_path) == [BUILT.folder]
+
+
+def test_a_second_process_waits_and_does_not_build(tmp_path: Path) -> None:
+    with builder(tmp_path) as first:
+        assert said(first) == "building"
+        with builder(tmp_path) as second:
+            assert first.communicate("\n")[0] == "has it\n"
+            assert second.communicate()[0] == "has it\n"
+
+
+def test_who_waits_for_a_build_that_is_killed_builds(tmp_path: Path) -> None:
+    with builder(tmp_path) as first:
+        assert said(first) == "building"
+        with builder(tmp_path) as second:
+            first.kill()
+            assert said(second) == "building"
+            assert second.communicate("\n")[0] == "has it\n"
+    assert visible(tmp_path) == [BUILT.folder]
+
+
+FULL = """
+import subprocess, sys
+from pathlib import Path
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+from export.cache import EngineCache
+from export.to_onnx import save_graph
+from tests.export.test_cache import BUILT, visible
+root = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", root], check=True)
+def build(folder):
+    value = helper.make_tensor_value_info("y", TensorProto.FLOAT, (4,))
+    weight = numpy_helper.from_array(np.ones((1024, 1024), np.float32), "w")
+    save_graph(helper.make_model(helper.make_graph([], "large", [], [value], [weight])), folder)
+try:
+    EngineCache(root).engine(BUILT, build)
+except Exception as error:
+    print(type(error).__name__, error, visible(root))
+"""
+OWN_MOUNTS = ["unshare", "--map-root-user", "--mount"]
+
+
+def may_mount() -> bool:
+    """May this user mount a file system that only one process sees?"""
+    if shutil.which(OWN_MOUNTS[0]) is None:
+        return False
+    mount = [*OWN_MOUNTS, "mount", "-t", "tmpfs", "none", "/mnt"]
+    return subprocess.run(mount, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not may_mount(), reason="may not mount a small file system here")
+def test_a_disk_of_one_megabyte_says_so_and_stays_empty(tmp_path: Path) -> None:
+    command = [*OWN_MOUNTS, sys.executable, "-c", FULL, str(tmp_path)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert shown.startswith(f"EngineError The disk of {tmp_path} is full")
+    assert shown.endswith("[]\n")
 
 
 def test_a_damaged_engine_is_built_again(tmp_path: Path) -> None:
