@@ -6,8 +6,8 @@
 
 The device holds two slots of the size of the largest part. While one part computes, the part that
 followed it last time is copied into the other slot by a stream of its own. Host memory is pinned
-where the device is a GPU; on a CPU the slots are ordinary memory and copies wait their turn, with
-the same results.
+where the device is a GPU, and weights mapped from a file leave that as they are packed. On a CPU
+the slots are ordinary memory and copies wait their turn, with the same results.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from runtime.mapped_pages import let_go
 from runtime.models.dit import DiT
 
 ALIGNMENT = 256  # bytes; what CUDA's own allocator gives, and enough for every kernel
@@ -131,6 +132,7 @@ class Part:
         )
         for tensor, home in zip(tensors, part.at_home, strict=True):
             home.copy_(tensor.data)
+            let_go(tensor.data)
         part.move_home()
         return part
 

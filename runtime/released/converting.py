@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from runtime.errors import BadInput
+from runtime.mapped_pages import let_go
 from runtime.models.fp8 import FP8, SCALE_SUFFIX, block_linears, quantize
 from runtime.released.layout import Form, ReleasedLayout
 from runtime.released.loading import StoredDit, check_fit, empty_dit, open_dit, read_config
@@ -66,6 +67,8 @@ def convert(
         path.with_suffix(".partial").rename(path)
         places |= dict.fromkeys(tensors, path.name)
         total += sum(tensor.nbytes for tensor in tensors.values())
+        for name in names:
+            let_go(stored.tensors[name])
         on_shard(done / len(shards))
     target.dit_config.write_text(json.dumps(config.to_dict(), indent=2))
     index = {"metadata": {"total_size": total}, "weight_map": places}

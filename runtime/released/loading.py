@@ -2,7 +2,8 @@
 
 The file is mapped and its tensors are given one by one, converted and on their device, to a model
 that had no memory of its own. Where nothing is to be converted the model uses the file's pages: on
-a CPU the file must not be changed while the model lives.
+a CPU the file must not be changed while the model lives. Pages that were copied are let go, so that
+host memory never holds a weight twice.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from runtime.errors import CheckpointError
+from runtime.mapped_pages import let_go
 from runtime.models.config import RELEASED, DiTConfig
 from runtime.models.dit import DiT
 from runtime.models.fp8 import FP8, SCALE_SUFFIX, dequantize, quantize, use_fp8
@@ -58,10 +60,10 @@ def load_dit(
     tensors: dict[str, Tensor] = {}
     for name, value in stored.tensors.items():
         merged = updates.get(name.removesuffix(".weight"), []) if name.endswith(".weight") else []
-        tensors |= {
-            key: value.to(device)
-            for key, value in own(name, value, stored.scales, merged, dtype).items()
-        }
+        made = own(name, value, stored.scales, merged, dtype)
+        tensors |= {key: tensor.to(device) for key, tensor in made.items()}
+        if tensors[name].data_ptr() != value.data_ptr():
+            let_go(value)
     check_finite(tensors, stored.file)
     model.load_state_dict(tensors, assign=True)
     return model.eval().requires_grad_(False)
