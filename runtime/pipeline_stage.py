@@ -118,7 +118,7 @@ class PipelineStage(StreamingGenerator):
         state = self.state
         final = max(state.done, self.plan.final_before(state.at))
         latents = range(state.done, final)
-        frames = self._decode(latents) if self._decodes else []
+        frames = list(self._decode(latents)) if self._decodes else []
         if not self._decodes:  # `rewound` looks for them
             state.decoders.update(dict.fromkeys(latents, state.decoders[state.done - 1]))
         advanced = replace(state, at=state.at + self.plan.hop, done=final)

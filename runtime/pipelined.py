@@ -226,7 +226,7 @@ class PipelinedGenerator(PipelineStage):
         """Is there sound for another tick, or are frames under way?"""
         return super().ready() or self._pipeline.under_way > 0
 
-    def tick(self) -> list[Frame]:
+    def begin_tick(self) -> list[Frame]:
         """Begins another tick, if there is sound; the frames of the oldest one under way."""
         self._pipeline.check(self)
         if not super().ready():

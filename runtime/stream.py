@@ -11,7 +11,7 @@ every speaker up to `needed_samples`. Who is quiet is filled with silence, and i
 all. Any cut of the pushed sound gives the same video, bit for bit.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from runtime.device_copy import to_device
 from runtime.engine.base import Engines
 from runtime.engine.torch_engine import eager
 from runtime.errors import BadInput, NotFound, Unsupported
+from runtime.handover import HandOver
 from runtime.models.conditioning import WindowInputs
 from runtime.models.pixel_planes import Layout, to_bytes
 from runtime.presets import StreamPreset
@@ -62,6 +63,7 @@ class StreamingGenerator:
         self.plan = preset.plan
         self.seed = seed
         self._spans = spans
+        self._hand_over = HandOver(model.device)
         self._features = AudioFeatures(self._engines.audio_encoder)
         self._scene = make_scene(model, character, preset, self._features)
         self.state: StreamState = initial_state(
@@ -115,9 +117,13 @@ class StreamingGenerator:
         needed = self.needed_samples
         return all(heard.stop >= needed for heard in self.state.heard)
 
-    @torch.inference_mode()
     def tick(self) -> list[Frame]:
         """The next video frames; none when there is not enough sound yet or the lag is filling."""
+        return list(self.begin_tick())
+
+    @torch.inference_mode()
+    def begin_tick(self) -> Sequence[Frame]:
+        """As `tick`; on a GPU the frames are on their way and the next tick may begin meanwhile."""
         if not self.ready():
             return []
         state = self.state
@@ -242,23 +248,24 @@ class StreamingGenerator:
             return noised(still, levels[0][latent], self._scene.sigmas[level])
         return levels[level][latent]
 
-    def _decode(self, latents: range) -> list[Frame]:
-        """The pictures of final latent frames; a device is waited for once, at the end."""
+    def _decode(self, latents: range) -> Sequence[Frame]:
+        """The pictures of final latent frames, on their way to the host."""
+        clean = [self.state.levels[-1][latent] for latent in latents]
+        indices = [frame for latent in latents for frame in frames_of_latent(latent)]
+        if not indices:
+            return []
+        return self._hand_over.frames(indices, clean, lambda: self._decoded(latents, clean))
+
+    def _decoded(self, latents: range, clean: Sequence[Tensor]) -> Tensor:
+        """Pixels (F, ...) on the device; the decoder's state is kept after each latent frame."""
         state = self.state
         shown: list[Tensor] = []
-        indices: list[int] = []
-        for latent in latents:
-            clean = state.levels[-1][latent][None]
+        for latent, one in zip(latents, clean, strict=True):
             pictures, state.decoders[latent] = self._engines.decoder.decode(
-                clean, state.decoders[latent - 1]
+                one[None], state.decoders[latent - 1]
             )
-            frames = frames_of_latent(latent)
-            shown.append(self._pixels(pictures[0, :, -len(frames) :]))
-            indices += frames
-        if not shown:
-            return []
-        handed_out = torch.cat(shown).cpu().numpy()
-        return [Frame(*pair) for pair in zip(indices, handed_out, strict=True)]
+            shown.append(self._pixels(pictures[0, :, -len(frames_of_latent(latent)) :]))
+        return torch.cat(shown)
 
     def _pixels(self, pictures: Tensor) -> Tensor:
         """Pictures (3, F, H, W) in [-1, 1] as bytes (F, ...) in the stream's layout."""

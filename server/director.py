@@ -49,18 +49,20 @@ class TickTimes:
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=TICKS_REMEMBERED)
+        self._longest_guess_s = LONGEST_GUESS_S
         self._busy_s = 0.0
         self._media_s = 0.0
 
     def add(self, seconds: float, compute_s: float, frames: int) -> None:
         self._recent.append(seconds)
+        self._longest_guess_s = max(LONGEST_GUESS_S, frames * SLOT_S)
         self._busy_s = 0.9 * self._busy_s + compute_s
         self._media_s = 0.9 * self._media_s + frames * SLOT_S
 
     @property
     def guess_s(self) -> float:
-        """The longest of the recent ones."""
-        return min(max(self._recent, default=FIRST_GUESS_S), LONGEST_GUESS_S)
+        """The longest of the recent ones, at most as long as what it made plays."""
+        return min(max(self._recent, default=FIRST_GUESS_S), self._longest_guess_s)
 
     @property
     def rtf(self) -> float:
@@ -82,6 +84,8 @@ class Director:
         self._wake = asyncio.Event()
         self._moods: list[_Mood] = []
         self._cut: tuple[int, frozenset[str]] | None = None
+        self._coming: asyncio.Task[None] | None = None
+        self._coming_frames = 0
         self.clock: MediaClock | None = None
         self.times = TickTimes()
         self.has_pictures = asyncio.Event()
@@ -124,12 +128,16 @@ class Director:
 
     async def run(self) -> None:
         """Tick for ever; ends by cancellation, or by what the generator raises."""
-        while True:
-            await self._until_due()
-            if self._cut is not None:
-                await self._rewind()
-            else:
-                await self._tick()
+        try:
+            while True:
+                await self._until_due()
+                if self._cut is not None:
+                    await self._rewind()
+                else:
+                    await self._tick()
+        finally:
+            if self._coming is not None:
+                self._coming.cancel()
 
     # ------------------------------------------------------------ when
 
@@ -137,6 +145,8 @@ class Director:
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
+            if self._coming is not None and self._coming.done():
+                await self._settle()
             wait_s = self._latest_start() - loop.time()
             if self._cut is not None or wait_s <= 0 or self._is_eager():
                 return
@@ -148,16 +158,18 @@ class Director:
 
     def _latest_start(self) -> float:
         """When the next tick must start for its pictures to be in time, in the loop's time."""
+        lead = self._playout.lead_frames + self._coming_frames
         if self.clock is None:
-            return -math.inf if self._playout.lead_frames < START_FRAMES else math.inf
-        due = self.clock.due(self._playout.slot + self._playout.lead_frames)
+            return -math.inf if lead < START_FRAMES else math.inf
+        due = self.clock.due(self._playout.slot + lead)
         return due - self.times.guess_s - self._pacing.margin_ms / 1000
 
     def _is_eager(self) -> bool:
         """Whether speech waits, the next tick has all of its sound, and the lead allows it."""
-        if self.clock is None or self._playout.lead_frames * SLOT_MS >= self._pacing.max_lead_ms:
+        lead = self._playout.lead_frames + self._coming_frames
+        if self.clock is None or lead * SLOT_MS >= self._pacing.max_lead_ms:
             return False
-        ahead = self._playout.generated * SAMPLES_PER_FRAME
+        ahead = (self._playout.generated + self._coming_frames) * SAMPLES_PER_FRAME
         lanes = self._playout.lanes.values()
         if not any(lane.has_unplaced or lane.placed_until > ahead for lane in lanes):
             return False
@@ -176,16 +188,41 @@ class Director:
         work = partial(_run_tick, self._generator, hearings, moods)
         tick, needed, compute_s = await self._thread.run(work, self._latest_start())
         self._needed = needed
-        self.times.add(loop.time() - asked, compute_s, len(tick.frames))
+        wait_s = loop.time() - asked - compute_s
+        if tick.is_ready:
+            self._take(tick, compute_s, wait_s)
+            return
+        await self._settle()  # of two ticks under way the older one's pictures come first
+        self._coming_frames = len(tick.frames)
+        self._coming = asyncio.create_task(self._take_coming(tick, asked, wait_s))
+
+    async def _take_coming(self, tick: Tick, asked: float, wait_s: float) -> None:
+        """Waits, beside the next tick, for pictures that a device still works on."""
+        try:
+            frames = await self._thread.beside(partial(list, tick.frames))
+        finally:
+            self._coming_frames = 0
+            self.nudge()
+        compute_s = asyncio.get_running_loop().time() - asked - wait_s
+        self._take(Tick(frames, tick.stages), compute_s, wait_s)
+
+    async def _settle(self) -> None:
+        """Waits for the pictures that are coming; raises what went wrong with them."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            await coming
+
+    def _take(self, tick: Tick, compute_s: float, wait_s: float) -> None:
+        """The pictures of a tick to playout, unless a cut came before they did."""
+        self.times.add(wait_s + compute_s, compute_s, len(tick.frames))
         if self._cut is not None or not tick.frames:
             return  # pictures made before the cut was heard are never shown
         self._playout.add(tick.frames[0].index, [frame.pixels for frame in tick.frames])
         if self._playout.lead_frames >= START_FRAMES:
             self.has_pictures.set()
-        wait_ms = 1000 * (loop.time() - asked - compute_s)
         self.on_tick(
             MetricsTick(
-                stages={"wait": round(wait_ms, 2)}
+                stages={"wait": round(1000 * wait_s, 2)}
                 | {name: round(ms, 2) for name, ms in tick.stages.items()},
                 frames=len(tick.frames),
                 lead_ms=self._playout.lead_frames * SLOT_MS,
@@ -194,6 +231,7 @@ class Director:
         )
 
     async def _rewind(self) -> None:
+        await self._settle()  # while the cut stands, so that they are dropped
         assert self._cut is not None
         frame, cut = self._cut
         # Taken before the wait: a cut that comes while this one runs asks for its own rewind.

@@ -55,7 +55,17 @@ class RuntimeEngine:
             self._model = self._pipeline.model
         else:
             self._model = loader(torch.device(self._config.devices[0]))
+        if self._pipeline is None:
+            self._open_all()
         self._warm_up()
+
+    def _open_all(self) -> None:
+        """Opens the engines of every stream that can be asked for, so that one which is missing or
+        does not fit is told before any session is admitted.
+        """
+        for character in self.characters().values():
+            for preset in presets_of(self._config.checkpoint).values():
+                self._engines_of(character, preset)
 
     def _live_options(self) -> LiveOptions:
         """What a released folder is loaded with; all characters there are now are prepared."""
@@ -139,7 +149,7 @@ class RuntimeEngine:
                     if number == WARM_UP_TICKS // 2:
                         stream.push(speaker, _tone())
                     stream.fill_silence(speaker, stream.needed())
-                stream.tick()
+                list(stream.tick().frames)  # wait for them: what fails shall fail here
             stream.rewind(1, frozenset(character.speaker_ids))
             logger.info("warmed the preset %s with %d speakers", preset, count)
 
@@ -161,11 +171,11 @@ class RuntimeGenerator:
         self._stream.fill_silence(speaker, until)
 
     def tick(self) -> Tick:
-        frames = self._stream.tick()
+        frames = self._stream.begin_tick()
         stages: dict[str, float] = {}
         for span in self._spans.drain():
             stages[span.name] = stages.get(span.name, 0.0) + span.duration_ns / 1e6
-        return Tick(frames, stages)
+        return Tick(frames, stages, is_ready=isinstance(frames, list))
 
     def resume_frame(self, frame: int) -> int:
         from runtime.stream_state import first_latent_from

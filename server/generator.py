@@ -32,10 +32,15 @@ class StreamTimes:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """The new final frames of one tick, in order, and its stages' times in milliseconds."""
+    """The new final frames of one tick, in order, and its stages' times in milliseconds.
+
+    Where they are not ready a device still works on them: their number is known, and to look at one
+    waits, which the event loop must not.
+    """
 
     frames: Sequence[Frame]
     stages: Mapping[str, float]
+    is_ready: bool = True
 
 
 class Generator(Protocol):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
 
+from runtime.errors import AvatarError
 from server.client_events import WebrtcCandidate
 from server.config import ServerConfig
 from server.director import Director
@@ -202,6 +203,9 @@ class Media:
 
     def _on_error(self, error: BaseException) -> None:
         logger.error("the stream failed", exc_info=error)
+        if isinstance(error, AvatarError):  # says what was found, expected, and what to do
+            self._on_end(ProtocolError(ErrorCode.GENERATOR_FAILED, str(error), error.param))
+            return
         self._on_end(
             ProtocolError(
                 ErrorCode.GENERATOR_FAILED,

@@ -50,6 +50,10 @@ class ModelThread:
             self._changed.notify()
         return await done
 
+    async def beside(self, call: Callable[[], R]) -> R:
+        """The result of a call that only waits for a device, made on another thread."""
+        return await asyncio.get_running_loop().run_in_executor(None, call)
+
     async def aclose(self) -> None:
         """Finish the running call, drop those that wait and end the thread."""
         with self._changed:

@@ -87,13 +87,13 @@ class _FlatCall(nn.Module):
         return self._method(*with_tensors(self._like, iter(tensors)))
 
 
-@torch.no_grad()
 def export_call(
     module: nn.Module, method: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> ExportedProgram:
     """The call as a program of tensors in the order of `tensors_in`, for these shapes only."""
-    tensors = tuple(tensor.clone() for tensor in tensors_in(arguments))  # clones: no inference mode
-    return torch.export.export(_FlatCall(module, method, arguments).eval(), tensors)
+    with torch.inference_mode(False), torch.no_grad():  # a stream's own mode is not to be traced
+        tensors = tuple(tensor.clone() for tensor in tensors_in(arguments))
+        return torch.export.export(_FlatCall(module, method, arguments).eval(), tensors)
 
 
 def library_build(device: torch.device) -> Build:

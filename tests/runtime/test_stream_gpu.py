@@ -1,7 +1,7 @@
 """A stream on a GPU: the pictures of the CPU, no memory asked of the device, one wait a tick."""
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,11 @@ from torch.profiler import ProfilerActivity, profile
 from runtime.character import Character
 from runtime.checkpoint import AvatarModel
 from runtime.device_copy import to_device
-from runtime.engine.cuda_graph import GraphedDenoiser
-from runtime.engine.torch_engine import eager
+from runtime.engine.choice import open_engines, stream_shape
+from runtime.engine.kinds import EngineChoice
+from runtime.models.pixel_planes import Layout
 from runtime.stream import StreamingGenerator
+from runtime.values import Frame
 from tests.runtime.small_world import PRESETS, babble, pixels, run, small_character, small_model
 
 WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize")
@@ -38,9 +40,9 @@ def character(tmp_path: Path) -> Character:
     return small_character(tmp_path)
 
 
-def graphed(model: AvatarModel, character: Character) -> StreamingGenerator:
-    engines = replace(eager(model), denoiser=GraphedDenoiser(model.dit))
-    stream = StreamingGenerator(model, character, PRESETS[0], engines=engines)
+def graphed(model: AvatarModel, character: Character, layout: Layout = "rgb") -> StreamingGenerator:
+    engines = open_engines(EngineChoice("torch-graphed"), model, stream_shape(model, character, 3))
+    stream = StreamingGenerator(model, character, PRESETS[0], engines=engines, layout=layout)
     stream.push("ana", babble(8.0))
     return stream
 
@@ -55,17 +57,37 @@ def test_pictures_are_those_of_the_cpu(model: AvatarModel, character: Character)
     assert difference.mean() < 1
 
 
+def waits_and_allocations(work: Callable[[], Sequence[Frame]]) -> tuple[int, int]:
+    """How often the work waits for the device, and asks it for memory."""
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+        assert len(work()) == 4
+    calls = Counter(event.name for event in seen.events())
+    return sum(calls[name] for name in WAITS), sum(calls[name] for name in ALLOCATIONS)
+
+
 @pytest.mark.gpu
 @needs_gpu
+@pytest.mark.parametrize("layout", ["rgb", "i420"])
 def test_a_steady_tick_asks_for_no_memory_and_waits_once(
+    model: AvatarModel, character: Character, layout: Layout
+) -> None:
+    stream = graphed(model, character, layout)
+    for _ in range(STEADY_TICKS):
+        stream.tick()
+    waits, allocations = waits_and_allocations(stream.tick)
+    assert waits <= 1  # none where the device is done before its frames are looked at
+    assert allocations == 0
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_a_tick_begins_without_waiting_for_its_frames(
     model: AvatarModel, character: Character
 ) -> None:
     stream = graphed(model, character)
     for _ in range(STEADY_TICKS):
         stream.tick()
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
-        frames = stream.tick()
-    calls = Counter(event.name for event in seen.events())
-    assert len(frames) == 4
-    assert sum(calls[name] for name in WAITS) == 1
-    assert sum(calls[name] for name in ALLOCATIONS) == 0
+    assert waits_and_allocations(stream.begin_tick) == (0, 0)
+    rest = pixels(run(stream))
+    again = graphed(model, character)
+    assert np.array_equal(rest, pixels(run(again))[-len(rest) :])

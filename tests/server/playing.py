@@ -1,9 +1,10 @@
 """A stream that plays on a virtual clock: real lanes, playout, director and pump."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +35,31 @@ def loud(ms: int, rate: int = OUTPUT_RATE) -> bytes:
 
 
 class TimedThread:
-    """Stands for the model thread: a tick takes `cost_s()` of the loop's time."""
+    """Stands for the model thread: a tick takes `cost_s()` of the loop's time. With a device it is
+    asked for in that time, and its pictures are there after `device_s` more of a device's, which
+    works on one tick after another.
+    """
 
-    def __init__(self, cost_s: Callable[[], float]) -> None:
+    def __init__(self, cost_s: Callable[[], float], device_s: float | None = None) -> None:
         self._cost_s = cost_s
+        self._device_s = device_s
+        self._free_at = 0.0
+        self._done_at: deque[float] = deque()
 
     async def run(self, call, deadline: float = 0.0):
-        if call.func is director._run_tick:
-            await asyncio.sleep(self._cost_s())
+        if call.func is not director._run_tick:
+            return call()
+        took_s = self._cost_s()
+        await asyncio.sleep(took_s)
+        tick, needed, _ = call()
+        if self._device_s is not None:
+            self._free_at = max(self._free_at, asyncio.get_running_loop().time()) + self._device_s
+            self._done_at.append(self._free_at)
+            tick = replace(tick, is_ready=False)
+        return tick, needed, took_s
+
+    async def beside(self, call):
+        await asyncio.sleep(self._done_at.popleft() - asyncio.get_running_loop().time())
         return call()
 
 
@@ -90,13 +108,18 @@ class Playing:
 
 
 @asynccontextmanager
-async def playing(*names: str, cost_s: Callable[[], float] = lambda: 0.05, buffer_ms=60_000):
+async def playing(
+    *names: str,
+    cost_s: Callable[[], float] = lambda: 0.05,
+    device_s: float | None = None,
+    buffer_ms=60_000,
+):
     names = names or ("ana",)
     pacing = Pacing()
     lanes = {each: SpeakerLane(each, buffer_ms, pacing.rebuffer_ms) for each in names}
     playout = Playout(lanes)
     generator = FlashGenerator(character(*names))
-    directed = director.Director(generator, playout, TimedThread(cost_s), pacing)
+    directed = director.Director(generator, playout, TimedThread(cost_s, device_s), pacing)
     stage = Playing(lanes, playout, directed)
     tasks = [
         asyncio.ensure_future(directed.run()),

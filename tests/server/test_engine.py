@@ -8,6 +8,7 @@ from runtime.checkpoint import AvatarModel
 from runtime.errors import EngineError
 from server.config import ConfigError, Model, load_config
 from server.engine import RuntimeEngine
+from tests.export.exported import model_folder, small_engines
 from tests.runtime.small_world import save_model
 
 
@@ -18,6 +19,14 @@ def test_a_server_without_its_engines_does_not_start(tmp_path: Path) -> None:
     )
     with pytest.raises(EngineError, match="Build it: avatar export onnx"):
         engine.load()
+
+
+def test_engines_that_fit_no_character_are_told_at_the_start() -> None:
+    """They were built for pictures of another size."""
+    _, engines = small_engines()
+    config = Model(checkpoint=model_folder(), engine="onnx", engines=engines, threads=1)
+    with pytest.raises(EngineError, match=r"shape 3 .* 8 x 8 latents.* wanted is 3 .* 32 x 32"):
+        RuntimeEngine(config).load()
 
 
 @pytest.mark.parametrize(

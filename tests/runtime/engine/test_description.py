@@ -109,3 +109,10 @@ def test_one_changed_weight_changes_the_hash() -> None:
 def test_the_order_of_weights_does_not_matter() -> None:
     weights = [("a", torch.zeros(3)), ("b", torch.ones(2))]
     assert weights_hash(weights) == weights_hash(reversed(weights))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_a_weight_on_a_gpu_has_the_hash_that_it_has_on_a_cpu() -> None:
+    weight = torch.randn(3, 4)
+    assert weights_hash([("a", weight.cuda())]) == weights_hash([("a", weight)])

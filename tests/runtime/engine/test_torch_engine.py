@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
 
 from runtime.checkpoint import AvatarModel
-from runtime.engine.choice import open_engines
-from runtime.engine.kinds import EngineChoice
-from runtime.engine.torch_engine import CompiledDenoiser
+from runtime.engine.choice import ENGINES, open_engines
+from runtime.engine.kinds import PRECISIONS, EngineChoice
+from runtime.engine.torch_engine import CompiledBlocks, CompiledDenoiser, NarrowDenoiser
+from runtime.errors import Unsupported
 from runtime.stream import StreamingGenerator
 from tests.export.exported import SHAPE
 from tests.runtime.models.test_dit import T, conditioning, noisy, random_dit
@@ -19,6 +22,56 @@ from tests.runtime.small_world import PRESETS, babble, pixels, run, small_charac
 def test_eager_runs_the_models_own_modules() -> None:
     model = small_model()
     assert open_engines(EngineChoice("torch"), model, SHAPE).denoiser is model.dit
+
+
+def test_every_name_opens_an_engine_of_its_own() -> None:
+    assert ENGINES.keys() == PRECISIONS.keys()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_cuda_graphs_without_a_gpu_are_refused() -> None:
+    with pytest.raises(Unsupported, match=r"needs an NVIDIA GPU; the model is on cpu"):
+        open_engines(EngineChoice("torch-graphed"), small_model(), SHAPE)
+
+
+@pytest.mark.parametrize("kind", ["torch", "torch-compiled"])
+def test_a_precision_that_was_not_loaded_is_refused(kind: str) -> None:
+    with pytest.raises(Unsupported, match=rf"loaded in fp32, and {kind} was asked for bf16"):
+        open_engines(EngineChoice(kind, "bf16"), small_model(), SHAPE)
+
+
+@torch.inference_mode()
+def test_a_narrow_denoiser_takes_and_gives_float32() -> None:
+    dit, cond = random_dit(), conditioning()
+    x, t = noisy()
+    call = x, dit.prepare_step(t, cond), dit.prepare_window(cond, T)
+    expected = dit.denoise(*call)
+    found = NarrowDenoiser(dit.to(torch.bfloat16), torch.bfloat16).denoise(*call)
+    assert found.dtype == torch.float32
+    assert 0 < (found - expected).norm() < 2e-2 * expected.norm()
+
+
+@torch.inference_mode()
+def test_a_large_denoiser_is_compiled_by_its_blocks() -> None:
+    dit, cond = random_dit(), conditioning()
+    x, t = noisy()
+    call = x, dit.prepare_step(t, cond), dit.prepare_window(cond, T)
+    expected = dit.denoise(*call)
+    found = CompiledBlocks(dit, backend="eager").denoise(*call)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_choice_of_attention_kernel_is_captured_in_one_graph() -> None:
+    """As on a GPU, where the kernel is asked for by name (runtime/models/attention.py)."""
+    q = torch.randn(1, 2, 4, 8)
+
+    def attend(q: torch.Tensor) -> torch.Tensor:
+        with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.MATH], set_priority=True):
+            return scaled_dot_product_attention(q, q, q)
+
+    captured = torch.compile(attend, fullgraph=True, backend="eager")
+    torch.testing.assert_close(captured(q), attend(q))
 
 
 @torch.inference_mode()
