@@ -55,7 +55,8 @@ def read_speech(path: Path, rate: int) -> Speech:
             ]
     except av.FFmpegError as error:
         raise AudioFileError(
-            f"{path} cannot be read as sound ({error}). Give WAV, MP3, FLAC, Opus or the like."
+            f"{path} cannot be read as sound ({error.strerror}). "
+            "Give WAV, MP3, FLAC, Opus or the like."
         ) from error
     samples = np.concatenate(parts) if parts else np.zeros(0, np.int16)
     if not len(samples):

@@ -125,6 +125,9 @@ class Recorder:
     """
 
     def __init__(self, media: ReceivedMedia, path: Path, fps: int) -> None:
+        """Raises RecordingError where there is no folder to write to."""
+        if not path.parent.is_dir():
+            raise RecordingError(f"There is no folder {path.parent}. Make it, or name another one.")
         self.alignment = "packets"
         self.lost_frames = 0
         self._media, self._path, self._fps = media, path, fps
@@ -150,16 +153,19 @@ class Recorder:
         if self._encoding:
             await asyncio.wait(self._encoding)
         try:
-            if self._writer is None:
-                raise RecordingError(f"{self._path} was not written: no picture was received.")
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._thread, self._writer.close)
+            if self._writer is not None:
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._thread, self._writer.close)
             if self._failure is not None:
                 raise RecordingError(f"{self._path} is broken: {self._failure}") from self._failure
+            if self._writer is None:
+                raise RecordingError(f"{self._path} was not written: no picture was received.")
         finally:
             self._thread.shutdown(wait=False)
 
     def _take(self, received: Received[Any]) -> None:
+        if self._failure is not None:
+            return  # told by aclose
         if self._writer is not None:
             self._encode(received)
             return
@@ -178,7 +184,12 @@ class Recorder:
         else:
             start = Start.of_tracks(0, apart_us, self._waiting)
         size = (pictures[0].frame.width, pictures[0].frame.height)
-        self._writer = Mp4Writer(self._path, *size, self._fps, start)
+        try:
+            self._writer = Mp4Writer(self._path, *size, self._fps, start)
+        except (av.FFmpegError, OSError) as error:
+            self._failure = error
+            self._waiting.clear()
+            return
         waiting, self._waiting = self._waiting, []
         for received in waiting:
             self._encode(received)

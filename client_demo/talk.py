@@ -66,7 +66,7 @@ class Line:
 async def talk(plan: TalkPlan) -> TalkReport:
     """Hold the talk, write `plan.out` (mp4) and report what was measured.
 
-    Raises AudioFileError, AvatarClientError.
+    Raises AudioFileError, AvatarClientError, RecordingError.
     """
     speeches = [read_speech(path, DEFAULT_RATE) for _, path in plan.lines]
     loop = asyncio.get_running_loop()
@@ -83,6 +83,7 @@ async def talk(plan: TalkPlan) -> TalkReport:
         lines = [
             Line(name or first, path, speech, _onset_ms(speech)) for (name, path), speech in named
         ]
+        _check_each_speaks_once(lines)
         observer = Observer({one["id"]: one["box"] for one in client.session.speakers})
         client.media.tap(observer)
         recorder = client.record(plan.out)
@@ -94,6 +95,15 @@ async def talk(plan: TalkPlan) -> TalkReport:
         return _report(
             plan, client, lines, observer, (begun_s, connected_s, interrupted_s), recorder.alignment
         )
+
+
+def _check_each_speaks_once(lines: list[Line]) -> None:
+    for number, line in enumerate(lines):
+        if line.speaker in [one.speaker for one in lines[:number]]:
+            raise AvatarClientError(
+                f"{line.speaker} is to say two files at once. Name who says which, such as "
+                "ana=a.wav ben=b.wav, or join the files."
+            )
 
 
 def _onset_ms(speech: Speech) -> int | None:

@@ -92,6 +92,7 @@ class Media:
         peer = Peer(self._config.webrtc, self._on_peer_change)
         try:
             answer = await peer.answer(offer)
+            self._check_open()
         except BaseException:
             await peer.close()
             raise
@@ -105,6 +106,14 @@ class Media:
         if self._director is None and "direct" not in self._tasks:
             self._tasks.start("direct", self._direct(settings))
         return answer
+
+    def _check_open(self) -> None:
+        """The session may have ended while an offer was answered: nothing may start then."""
+        if self.state is MediaState.CLOSED:
+            raise ProtocolError(
+                ErrorCode.SESSION_NOT_FOUND,
+                "found a session that has ended meanwhile, expected a live one; open a new one",
+            )
 
     async def add_candidate(self, event: WebrtcCandidate) -> None:
         if self._peer is None:

@@ -1,6 +1,13 @@
 """What the server counts, for Prometheus. One registry an app, so that tests do not share it."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
 from server.server_events import MetricsTick
 
@@ -14,6 +21,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
+        ProcessCollector(registry=r)  # memory, processor time and open files of this process
         self.sessions = Gauge("avatar_sessions", "Sessions that live now", registry=r)
         self.queued = Gauge("avatar_sessions_queued", "Clients that wait for a session", registry=r)
         self.opened = Counter("avatar_sessions_opened", "Sessions opened", registry=r)

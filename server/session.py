@@ -142,20 +142,26 @@ class Session:
             )
 
     def _set_emotion(self, event: said.EmotionUpdate) -> None:
-        if not self._engine.has_emotions():
-            raise ProtocolError(
-                ErrorCode.UNSUPPORTED,
-                f"found the emotion {event.emotion[:64]!r}, but this model has no emotion module; "
-                "leave emotions out or load a model with one",
-                "emotion",
-            )
+        self._check_has_emotions(event.emotion)
         speaker = speaker_name(self.settings.character, event.speaker)
         check_emotion(self.settings.character, speaker, event.emotion)
         if not self.media.set_mood(speaker, event.emotion, event.strength):
             moods = {**self.settings.emotions, speaker: event.emotion}
             self.settings = replace(self.settings, emotions=moods)
 
+    def _check_has_emotions(self, emotion: str) -> None:
+        if not self._engine.has_emotions():
+            raise ProtocolError(
+                ErrorCode.UNSUPPORTED,
+                f"found the emotion {emotion[:64]!r}, but this model has no emotion module; "
+                "leave emotions out or load a model with one",
+                "emotion",
+            )
+
     def _update(self, event: said.SessionUpdate) -> None:
+        for wish in event.speakers or ():
+            if wish.emotion is not None:
+                self._check_has_emotions(wish.emotion)
         characters, is_live = self._engine.characters(), self.media.is_live
         after = updated(self.settings, event, characters, is_live=is_live)
         lanes = self.media.playout.lanes.values()

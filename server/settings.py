@@ -30,6 +30,8 @@ def updated(
     """`settings` after `event`; raises ProtocolError, and what then holds is what held before."""
     if is_live:
         _refuse_after_start(event)
+        for wish in event.speakers or ():
+            speaker_name(settings.character, wish.id)
     if event.prompt is not None:
         raise ProtocolError(
             ErrorCode.UNSUPPORTED,
@@ -156,6 +158,9 @@ def _unknown_speaker(found: str, ids: tuple[str, ...]) -> ProtocolError:
 def _refuse_after_start(event: SessionUpdate) -> None:
     fixed = {"character": event.character, "preset": event.preset, "seed": event.seed}
     fixed["video"] = event.width or event.height or event.fps
+    for number, wish in enumerate(event.speakers or ()):
+        fixed[f"speakers.{number}.face"] = wish.face
+        fixed[f"speakers.{number}.box"] = wish.box
     for name, value in fixed.items():
         if value is not None:
             raise ProtocolError(

@@ -118,3 +118,15 @@ async def test_a_recording_without_a_picture_says_so(tmp_path):
         await recorder.aclose()
     await asyncio.sleep(0)
     await recorder.aclose()  # the second time there is nothing left to do
+
+
+async def test_a_recording_into_no_folder_is_refused_at_once(tmp_path):
+    with pytest.raises(RecordingError, match="There is no folder"):
+        Recorder(ReceivedMedia(), tmp_path / "nowhere" / "a.mp4", 25)
+
+
+async def test_a_file_that_cannot_be_written_is_told_at_the_end(tmp_path):
+    (tmp_path / "a.mp4").mkdir()
+
+    with pytest.raises(RecordingError, match="is broken"):
+        await record(tmp_path / "a.mp4", 0.0, 0.0)

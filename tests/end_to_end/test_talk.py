@@ -128,6 +128,14 @@ async def test_speakers_that_no_character_has_together_are_told(stand, tmp_path)
         await talk(plan(stand, tmp_path / "talk.mp4", ("ana", speech), ("left", speech)))
 
 
+async def test_two_files_for_one_speaker_are_refused(stand, tmp_path):
+    speech = write_wav(tmp_path / "a.wav", bursts(1.0, 0.5))
+    twice = (("left", speech), (None, speech))  # the first speaker, by name and unnamed
+
+    with pytest.raises(AvatarClientError, match="left is to say two files"):
+        await talk(plan(stand, tmp_path / "talk.mp4", *twice, character="pair"))
+
+
 async def test_an_unknown_character_is_refused_with_the_servers_words(stand):
     with pytest.raises(AvatarClientError, match="nobody") as refusal:
         await AvatarClient.connect(f"http://127.0.0.1:{stand.port}", "nobody")

@@ -71,6 +71,9 @@ def test_after_the_media_started_only_emotions_format_and_metrics_change():
     assert refusal(is_live=True, character="other") == "media_started"
     assert refusal(is_live=True, preset="balanced") == "media_started"
     assert refusal(is_live=True, fps=30) == "media_started"
+    moved = SpeakerWish("l", box=SentBox(0.1, 0.1, 0.3, 0.3))
+    assert refusal(is_live=True, speakers=(moved,)) == "media_started"
+    assert refusal(is_live=True, speakers=(SpeakerWish("ghost"),)) == "unknown_speaker"
     assert update(is_live=True, rate=24_000, metrics=True).metrics
     happy = update(is_live=True, speakers=(SpeakerWish("l", emotion="happy"),))
     assert happy.character is PAIR
