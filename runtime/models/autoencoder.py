@@ -37,7 +37,7 @@ from runtime.timing import FRAMES_PER_LATENT
 class AutoencoderConfig:
     """Sizes of the autoencoder; widths are channels at 1/4 and 1/8 of the resolution."""
 
-    latent_channels: int = 32
+    latent_channels: int = 48
     widths: tuple[int, int] = (48, 64)
     decoder_widths: tuple[int, int] = (32, 64)
     max_flow_px: float = 8.0
