@@ -36,7 +36,6 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks all
 
 gpu-check: $(READY)
-	$(BIN)/python -m pytest -m gpu
 	$(BIN)/python -m benchmarks gpu
 
 clean:

@@ -5,7 +5,7 @@
     python -m benchmarks model --size 13b --random-weights --preset live-512 --precision fp8
 
 `avatar bench` is the same command. `make bench` runs all that needs no GPU: not `model`, nor `gpu`,
-which is `model` with every precision and engine. Results lie in benchmarks/results, one file a
+which is everything that needs one, in eight minutes. Results lie in benchmarks/results, one file a
 benchmark, and `readme` writes README's table from them.
 """
 
@@ -177,13 +177,30 @@ def model(
 
 
 @app.command()
-def gpu(runs: int = 10) -> None:
-    """The 13 B model with random weights on this GPU: bf16 and FP8, eager and compiled."""
+def gpu(
+    runs: Annotated[int, typer.Option(help="Timed calls.")] = 10,
+    size: Annotated[str, typer.Option(help="13b or tiny.")] = "13b",
+    preset: Annotated[str, typer.Option(help="Windows, steps and picture size.")] = "live-512",
+    device: Annotated[str, typer.Option(help="cuda, cuda:1, .. or cpu, to try it.")] = "cuda",
+    budget_s: Annotated[float, typer.Option("--seconds", help="What it may take.")] = 460.0,
+) -> None:
+    """All that needs a GPU: the 13 B model's calls and streams, the GPU tests, TensorRT's engines.
+
+    On a CPU, with --size tiny --preset smoke, the same code is tried and nothing is kept.
+    """
+    from functools import partial
+
+    from benchmarks import gpu_check
     from benchmarks import model as bench
     from runtime.errors import AvatarError
 
     try:
-        keep("gpu", bench.run_gpu(bench.device_named("cuda"), runs))
+        check = gpu_check.Check(bench.device_named(device), size, preset, runs)
+        if check.device.type == "cuda":
+            gpu_check.run(check, partial(keep, "gpu"), budget_s)
+        else:
+            trial = gpu_check.on_a_cpu(check)
+            print(json.dumps(gpu_check.run(trial, lambda values: None, budget_s)))
     except AvatarError as error:
         typer.echo(f"avatar bench gpu: {error}", err=True)
         raise typer.Exit(1) from None

@@ -29,6 +29,7 @@ from benchmarks.random_model import (
 from benchmarks.stopwatch import times_ms, wait_for
 from runtime.engine.base import Denoiser
 from runtime.engine.cuda_graph import GraphedDenoiser
+from runtime.engine.torch_engine import CompiledBlocks
 from runtime.errors import NotFound, Unsupported
 from runtime.models.config import RELEASED
 from runtime.models.dit import DiT
@@ -78,7 +79,7 @@ PRESETS = {
         StreamPreset("fusion-512", window=9, hop=9, shift=1, steps=4), 512, 512
     ),
     # For a machine without a GPU.
-    "smoke": LivePreset(StreamPreset("smoke", window=2, hop=1, shift=0, steps=2), 32, 32),
+    "smoke": LivePreset(StreamPreset("smoke", window=2, hop=1, shift=0, steps=2), 64, 64),
 }
 
 
@@ -92,9 +93,15 @@ class Timing:
 
 
 def run(
-    size: str, preset: str, precision: str, engine: str, device: torch.device, runs: int
+    size: str,
+    preset: str,
+    precision: str,
+    engine: str,
+    device: torch.device,
+    runs: int,
+    backend: str = "inductor",
 ) -> dict[str, Any]:
-    """Builds the model on the device and measures it.
+    """Builds the model on the device and measures it; `backend` is torch.compile's.
 
     NotFound for names that do not exist, Unsupported where the device cannot do it.
     """
@@ -110,7 +117,7 @@ def run(
         torch.cuda.reset_peak_memory_stats(device)
     dit = random_dit(config, device, precision)
     call = random_call(dit, window, device, precision)
-    denoiser = _denoiser(dit, engine, device)
+    denoiser = _denoiser(dit, engine, device, backend)
     timing = measure(denoiser, call, _decoder(device, precision), live.schedule, device, runs)
     memory_gb = _peak_memory_gb(device)
     del dit, call, denoiser
@@ -127,22 +134,6 @@ def run(
         "peak memory, GB": memory_gb,
         **figures(timing, live.schedule, flops, peak),
     }
-
-
-def run_gpu(
-    device: torch.device, runs: int, size: str = "13b", preset: str = "live-512"
-) -> dict[str, Any]:
-    """Every precision and engine on one GPU, and how much faster than eager bf16 each is."""
-    found: dict[str, Any] = {}
-    for precision in ("bf16", "fp8"):
-        for engine in ENGINES:
-            found[f"{precision} {engine}"] = run(size, preset, precision, engine, device, runs)
-            torch.compiler.reset()
-            torch.cuda.empty_cache()  # of the model that is gone; the next one is as large
-    plain = found["bf16 eager"]["ms a step"]
-    for values in found.values():
-        values["times faster than eager bf16"] = plain / values["ms a step"]
-    return found
 
 
 def figures(timing: Timing, schedule: StreamPreset, flops: int, peak: float) -> dict[str, Any]:
@@ -202,20 +193,9 @@ def measure(
     return Timing(step, decoded, first)
 
 
-def compile_blocks(dit: DiT, backend: str = "inductor") -> None:
-    """Compiles the transformer by its two kinds of block, each once, however many there are.
-
-    Modulation, norms and rotations then are fused with what stands around them.
-    """
-    for block in (*dit.double_blocks, *dit.single_blocks):
-        block.compile(fullgraph=True, dynamic=False, backend=backend)
-
-
-def _denoiser(dit: DiT, engine: str, device: torch.device) -> Denoiser:
-    if engine == "eager":
-        return dit
-    compile_blocks(dit)
-    return GraphedDenoiser(dit) if device.type == "cuda" else dit
+def _denoiser(dit: DiT, engine: str, device: torch.device, backend: str) -> Denoiser:
+    denoiser: Denoiser = dit if engine == "eager" else CompiledBlocks(dit, backend)
+    return GraphedDenoiser(denoiser) if engine == "compiled" and device.type == "cuda" else denoiser
 
 
 def _decoder(device: torch.device, precision: str) -> Taehv:

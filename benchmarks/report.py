@@ -62,6 +62,10 @@ ROWS = (
         ("bf16 compiled/times faster than eager bf16", "fp8 compiled/times faster than eager bf16"),
         "{:.1f}"),
     Row("its GPU memory in FP8, GB", "20", "gpu", ("fp8 compiled/peak memory, GB",), "{:.0f}"),
+    Row("a whole stream of it in FP8, sound to I420 on the host: real-time factor", "0.9", "gpu",
+        ("stream fp8/real-time factor",)),
+    Row("its waits for the GPU in a steady tick / allocations", "1 / 0", "gpu",
+        ("stream fp8/waits in a tick", "stream fp8/allocations in a tick"), "{:.0f}"),
 )  # fmt: skip
 
 

@@ -1,0 +1,112 @@
+"""Engines of one block of the released size: do they load on this GPU, how exact, how fast?
+
+TensorRT-RTX engines build anywhere; whether a datacenter card runs them is unknown until tried.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from benchmarks.random_model import without_modulations
+from benchmarks.stopwatch import times_ms
+from export.building import build_engine
+from export.modules import Exportable, denoiser_part
+from export.verify import in_float64, relative_l2
+from export.windows import Values, random_values
+from runtime.engine.description import Built
+from runtime.engine.parts import DenoiserPart, WindowShape
+from runtime.engine.tensorrt_engine import TensorRTChain
+from runtime.engine.tensorrt_library import TensorRT
+from runtime.models.config import DiTConfig
+from runtime.models.dit import DiT
+
+CHECKED = WindowShape(latent_frames=1, speakers=1, rows=4, columns=4, text_tokens=4)
+NONE = range(0)
+
+
+def run(
+    kind: str, config: DiTConfig, shape: WindowShape, precision: str, runs: int
+) -> dict[str, Any]:
+    """The first double and the first single block, built for `shape`, on the current GPU.
+
+    Unsupported and EngineError say why there is no engine here.
+    """
+    library = TensorRT.named(kind)
+    parts = {
+        "double": DenoiserPart("double_01", range(1, 2), NONE),
+        "single": DenoiserPart("single_00", NONE, range(1)),
+    }
+    found: dict[str, Any] = {"library": library.version}
+    for name, part in parts.items():
+        dit = random_block(config, part)
+        found[name] = measure(library, dit, part, shape, precision, runs)
+    return found
+
+
+def measure(
+    library: TensorRT,
+    dit: DiT,
+    part: DenoiserPart,
+    shape: WindowShape,
+    precision: str,
+    runs: int,
+) -> dict[str, Any]:
+    """Builds the block's engine for `shape` and times it; a small one is built for its error."""
+    checked = denoiser_part(dit, part, CHECKED)
+    values = random_values(checked.inputs, dit.config, CHECKED)
+    exact = error_on_gpu(library, checked, values, precision)
+    served = denoiser_part(dit, part, shape)
+    told = random_values(served.inputs, dit.config, shape)
+    with TemporaryDirectory() as folder:
+        built = described(library, part, shape, precision)
+        description = build_engine(checked, [values], built, Path(folder), served=(served, told))
+        chain = TensorRTChain(library, [(Path(folder), description)])
+    here = {name: value.cuda() for name, value in told.items()}
+    device = torch.device("cuda")
+    return {
+        "relative L2 to float64": exact,
+        "ms": median(times_ms(lambda: chain.run(here), device, 3, runs)),
+    }
+
+
+def error_on_gpu(library: TensorRT, part: Exportable, values: Values, precision: str) -> float:
+    """Relative L2 of the engine's worst output, as the GPU computes it, against float64 torch."""
+    with TemporaryDirectory() as folder:
+        built = Built(part.name, library.kind, precision, str(CHECKED), "random")
+        description = build_engine(part, [values], built, Path(folder))
+        chain = TensorRTChain(library, [(Path(folder), description)])
+    found = chain.run({name: value.cuda() for name, value in values.items()})
+    expected = in_float64(part, values)
+    return max(
+        relative_l2(found[name.removesuffix("_out")].float().cpu(), value)
+        for name, value in expected.items()
+    )
+
+
+def described(library: TensorRT, part: DenoiserPart, shape: WindowShape, precision: str) -> Built:
+    return Built(
+        part.name, library.kind, precision, str(shape), "random", library.version, library.gpu()
+    )
+
+
+def random_block(config: DiTConfig, part: DenoiserPart) -> DiT:
+    """A transformer of which only what the part reads has memory, with random weights in it."""
+    with torch.device("meta"):
+        dit = DiT(config)
+    without_modulations(dit)
+    read = [dit.double_blocks[index] for index in part.double]
+    read += [dit.audio_adapter_blocks[index // 2] for index in part.double if index % 2]
+    read += [dit.single_blocks[index] for index in part.single]
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for module in read:
+            for name, parameter in module.to_empty(device="cpu").named_parameters():
+                scale = parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.1
+                mean = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+                parameter.normal_(mean, scale, generator=generator)
+    return dit

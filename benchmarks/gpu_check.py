@@ -1,0 +1,205 @@
+"""All that needs a GPU, in one command with a time of its own: `make gpu-check`.
+
+    tests            every test marked `gpu`: how many passed, and which failed
+    bf16 eager ..    model.py for each precision and engine
+    stream ..        live_stream.py: real ticks, their waits and allocations
+    tensorrt ..      block_engines.py for each library that is installed
+
+A part that fails says why and the others run; one for which no time is left says so. What was
+found is written down after each part, so that what cuts the command off loses one part at most.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from benchmarks import block_engines, live_stream
+from benchmarks import model as model_bench
+from benchmarks.model import LATENT_PX, SIZES
+from benchmarks.model import PRESETS as LIVE_PRESETS
+from runtime.engine.parts import WindowShape
+from runtime.errors import AvatarError
+from runtime.models.config import DiTConfig
+
+BUDGET_S = 460.0  # of the 8 minutes; the rest is for imports and the last report
+TEST_LIMIT_S = 130.0
+REPOSITORY = Path(__file__).parent.parent
+
+Values = dict[str, Any]
+Part = Callable[[float], Values]
+"""Measures something; hears how many seconds are left."""
+Keep = Callable[[Values], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What is checked: a model, a preset, where, and how torch compiles."""
+
+    device: torch.device
+    size: str = "13b"
+    preset: str = "live-512"
+    runs: int = 10
+    backend: str = "inductor"
+    precisions: tuple[str, ...] = ("bf16", "fp8")
+    libraries: tuple[str, ...] = ("tensorrt", "tensorrt-rtx")
+    tests: tuple[str, ...] = ("-m", "gpu")  # what pytest is told
+    seconds: Mapping[str, float] = field(default_factory=lambda: NEEDED_S)
+
+    @property
+    def config(self) -> DiTConfig:
+        return SIZES[self.size]
+
+
+def on_a_cpu(check: Check) -> Check:
+    """The same check where there is no GPU: float32, nothing generated, a test that needs none."""
+    return replace(
+        check,
+        backend="eager",
+        precisions=("fp32", "fp8"),
+        tests=("tests/benchmarks/test_gpu_check.py", "-k", "outcomes_of_tests"),
+        seconds=dict.fromkeys(NEEDED_S, 0.0),
+    )
+
+
+NEEDED_S = {"tests": 60.0, "eager": 30.0, "compiled": 75.0, "stream": 60.0, "library": 45.0}
+"""What a part of that kind may take: it is not begun with less left."""
+
+
+def run(check: Check, keep: Keep, budget_s: float = BUDGET_S) -> Values:
+    """Every part in turn, most wanted first; `keep` is given all that is known after each."""
+    end = time.monotonic() + budget_s
+    found: Values = {"device": str(check.device), "budget, s": budget_s}
+    for name, kind, part in parts(check):
+        left = end - time.monotonic()
+        found[name] = outcome(part, left, check.seconds[kind])
+        compare_with_eager(found)
+        keep(found)
+        torch.compiler.reset()
+        if check.device.type == "cuda":
+            torch.cuda.empty_cache()  # of the model that is gone; the next one is as large
+    found["seconds"] = budget_s - (end - time.monotonic())
+    keep(found)
+    return found
+
+
+def parts(check: Check) -> list[tuple[str, str, Part]]:
+    """Name, kind and work of each part, most wanted first."""
+    wide, narrow = check.precisions[0], check.precisions[-1]
+    calls = [(wide, "eager"), *((one, "compiled") for one in check.precisions), (narrow, "eager")]
+    models = [(f"{p} {engine}", engine, model_part(check, p, engine)) for p, engine in calls]
+    streams = [
+        (f"stream {one}", "stream", stream_part(check, one)) for one in reversed(check.precisions)
+    ]
+
+    def tests(left_s: float) -> Values:
+        return gpu_tests(check.tests, min(left_s, TEST_LIMIT_S))
+
+    libraries = [
+        (f"{library} {one}", "library", library_part(check, library, one))
+        for library in check.libraries
+        for one in check.precisions
+    ]
+    return [
+        *models[:-1],
+        streams[0],
+        ("tests", "tests", tests),
+        models[-1],
+        *streams[1:],
+        *libraries,
+    ]
+
+
+def outcome(part: Part, left_s: float, needed_s: float) -> Values:
+    """What a part found, or why it found nothing."""
+    if left_s < needed_s:
+        return {"not run": f"{left_s:.0f} s were left, {needed_s:.0f} s are needed"}
+    start = time.monotonic()
+    try:
+        values = part(left_s)
+    except (AvatarError, RuntimeError, OSError) as error:  # out of memory is a RuntimeError
+        values = {"failed": f"{type(error).__name__}: {error}"[:500]}
+    return {**values, "took, s": time.monotonic() - start}
+
+
+def compare_with_eager(found: Values) -> None:
+    """How much faster than eager bf16 in the same run each engine is."""
+    steps = {
+        name: values["ms a step"]
+        for name, values in found.items()
+        if isinstance(values, dict) and "ms a step" in values
+    }
+    if "bf16 eager" in steps:
+        for name, ms in steps.items():
+            found[name]["times faster than eager bf16"] = steps["bf16 eager"] / ms
+
+
+def model_part(check: Check, precision: str, engine: str) -> Part:
+    def work(left_s: float) -> Values:
+        return model_bench.run(
+            check.size, check.preset, precision, engine, check.device, check.runs, check.backend
+        )
+
+    return work
+
+
+def stream_part(check: Check, precision: str) -> Part:
+    live = LIVE_PRESETS[check.preset]
+    engine = "compiled" if check.device.type == "cuda" else "eager"
+
+    def work(left_s: float) -> Values:
+        size = (live.width_px, live.height_px)
+        return live_stream.run(
+            check.config, live.schedule, size, precision, engine, check.device, check.runs
+        )
+
+    return work
+
+
+def library_part(check: Check, library: str, precision: str) -> Part:
+    live = LIVE_PRESETS[check.preset]
+    shape = WindowShape(
+        live.schedule.window,
+        1,
+        live.height_px // LATENT_PX,
+        live.width_px // LATENT_PX,
+        live_stream.TEXT_TOKENS,
+    )
+    return lambda left_s: block_engines.run(library, check.config, shape, precision, check.runs)
+
+
+def gpu_tests(arguments: tuple[str, ...], limit_s: float) -> Values:
+    """The tests by pytest in a process of their own, which is ended after `limit_s`."""
+    with TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
+        try:
+            subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            return {"failed": f"the tests took longer than {limit_s:.0f} s"}
+        if not report.exists():
+            return {"failed": "pytest wrote no report; run `pytest -m gpu` to see why"}
+        return counted(ET.parse(report).getroot())
+
+
+def counted(report: ET.Element) -> Values:
+    """How many tests passed, failed and were skipped, and which failed."""
+    cases = list(report.iter("testcase"))
+    failed = [
+        one for one in cases if one.find("failure") is not None or one.find("error") is not None
+    ]
+    skipped = [one for one in cases if one.find("skipped") is not None]
+    return {
+        "passed": len(cases) - len(failed) - len(skipped),
+        "failed tests": [f"{one.get('classname')}.{one.get('name')}" for one in failed],
+        "skipped": len(skipped),
+    }

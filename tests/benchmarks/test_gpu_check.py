@@ -1,0 +1,91 @@
+"""`make gpu-check`, tried on a CPU: every part runs, fails with a reason or finds no time."""
+
+import json
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.gpu_check import Check, compare_with_eager, counted, on_a_cpu, outcome, run
+from runtime.errors import Unsupported
+
+REPORT = """<testsuites><testsuite>
+<testcase classname="tests.a" name="passes"/>
+<testcase classname="tests.a" name="fails"><failure message="no"/></testcase>
+<testcase classname="tests.b" name="breaks"><error message="no"/></testcase>
+<testcase classname="tests.b" name="waits"><skipped message="no GPU"/></testcase>
+</testsuite></testsuites>"""
+
+
+@pytest.fixture(scope="module")
+def tried() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What a trial on the CPU finds, and what was written down on the way."""
+    kept: list[dict[str, Any]] = []
+    check = on_a_cpu(Check(torch.device("cpu"), "tiny", "smoke", runs=1))
+    found = run(check, lambda values: kept.append(json.loads(json.dumps(values))), budget_s=1e6)
+    return found, kept
+
+
+Tried = tuple[dict[str, Any], list[dict[str, Any]]]
+
+
+@pytest.mark.parametrize("engine", ["eager", "compiled"])
+@pytest.mark.parametrize("precision", ["fp32", "fp8"])
+def test_the_models_calls_are_measured(tried: Tried, precision: str, engine: str) -> None:
+    values = tried[0][f"{precision} {engine}"]
+    assert "failed" not in values, values
+    assert values["real-time factor"] > 0
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp8"])
+def test_a_whole_stream_is_measured(tried: Tried, precision: str) -> None:
+    values = tried[0][f"stream {precision}"]
+    assert "failed" not in values, values
+    assert values["tick, ms: p50"] > 0
+
+
+def test_the_tests_are_counted(tried: Tried) -> None:
+    assert tried[0]["tests"]["passed"] == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_what_cannot_run_says_why_and_the_rest_goes_on(tried: Tried) -> None:
+    for library in ("tensorrt", "tensorrt-rtx"):
+        assert tried[0][f"{library} fp8"]["failed"].startswith("Unsupported: ")
+
+
+def test_everything_known_is_written_down_after_each_part(tried: Tried) -> None:
+    found, kept = tried
+    parts = [name for name, values in found.items() if isinstance(values, dict)]
+    assert len(kept) == len(parts) + 1
+    assert [len(one) for one in kept[:3]] == [3, 4, 5]
+    assert kept[-1] == json.loads(json.dumps(found))
+
+
+def test_a_part_for_which_no_time_is_left_is_not_begun() -> None:
+    def must_not_run(left_s: float) -> dict[str, Any]:
+        raise AssertionError("there was no time")
+
+    assert outcome(must_not_run, 10, 60) == {"not run": "10 s were left, 60 s are needed"}
+
+
+def test_a_part_that_fails_says_why() -> None:
+    def fails(left_s: float) -> dict[str, Any]:
+        raise Unsupported("No such card.")
+
+    assert outcome(fails, 10, 0)["failed"] == "Unsupported: No such card."
+
+
+def test_engines_are_compared_with_eager_bf16_of_the_same_run() -> None:
+    found = {"budget, s": 1.0, "bf16 eager": {"ms a step": 90.0}, "fp8 x": {"ms a step": 30.0}}
+    compare_with_eager(found)
+    assert found["fp8 x"] == {"ms a step": 30.0, "times faster than eager bf16": 3.0}
+
+
+def test_outcomes_of_tests_are_counted() -> None:
+    assert counted(ET.fromstring(REPORT)) == {
+        "passed": 1,
+        "failed tests": ["tests.a.fails", "tests.b.breaks"],
+        "skipped": 1,
+    }
