@@ -28,7 +28,8 @@ from training.run import Run
 from training.shipped import load_autoencoder, save_part
 
 COMMAND = "python -m training.pictures && python -m training.train_autoencoder"
-LATENT_NOISE = 0.05  # of what moves
+LATENT_NOISE = 0.25  # of what moves, at most
+MOUTH_COMPONENTS = 16  # of the linear code, for what the others leave of mouths
 MOUTH_WEIGHT, EYE_WEIGHT = 6.0, 3.0
 
 
@@ -102,9 +103,9 @@ class CropSampler:
     def _where(self, scene: int) -> tuple[slice, slice]:
         """Rows and columns of a crop of a scene, on the grid of latents."""
         size, crop = self.data.rest.shape[1], self.crop
-        centre = self.rng.uniform(0.2, 0.8, 2)
+        centre = self.rng.uniform(0.15, 0.85, 2)
         pick = self.rng.random()
-        if pick < 0.95:
+        if pick < 0.85:
             boxes = self.data.mouth_boxes[scene] if pick < 0.6 else self.data.eye_boxes[scene]
             x, y, w, h = boxes[int(self.rng.integers(len(boxes)))]
             centre = np.array([x + w / 2, y + h / 2]) + self.rng.normal(0, 0.05, 2)
@@ -143,11 +144,12 @@ def losses(model: Autoencoder, crops: Crops) -> dict[str, Tensor]:
 
 
 def encoded(model: Autoencoder, clips: Tensor, still: Tensor) -> Tensor:
-    """Latents (B, 3, C, h, w) of clips, with a little noise."""
+    """Latents (B, 3, C, h, w) of clips, with noise of an amount that mostly is small."""
     exact: Tensor = model.encoder(rearrange(clips, "b c (t f) h w -> (b t) c f h w", f=4))
     latents = rearrange(exact, "(b t) c h w -> b t c h w", b=len(clips))
     change = (latents - still[:, None]).detach().square().mean().sqrt()
-    return latents + LATENT_NOISE * change * torch.randn_like(latents)
+    amount = LATENT_NOISE * torch.rand(len(clips), 1, 1, 1, 1).to(latents).square()
+    return latents + amount * change * torch.randn_like(latents)
 
 
 @torch.no_grad()
@@ -181,14 +183,40 @@ def change_patches(data: PictureClips, rng: np.random.Generator, clips: int) -> 
         rest = _signed(data.rest[data.scene[row]])
         change = _signed(np.asarray(data.clips[row][first : first + 4])) - rest
         y, x = rng.integers(0, SPATIAL_STRIDE, 2)
-        cells = rearrange(
-            change[:, y : y + 240, x : x + 240],
-            "f (h p) (w q) c -> (h w) (c f p q)",
-            p=SPATIAL_STRIDE,
-            q=SPATIAL_STRIDE,
-        )
+        cells = _patches(change[:, y : y + 240, x : x + 240])
         patches.append(cells[torch.multinomial(cells.square().mean(1) + 1e-3, 120)])
     return torch.cat(patches)
+
+
+def mouth_patches(data: PictureClips, rng: np.random.Generator, clips: int) -> Tensor:
+    """Differences from rest, as `change_patches`, of all cells of the mouths' boxes."""
+    size, patches = data.rest.shape[1], []
+    for row in rng.integers(len(data.clips), size=clips):
+        scene, first = int(data.scene[row]), 4 * int(rng.integers(3))
+        change = _signed(np.asarray(data.clips[row][first : first + 4])) - _signed(data.rest[scene])
+        for box in data.mouth_boxes[scene]:
+            x0, y0, x1, y1 = (v // SPATIAL_STRIDE * SPATIAL_STRIDE for v in _pixels(box, size))
+            cells = change[:, y0 : y1 + SPATIAL_STRIDE, x0 : x1 + SPATIAL_STRIDE]
+            patches.append(_patches(cells))
+    return torch.cat(patches)
+
+
+def linear_code(data: PictureClips, rng: np.random.Generator, channels: int) -> Tensor:
+    """Orthonormal rows (channels, 3 * 4 * 8 * 8): of all that changes, then of mouths.
+
+    What a mouth does within a latent frame's four frames is too small a part of all changes to be
+    among the first components, and too much to miss in lips: hence the second part.
+    """
+    general = principal_components(change_patches(data, rng, 400), channels - MOUTH_COMPONENTS)
+    mouths = mouth_patches(data, rng, 700)
+    left = mouths - (mouths @ general.T) @ general
+    return torch.cat([general, principal_components(left, MOUTH_COMPONENTS)])
+
+
+def _patches(change: Tensor) -> Tensor:
+    """Pictures (4, H, W, 3) cut into cells, (n, 3 * 4 * 8 * 8)."""
+    side = SPATIAL_STRIDE
+    return rearrange(change, "f (h p) (w q) c -> (h w) (c f p q)", p=side, q=side)
 
 
 def principal_components(patches: Tensor, count: int) -> Tensor:
@@ -223,8 +251,7 @@ def export(run: Run, data: PictureClips, config: AutoencoderConfig, refine: bool
 
 def _fresh(data: PictureClips, config: AutoencoderConfig) -> Autoencoder:
     model = Autoencoder(config)
-    patches = change_patches(data, np.random.default_rng(0), 400)
-    model.start_from(principal_components(patches, config.latent_channels))
+    model.start_from(linear_code(data, np.random.default_rng(0), config.latent_channels))
     return model
 
 
