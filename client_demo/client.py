@@ -286,6 +286,7 @@ class AvatarClient:
                 turn.queue.cut()
             elif isinstance(event, BufferStatus):
                 turn.is_high = isinstance(event, BufferHigh)
+                turn.queue.told(event.queued_ms / 1000)
             turn.told.set()
         self._ended.set()
         for turn in self._turns.values():

@@ -154,14 +154,19 @@ class Recorder:
             await asyncio.wait(self._encoding)
         try:
             if self._writer is not None:
-                loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._thread, self._writer.close)
+                await self._close(self._writer)
             if self._failure is not None:
                 raise RecordingError(f"{self._path} is broken: {self._failure}") from self._failure
             if self._writer is None:
                 raise RecordingError(f"{self._path} was not written: no picture was received.")
         finally:
             self._thread.shutdown(wait=False)
+
+    async def _close(self, writer: Mp4Writer) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, writer.close)
+        except (av.FFmpegError, OSError) as error:
+            self._failure = self._failure or error
 
     def _take(self, received: Received[Any]) -> None:
         if self._failure is not None:
@@ -207,7 +212,8 @@ class Recorder:
 
     def _encoded(self, done: asyncio.Future[None]) -> None:
         self._encoding.discard(done)
-        self._failure = self._failure or done.exception()
+        failure = done.exception()  # asked for each, else asyncio tells of it again
+        self._failure = self._failure or failure
 
 
 def _start_by_arrival(frames: list[Received[Any]]) -> Start:

@@ -90,6 +90,8 @@ def generate(
 ) -> None:
     """Make a talking video from sound files."""
     with plain_errors():
+        if not out.parent.is_dir():
+            raise BadInput(f"There is no folder {out.parent}. Make it, or name another with --out.")
         chosen = choose_character(character, folder, [parse_pair(one)[0] for one in speaker or []])
         files = sound_files(chosen, audio, speaker or [])
         found = find_preset(preset)
@@ -132,9 +134,9 @@ def add_command(
     identity: Annotated[str, typer.Argument(metavar="ID", help="Small letters, digits, - and _.")],
     picture: Annotated[Path, typer.Argument(help="The character, mouth closed.")],
     box: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(help="A face: [speaker=]x,y,width,height as fractions of the picture."),
-    ],
+    ] = None,
     name: Annotated[str, typer.Option(help="The name that lists show.")] = "",
     emotion: Annotated[
         list[str] | None, typer.Option(help="mood=file, the same picture in that mood.")
@@ -144,6 +146,11 @@ def add_command(
 ) -> None:
     """Add a character from a picture; faces in the picture get numbered boxes."""
     with plain_errors():
+        if not box:
+            raise BadInput(
+                f"Say where the faces are in {picture}: --box x,y,width,height for each, as "
+                "fractions of the picture from its top left, such as --box 0.3,0.2,0.4,0.5"
+            )
         faces = [parse_face(one) for one in box]
         named = [who for who, _ in faces if who]
         new = NewCharacter(

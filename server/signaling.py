@@ -95,7 +95,8 @@ class Peer:
             track.stop()
         try:
             async with asyncio.timeout(CLOSE_S):
-                await self._connection.close()
+                # Shielded: aiortc may be closing it itself, and must not be cut off by our limit.
+                await asyncio.shield(self._connection.close())
         except TimeoutError:
             logger.error("a peer connection did not close within %d s", CLOSE_S)
 

@@ -173,8 +173,8 @@ const HANDLERS = {
   "session.closed": ({ reason }) => lost(reason),
   "avatar.state": onState,
   "output_audio_buffer.started": onStarted,
-  "buffer.status": ({ queued_ms: queued }) => ui.read("buffer", queued, " ms"),
-  "buffer.high": ({ queued_ms: queued }) => ui.read("buffer", queued, " ms"),
+  "buffer.status": onBuffer,
+  "buffer.high": onBuffer,
   error: ({ error }) => (error.type === "fatal" ? lost(error.message) : ui.showNotice(error.message)),
 };
 
@@ -212,6 +212,12 @@ function onState({ speaker: who, state }) {
   mouths.setSpeaking(who, state === "speaking");
   ui.showSpeakerState(who, state);
   find("interrupt").disabled = speaking.size === 0;
+}
+
+function onBuffer({ speaker: who, queued_ms: queued }) {
+  ui.read("buffer", queued, " ms");
+  const voice = voices.get(who);
+  if (voice) voice.queuedMs = queued;
 }
 
 function onStarted({ speaker: who }) {

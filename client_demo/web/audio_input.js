@@ -3,6 +3,7 @@
 import { toPcm16 } from "./wire.js";
 
 const CHUNK_MS = 100;
+const MAX_QUEUED_MS = 20000; // held by the server, by its word: one that is slow gets no more
 const LEAD_MS = 2000; // sent ahead of playing: enough for slow timers of hidden tabs
 const AUDIBLE = 0.01 * 32768;
 const KEEP_BEFORE_MS = 40; // of the quiet before the first sound
@@ -47,6 +48,7 @@ export class Voice {
     this.speaker = speaker;
     this.index = index;
     this.cuts = 0;
+    this.queuedMs = 0; // what waits on the server, by its latest word
     this.sentUntil = 0; // performance.now() at which all that was sent will have been played
     this.last = Promise.resolve();
     this.onFirst = () => {}; // called when the first samples of an utterance are sent
@@ -82,11 +84,14 @@ export class Voice {
 
   cut() {
     this.cuts++;
+    this.queuedMs = 0;
     this.sentUntil = 0;
   }
 
   async room(cuts) {
-    while (this.cuts === cuts && this.sentUntil - performance.now() > LEAD_MS) {
+    const isFull = () => (
+      this.queuedMs > MAX_QUEUED_MS || this.sentUntil - performance.now() > LEAD_MS);
+    while (this.cuts === cuts && !this.session.closed && isFull()) {
       await new Promise((done) => setTimeout(done, CHUNK_MS));
     }
   }

@@ -16,9 +16,28 @@ def test_what_is_heard_leaves_the_queue_as_time_goes():
     queue = SpeechQueue()
     queue.sent(3.0)
     queue.started(100.0)
+    queue.told(0.0)
 
     assert queue.waiting_s(101.0) == pytest.approx(2.0)
     assert queue.waiting_s(110.0) == 0.0
+
+
+def test_a_server_that_holds_the_sound_is_believed_and_not_the_clock():
+    queue = SpeechQueue()
+    queue.sent(3.0)
+    queue.started(100.0)
+    queue.told(2.6)
+
+    assert queue.waiting_s(110.0) == pytest.approx(2.6)
+
+
+def test_a_word_that_crossed_what_was_sent_since_does_not_outrun_the_clock():
+    queue = SpeechQueue()
+    queue.sent(20.0)
+    queue.started(100.0)
+    queue.told(5.0)  # when a quarter had arrived
+
+    assert queue.waiting_s(100.5) == pytest.approx(19.5)
 
 
 def test_the_next_item_waits_until_it_starts():

@@ -109,10 +109,12 @@ class OpenPage:
 
 
 @contextlib.asynccontextmanager
-async def chromium(*arguments: str) -> AsyncIterator[Browser]:
+async def chromium(*arguments: str, without: str = "") -> AsyncIterator[Browser]:
+    """A browser that gives the microphone to every page, unless `without` names that argument."""
+    kept = [each for each in ARGUMENTS if each != without]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=[*ARGUMENTS, *arguments]
+            executable_path=CHROMIUM, args=[*kept, *arguments]
         )
         try:
             yield browser

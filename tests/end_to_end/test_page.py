@@ -23,6 +23,14 @@ window.WebSocket = class extends Open {
   constructor(...all) { super(...all); sockets.push(this); }
 };
 """
+DRAG_HELLO = """
+async () => {
+  const dragged = new DataTransfer();
+  const sound = await (await fetch("/samples/hello.wav")).arrayBuffer();
+  dragged.items.add(new File([sound], "hello.wav"));
+  return dragged;
+}
+"""
 SPEAKS = 2.5  # a speaking mouth changes at least so many times as much as a resting one
 
 
@@ -113,6 +121,32 @@ async def test_an_uploaded_file_moves_only_the_chosen_speaker(base, browser, eng
         assert speaking > SPEAKS * silent
 
 
+async def test_a_file_that_is_no_sound_is_told_by_its_name(base, browser):
+    async with opened(browser, base) as it:
+        await it.until_live()
+        await it.page.set_input_files("#file", Path(client_demo.__file__).parent / "web/cast.webp")
+        await it.page.wait_for_selector("#notice:not([hidden])")
+        assert "cast.webp holds no sound" in await it.page.inner_text("#notice")
+
+
+async def test_a_dropped_file_is_spoken(base, browser):
+    async with opened(browser, base) as it:
+        await it.until_live()
+        dragged = await it.page.evaluate_handle(DRAG_HELLO)
+        await it.page.dispatch_event("#stage", "drop", {"dataTransfer": dragged})
+        await it.until_state("speaking")
+
+
+async def test_a_refused_microphone_is_told(base):
+    always = "--use-fake-ui-for-media-stream"
+    async with chromium(without=always) as browser, opened(browser, base) as it:
+        await it.until_live()
+        await it.page.click("#microphone")
+        await it.page.wait_for_selector("#notice:not([hidden])")
+        assert "microphone" in await it.page.inner_text("#notice")
+        assert await it.page.get_attribute("#microphone", "aria-pressed") == "false"
+
+
 async def test_both_of_a_pair_take_their_turns_in_the_dialogue(base, browser, engine):
     pair = character(engine, speakers=2)
     async with opened(browser, base, f"/?character={pair.id}") as it:
@@ -196,7 +230,11 @@ async def test_every_control_has_a_name_that_is_read_aloud(shared):
 
 async def test_a_narrow_page_does_not_scroll_sideways(shared):
     await shared.page.set_viewport_size({"width": 360, "height": 740})
+    voice, gallery = [
+        await shared.page.locator(one).bounding_box() for one in (".panel", ".gallery")
+    ]
 
+    assert gallery["y"] < voice["y"]  # choosing comes first
     assert await shared.page.evaluate("document.documentElement.scrollWidth") <= 360
 
 

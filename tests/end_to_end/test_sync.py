@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 
 from server.config import ServerConfig
-from server.protocol import OutputStopped
+from server.protocol import OutputStarted, OutputStopped
 from tests.end_to_end.flash import FlashEngine
 from tests.end_to_end.stand import TIMEOUT_S, client, serving
 
@@ -34,8 +34,13 @@ async def test_flash_and_click_stay_within_80_ms_of_each_other(character_root):
         client(stand, "?character=ana") as talk,
     ):
         await talk.say(clicks())
+        started = await talk.until(OutputStarted)
         await talk.until(OutputStopped)
-        await talk.till(lambda: talk.video.frames[-1].mean() < 100)
+        # Both tracks count from the first frame received, at 0 or later of the media's time.
+        end_ms = started.media_time_ms + CLICKS * PERIOD_MS
+        await talk.till(
+            lambda: talk.video.pts[-1] / 90 > end_ms and talk.audio.pts[-1] / 48 > end_ms
+        )
         async with asyncio.timeout(TIMEOUT_S):
             await talk.media.synchronised.wait()
     # The session is over: nothing arrives any more.

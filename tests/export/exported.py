@@ -5,8 +5,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-import torch
-
+from benchmarks.block_engines import random_block
 from export.building import Target, make_denoiser, make_small_parts
 from export.cache import EngineCache
 from export.modules import Exportable, denoiser_part
@@ -15,7 +14,6 @@ from runtime.checkpoint import SMALL_DIT, AvatarModel, load
 from runtime.engine.choice import denoiser_parts
 from runtime.engine.parts import DenoiserPart, WindowShape, whole
 from runtime.models.config import DiTConfig
-from runtime.models.dit import DiT
 from tests.runtime.small_world import save_model
 
 ONE_SINGLE = replace(SMALL_DIT, single_blocks=1)
@@ -46,23 +44,19 @@ def small_engines() -> tuple[AvatarModel, Path]:
     return model, root
 
 
-# The released model's size: one single block of it, random weights, twelve tokens.
+# The released model's size: one block of it, random weights, twelve tokens.
 BLOCK_SHAPE = WindowShape(latent_frames=1, speakers=1, rows=4, columns=4, text_tokens=4)
-BLOCK = DenoiserPart("single_00", range(0), range(1))
 BLOCK_CONFIG = DiTConfig(
-    hidden_size=3072, heads=24, double_blocks=0, single_blocks=1, refiner_blocks=0
+    hidden_size=3072, heads=24, double_blocks=3, single_blocks=1, refiner_blocks=0
 )
+BLOCKS = {
+    "single": DenoiserPart("single_00", range(0), range(1)),  # 113 M parameters, modulation apart
+    "double": DenoiserPart("double_01", range(1, 2), range(0)),  # 226 M, and its audio adapter
+}
 
 
-def released_block() -> tuple[Exportable, Values]:
-    """A block of 113 M parameters without its modulation, and inputs for it."""
-    with torch.device("meta"):
-        dit = DiT(BLOCK_CONFIG)
-    block = dit.single_blocks[0].to_empty(device="cpu")
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in block.parameters():
-            scale = parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.1
-            parameter.normal_(std=scale, generator=generator)
-    part = denoiser_part(dit, BLOCK, BLOCK_SHAPE)
+def released_block(kind: str) -> tuple[Exportable, Values]:
+    """A block without its modulation, and inputs for it; `kind` is of BLOCKS."""
+    dit = random_block(BLOCK_CONFIG, BLOCKS[kind])
+    part = denoiser_part(dit, BLOCKS[kind], BLOCK_SHAPE)
     return part, random_values(part.inputs, BLOCK_CONFIG, BLOCK_SHAPE)

@@ -23,7 +23,14 @@ from tests.runtime.models.test_dit import SMALL, H, T, W, conditioning, noisy, r
 CUTS = {"whole": whole, "blocks": in_blocks, "pairs of blocks": lambda config: in_blocks(config, 2)}
 SHAPE = WindowShape(latent_frames=T, speakers=2, rows=H, columns=W, text_tokens=3)
 configs = pytest.mark.parametrize(
-    "config", [SMALL, replace(SMALL, emotion=False, motion_cues=0)], ids=["ours", "released"]
+    "config",
+    [
+        SMALL,
+        replace(SMALL, emotion=False, motion_cues=0),
+        replace(SMALL, injection="token"),
+        replace(SMALL, injection="channel"),
+    ],
+    ids=["ours", "released", "token", "channel"],
 )
 
 
