@@ -55,7 +55,7 @@ class RuntimeEngine:
             self._model = self._pipeline.model
         else:
             self._model = loader(torch.device(self._config.devices[0]))
-        if self._pipeline is None:
+        if self._lies_in_files:
             self._open_all()
         self._warm_up()
 
@@ -67,11 +67,16 @@ class RuntimeEngine:
             for preset in presets_of(self._config.checkpoint).values():
                 self._engines_of(character, preset)
 
+    @property
+    def _lies_in_files(self) -> bool:
+        """Does the engine come from `avatar export`, rather than from torch?"""
+        return not self._config.engine.startswith("torch")
+
     def _live_options(self) -> LiveOptions:
         """What a released folder is loaded with; all characters there are now are prepared."""
         from runtime.model_folder import LiveOptions
 
-        config, in_torch = self._config, self._config.engine.startswith("torch")
+        config, in_torch = self._config, not self._lies_in_files
         return LiveOptions(
             config.precision if in_torch else "bf16",  # what `avatar export` loads, for their hash
             config.decoder,
