@@ -17,7 +17,7 @@ from export.cli import run as run_export
 from runtime.character_store import find_character
 from runtime.checkpoint import AvatarModel, load_builtin
 from runtime.engine.base import Denoiser, Engines
-from runtime.engine.choice import open_engines, window_shape
+from runtime.engine.choice import open_engines, stream_shape
 from runtime.engine.kinds import EngineChoice
 from runtime.models.conditioning import StepInputs, WindowInputs
 from runtime.presets import find_preset
@@ -30,7 +30,13 @@ from training.speech import make_track
 
 CHARACTER, PRESET = "mira", "interactive"
 CHARACTERS = 4  # of the cast talk
-CHOICES = {"onnx": ("onnx", "fp32"), "onnx int8": ("onnx", "int8")}
+EAGER = "torch-eager"  # what the others are compared with
+CHOICES = {
+    EAGER: (EAGER, "fp32"),
+    "torch": ("torch", "fp32"),
+    "onnx": ("onnx", "fp32"),
+    "onnx int8": ("onnx", "int8"),
+}
 
 
 class Heard:
@@ -46,15 +52,15 @@ class Heard:
 
 
 def engines_of(model: AvatarModel, root: Path) -> dict[str, Engines]:
-    """Torch eager and the engines under `root`, for one speaker; built where they are missing."""
+    """Torch's engines and those under `root`, for one speaker; built where they are missing."""
     for kind, precision in CHOICES.values():
-        run_export(Request(kind, preset=PRESET, speakers=[1], precision=precision, out=root))
-    shape = window_shape(model, find_preset(PRESET).window, 1, (256, 256))
-    choices = {"torch": EngineChoice()}
-    choices |= {
-        name: EngineChoice(kind, precision, root) for name, (kind, precision) in CHOICES.items()
+        if kind == "onnx":
+            run_export(Request(kind, preset=PRESET, speakers=[1], precision=precision, out=root))
+    shape = stream_shape(model, find_character(CHARACTER), find_preset(PRESET).window)
+    return {
+        name: open_engines(EngineChoice(kind, precision, root), model, shape)
+        for name, (kind, precision) in CHOICES.items()
     }
-    return {name: open_engines(choice, model, shape) for name, choice in choices.items()}
 
 
 def noise(samples: int) -> Samples:
@@ -70,9 +76,10 @@ def stream_of(model: AvatarModel, engines: Engines) -> StreamingGenerator:
 def turn_by_turn(
     calls: Mapping[str, Callable[[], object]], rounds: int
 ) -> dict[str, dict[str, float]]:
-    """Milliseconds of each call: median and best on the clock, median on the processor.
+    """Milliseconds of each call: median and best, on the clock and on the processor.
 
-    Calls take turns, so that whatever else the machine does falls on all of them alike.
+    Calls take turns, so that whatever else the machine does falls on all of them alike. On a busy
+    machine only the processor's best says something; its threads' times add up.
     """
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     for number in range(rounds + 2):
@@ -87,6 +94,7 @@ def turn_by_turn(
             "clock p50": 1e3 * median(clock for clock, _ in each),
             "clock best": 1e3 * min(clock for clock, _ in each),
             "processor p50": 1e3 * median(processor for _, processor in each),
+            "processor best": 1e3 * min(processor for _, processor in each),
         }
         for name, each in spent.items()
     }
@@ -111,8 +119,8 @@ def mouth(model: AvatarModel, engines: Engines, seconds: float) -> float:
 
 @torch.inference_mode()
 def run(root: Path, threads: int, rounds: int, seconds: float) -> dict[str, object]:
-    """One denoiser call, one whole tick, how far each engine's prediction is from torch's, and
-    whether its lips follow as well.
+    """One denoiser call, one whole tick, how far each engine's prediction is from that of the
+    modules as they are, and whether its lips follow as well.
     """
     torch.set_num_threads(threads)
     model = load_builtin()
@@ -125,6 +133,7 @@ def run(root: Path, threads: int, rounds: int, seconds: float) -> dict[str, obje
     assert heard.call is not None
     call = heard.call
     expected = model.dit.denoise(*call)
+    newest = expected.shape[2]
     denoise = {name: _bind(each.denoiser, call) for name, each in found.items()}
     ticks = {name: _ticking(stream_of(model, each)) for name, each in found.items()}
     ms = turn_by_turn(denoise, rounds)
@@ -133,10 +142,10 @@ def run(root: Path, threads: int, rounds: int, seconds: float) -> dict[str, obje
         "threads": threads,
         "denoise, ms": ms,
         "tick, ms": tick_ms,
-        "denoise, times as fast as torch": _ratios(ms),
-        "tick, times as fast as torch": _ratios(tick_ms),
-        "relative L2 to torch": {
-            name: float((run() - expected).norm() / expected.norm())
+        f"denoise, times as fast as {EAGER}": _ratios(ms),
+        f"tick, times as fast as {EAGER}": _ratios(tick_ms),
+        f"relative L2 to {EAGER}": {
+            name: float((run()[:, :, -newest:] - expected).norm() / expected.norm())
             for name, run in denoise.items()
         },
         "mouth against the true jaw": {
@@ -162,5 +171,13 @@ def _ticking(stream: StreamingGenerator) -> Callable[[], object]:
     return tick
 
 
-def _ratios(ms: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    return {name: ms["torch"]["processor p50"] / each["processor p50"] for name, each in ms.items()}
+def _ratios(ms: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """How much less time each takes than eager, best to best: on the clock and on the processor."""
+    eager = ms[EAGER]
+    return {
+        name: {
+            "clock": eager["clock best"] / each["clock best"],
+            "processor": eager["processor best"] / each["processor best"],
+        }
+        for name, each in ms.items()
+    }

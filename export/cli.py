@@ -124,21 +124,21 @@ def run(request: Request) -> None:
 def _export_model(request: Request, target: Target) -> list[Made]:
     """A model that streams: the built-in one or a folder of the same kind."""
     from export.building import make_denoiser, make_small_parts
-    from export.windows import Walk, recorded, stand_in
+    from export.windows import Walk, recorded, spoken_by
     from runtime.checkpoint import load, load_builtin
-    from runtime.engine.choice import denoiser_parts, window_shape
+    from runtime.engine.choice import denoiser_parts, stream_shape
 
     model = load_builtin() if request.model is None else load(request.model)
     presets = PRESETS.values() if request.preset is None else [find_preset(request.preset)]
     parts, made = denoiser_parts(model.dit.config, request.blocks), []
-    size = (request.size_px, request.size_px)
-    shapes = {  # presets with windows of one length share their engines
-        window_shape(model, preset.window, speakers, size): preset
+    shapes = {  # presets with windows of one length share their engines, and so do characters
+        stream_shape(model, character, preset.window): (character, preset)
         for preset in presets
         for speakers in request.speakers
+        for character in spoken_by(speakers)
     }
-    for shape, preset in shapes.items():
-        record = partial(recorded, model, stand_in(shape.speakers), preset, CALIBRATION_TICKS)
+    for shape, (character, preset) in shapes.items():
+        record = partial(recorded, model, character, preset, CALIBRATION_TICKS)
         walk = Walk(model.dit, parts, shape, record)
         made += make_denoiser(model.dit, parts, shape, walk.at, target)
     return made + make_small_parts(model, shape.rows, shape.columns, target)

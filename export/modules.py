@@ -90,8 +90,9 @@ class PartModule(nn.Module):
 
     def _project(self, hidden: Tensor, modulation: Tensor) -> Tensor:
         _, ph, pw = self.dit.config.patch_size
-        rows, columns = self.shape.rows // ph, self.shape.columns // pw
-        first = rows * columns
+        rows, first = self.shape.rows // ph, self.shape.rows // ph * (self.shape.columns // pw)
+        if self.shape.kept_tokens is not None:  # a strip of them, see token_strip.py
+            rows, first = 1, self.shape.kept_tokens
         video = hidden[:, first : first + self.shape.latent_frames * first]
         patches = self.dit.final_layer(video, modulation)
         patches = torch.unflatten(patches, 1, (self.shape.latent_frames, first))

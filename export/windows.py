@@ -29,6 +29,7 @@ from runtime.stream import StreamingGenerator
 from runtime.timing import FRAMES_PER_LATENT, SAMPLE_RATE
 from runtime.values import Box
 
+OWN_CHARACTERS = Path("characters")  # where `avatar characters add` puts them
 Values = dict[str, Tensor]
 
 
@@ -64,17 +65,25 @@ def recorded(
     return recorder.calls
 
 
-def stand_in(speakers: int) -> Character:
-    """A built-in character with that many speakers, or the first one's picture with as many boxes
-    side by side.
+def spoken_by(speakers: int, own: Path = OWN_CHARACTERS) -> list[Character]:
+    """All characters with that many speakers: the built-in ones, then those in the folder `own`.
+
+    Where there are none: the first one's picture with as many boxes side by side.
     """
-    characters = list(find_characters((BUILTIN_CHARACTERS,)).values())
-    for character in characters:
-        if len(character.speakers) == speakers:
-            return character
+    characters = list(find_characters((BUILTIN_CHARACTERS, own)).values())
+    found = [each for each in characters if len(each.speakers) == speakers]
+    return found or [_crowd(characters[0], speakers)]
+
+
+def stand_in(speakers: int) -> Character:
+    """One character with that many speakers, as `spoken_by` finds it."""
+    return spoken_by(speakers)[0]
+
+
+def _crowd(character: Character, speakers: int) -> Character:
     boxes = [Box(place / speakers, 0.2, 1 / speakers, 0.6) for place in range(speakers)]
     faces = tuple(Speaker(f"s{place}", "", box) for place, box in enumerate(boxes))
-    return replace(characters[0], speakers=faces)
+    return replace(character, speakers=faces)
 
 
 def save_calls(calls: Sequence[Values], file: Path) -> None:
@@ -169,12 +178,15 @@ def value_shape(name: str, config: DiTConfig, shape: WindowShape) -> tuple[int, 
     """The static shape of a part's input, by its name in `DenoiserPart.inputs`."""
     _, ph, pw = config.patch_size
     batch, frames, speakers = shape.batch, shape.latent_frames, shape.speakers
-    tokens, size = (shape.rows // ph) * (shape.columns // pw), config.hidden_size
+    picture, size = (shape.rows // ph) * (shape.columns // pw), config.hidden_size
+    tokens, rows, columns = picture, shape.rows, shape.columns
+    if shape.kept_tokens is not None:  # a strip of them, see token_strip.py
+        tokens, rows, columns = shape.kept_tokens, ph, shape.kept_tokens * pw
     image, video = (frames + 1) * tokens, frames * tokens
     cues = FRAMES_PER_LATENT if config.motion_cues else 0
     keys = speakers * (FRAMES_PER_LATENT * config.audio_tokens + cues)
     shapes: dict[str, tuple[int, ...]] = {
-        "latents": (batch, config.in_channels, frames, shape.rows, shape.columns),
+        "latents": (batch, config.in_channels, frames, rows, columns),
         "reference": (batch, tokens, size),
         "injected": (batch, video, size),
         "img": (batch, image, size),
@@ -184,7 +196,7 @@ def value_shape(name: str, config: DiTConfig, shape: WindowShape) -> tuple[int, 
         "masks": (batch, frames, tokens, speakers, 1),
         "emotion_masks": (batch, 1, video, speakers, 1),
         "audio": (batch, frames, keys, 2 * config.adapter_dim),
-        "emotion": (batch, 2, config.heads, speakers * tokens, config.head_dim),
+        "emotion": (batch, 2, config.heads, speakers * picture, config.head_dim),
         "double": (batch, 6 * size),
         "single": (batch, 3 * size),
         "final_mod": (batch, 2 * size),

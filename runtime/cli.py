@@ -193,13 +193,11 @@ def open_stream(
 ) -> "StreamingGenerator":
     """A stream of the model in a folder, or of the built-in one, on the engine asked for."""
     from runtime.checkpoint import load, load_builtin
-    from runtime.engine.choice import open_engines, window_shape
+    from runtime.engine.choice import open_engines, stream_shape
     from runtime.stream import StreamingGenerator
 
     model = load(checkpoint) if checkpoint else load_builtin()
-    size = character.pixels().shape[:2]
-    shape = window_shape(model, preset.window, len(character.speakers), size)
-    engines = open_engines(choice, model, shape)
+    engines = open_engines(choice, model, stream_shape(model, character, preset.window))
     return StreamingGenerator(model, character, preset, seed, engines=engines)
 
 

@@ -22,10 +22,10 @@ from runtime.audio_features import AudioFeatures, extend, needed_samples, window
 from runtime.character import Character
 from runtime.device_copy import to_device
 from runtime.engine.base import Engines
-from runtime.engine.torch_engine import eager
+from runtime.engine.torch_engine import usual
 from runtime.errors import BadInput, NotFound, Unsupported
 from runtime.handover import HandOver
-from runtime.models.conditioning import WindowInputs
+from runtime.models.conditioning import Conditioning, WindowInputs
 from runtime.models.pixel_planes import Layout, to_bytes
 from runtime.presets import StreamPreset
 from runtime.sampler import euler_step, noise_of_latent, noised
@@ -41,7 +41,7 @@ from runtime.window_plan import frames_heard
 class StreamingGenerator:
     """One talking video of one character. Holds constants; `state` is all that it remembers.
 
-    `engines` run the model's parts, None: the model's own modules do. `layout` is that of the
+    `engines` run the model's parts, None: the engine torch does. `layout` is that of the
     frames' pixels: rgb, or the planes that a video encoder takes (pixel_planes.py).
     """
 
@@ -57,7 +57,7 @@ class StreamingGenerator:
     ) -> None:
         self.model = model
         self.layout = layout
-        self._engines = eager(model) if engines is None else engines
+        self._engines = usual(model) if engines is None else engines
         self.character = character
         self.preset = preset
         self.plan = preset.plan
@@ -66,6 +66,7 @@ class StreamingGenerator:
         self._hand_over = HandOver(model.device)
         self._features = AudioFeatures(self._engines.audio_encoder)
         self._scene = make_scene(model, character, preset, self._features)
+        self._unheard: tuple[tuple[Mood, ...], WindowInputs] | None = None
         self.state: StreamState = initial_state(
             len(character.speakers), preset.steps, self._scene.decoder
         )
@@ -211,15 +212,23 @@ class StreamingGenerator:
                 told[seen] = self._window(seen)
         noisy = torch.stack([self._latent(step, n) for n in seen], dim=1)[None]
         with self._spans("denoise"):
-            out = self._engines.denoiser.denoise(noisy, scene.steps[step], told[seen])
+            out = self._predicted(noisy, step, told[seen])
         sigma, following = scene.sigmas[step], scene.sigmas[step + 1]
+        newest = noisy[:, :, -len(moved) :]
         if self.model.dit.config.prediction == "residual":
-            clean = told[seen].still + out
-            out = (noisy - clean) / sigma
-        stepped = euler_step(noisy, out, sigma, following)[0]
+            clean = told[seen].still[:, :, -len(moved) :] + out
+            out = (newest - clean) / sigma
+        stepped = euler_step(newest, out, sigma, following)[0]
         for n in moved:
             if n >= state.origin:
-                state.levels[step + 1][n] = stepped[:, n - seen.start]
+                state.levels[step + 1][n] = stepped[:, n - moved.start]
+
+    def _predicted(self, noisy: Tensor, step: int, told: WindowInputs) -> Tensor:
+        """The prediction for the window's last `hop` latent frames; zero at tokens left out."""
+        strip, denoiser = self._scene.strip, self._engines.denoiser
+        given = noisy if strip is None else strip.cut(noisy)
+        out = denoiser.denoise(given, self._scene.steps[step], told)[:, :, -self.plan.hop :]
+        return out if strip is None else strip.paste(out)
 
     def _window(self, seen: range) -> WindowInputs:
         """What the denoiser is told about a window, whatever the step."""
@@ -233,7 +242,20 @@ class StreamingGenerator:
             self.state.moods,
         )
         with self.model.precision():
-            return self.model.dit.prepare_window(conditions, len(seen))
+            audio = self.model.dit.hear(conditions, len(seen))
+            return replace(self._without_sound(conditions, len(seen)), audio=audio)
+
+    def _without_sound(self, conditions: Conditioning, latent_frames: int) -> WindowInputs:
+        """All that windows of the present moods are told, but for their sound: kept while these
+        moods last.
+        """
+        if self._unheard is None or self._unheard[0] != self.state.moods:
+            strip = self._scene.strip
+            tokens = None if strip is None else strip.tokens
+            window = self.model.dit.prepare_window(conditions, latent_frames, tokens)
+            window = replace(window, tokens=None, newest=self.plan.hop)
+            self._unheard = self.state.moods, window
+        return self._unheard[1]
 
     def _latent(self, level: int, latent: int) -> Tensor:
         """Latents (C, h, w) at a noise level; before the stream the noised still picture."""

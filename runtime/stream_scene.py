@@ -14,7 +14,9 @@ from runtime.character import Character
 from runtime.errors import BadInput
 from runtime.models.conditioning import Conditioning, StepInputs
 from runtime.models.rope import rope_freqs
+from runtime.models.token_strip import TokenStrip
 from runtime.motion_cues import idle_cues
+from runtime.moving_tokens import moving_tokens
 from runtime.presets import StreamPreset
 from runtime.sampler import TIMESTEPS, noise_levels
 from runtime.stream_model import StreamModel
@@ -37,6 +39,7 @@ class Scene:
     steps: tuple[StepInputs, ...]
     conditions: Conditioning  # of a window in silence
     silence: Tensor  # (4, 10, layers, width): what a latent frame hears in silence
+    strip: TokenStrip | None  # the tokens that can move, if not all
 
     def conditions_of(self, audio: Tensor, cues: Tensor, moods: tuple[Mood, ...]) -> Conditioning:
         """Conditions of one window: audio (S, F, 10, layers, width), cues (S, F, K)."""
@@ -82,7 +85,23 @@ def make_scene(
         steps=steps,
         conditions=conditions,
         silence=silence,
+        strip=moving_strip(model, character),
     )
+
+
+def moving_strip(model: StreamModel, character: Character) -> TokenStrip | None:
+    """The tokens that a stream denoises; None: all.
+
+    Only a model that predicts a change to the picture may leave a token out: that is the picture.
+    """
+    config, (height, width) = model.dit.config, character.pixels().shape[:2]
+    if config.prediction != "residual":
+        return None
+    rows, columns = (side // model.picture_multiple_px for side in (height, width))
+    tokens = moving_tokens(character.boxes, rows, columns)
+    if tokens is None:
+        return None
+    return TokenStrip(torch.tensor(tokens, device=model.device), config.patch_size, rows, columns)
 
 
 def without_padding(step: StepInputs) -> StepInputs:

@@ -19,7 +19,10 @@ class Denoiser(Protocol):
     """The transformer itself, without what is computed once per step or per window."""
 
     def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
-        """The model's own prediction, of the shape of the noisy latents x (B, C, T, H, W)."""
+        """The model's own prediction, of the shape of the noisy latents x (B, C, T, H, W).
+
+        Where `window.newest` is a number, only so many of the last latent frames need be there.
+        """
         ...
 
 

@@ -15,6 +15,7 @@ from runtime.errors import Unsupported
 from runtime.models.config import DiTConfig
 from runtime.models.dit import DiT
 from runtime.stream_model import StreamModel
+from runtime.stream_scene import moving_strip
 
 SMALL_PARTS_PRECISION = "fp32"  # of decoder and audio encoder, whatever the denoiser has
 ANY_SOUND = "one window of sound"
@@ -25,22 +26,19 @@ def open_engines(choice: EngineChoice, model: StreamModel, shape: WindowShape) -
     return ENGINES[choice.kind](choice, model, shape)
 
 
-def window_shape(
-    model: AvatarModel, latent_frames: int, speakers: int, size_px: tuple[int, int]
-) -> WindowShape:
-    """The shape of a stream with pictures of (height, width) px."""
-    stride = model.picture_multiple_px // model.dit.config.patch_size[1]
-    rows, columns = (side // stride for side in size_px)
-    return WindowShape(latent_frames, speakers, rows, columns, len(model.prompt.states))
-
-
 def stream_shape(model: StreamModel, character: Character, latent_frames: int) -> WindowShape:
     """The shape of a character's stream."""
     height, width = character.pixels().shape[:2]
     stride = model.picture_multiple_px // model.dit.config.patch_size[1]
     tokens = model.prompt_of(character).tokens
+    strip = moving_strip(model, character)
     return WindowShape(
-        latent_frames, len(character.speakers), height // stride, width // stride, tokens
+        latent_frames,
+        len(character.speakers),
+        height // stride,
+        width // stride,
+        tokens,
+        kept_tokens=None if strip is None else len(strip.tokens),
     )
 
 
@@ -109,6 +107,12 @@ def _torch(
 
 
 def _open_torch(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> Engines:
+    from runtime.engine.torch_engine import usual
+
+    return _torch(usual, choice, model)
+
+
+def _open_eager(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> Engines:
     from runtime.engine.torch_engine import eager
 
     return _torch(eager, choice, model)
@@ -144,7 +148,7 @@ def _open_onnx(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> 
     decoder, encoder = _find_small_parts(choice, model, shape)
     return Engines(
         denoiser,
-        OnnxDecoder(load(decoder)),
+        model.autoencoder if choice.provider == "cpu" else OnnxDecoder(load(decoder)),
         OnnxAudioEncoder(load(encoder), model.audio_encoder.config),
     )
 
@@ -186,6 +190,7 @@ def _find_small_parts(
 
 ENGINES: dict[str, Callable[[EngineChoice, StreamModel, WindowShape], Engines]] = {
     "torch": _open_torch,
+    "torch-eager": _open_eager,
     "torch-graphed": _open_graphed,
     "torch-compiled": _open_compiled,
     "torch-tensorrt": _open_torch_tensorrt,

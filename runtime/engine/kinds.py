@@ -13,6 +13,7 @@ LARGE = 1024  # from this width on a denoiser is built, or compiled, block by bl
 
 PRECISIONS = {
     "torch": ("fp32", "bf16", "fp8"),
+    "torch-eager": ("fp32", "bf16", "fp8"),
     "torch-graphed": ("fp32", "bf16", "fp8"),
     "torch-compiled": ("fp32", "bf16", "fp8"),
     "torch-tensorrt": ("fp32", "bf16"),
@@ -23,7 +24,11 @@ PRECISIONS = {
 """Kinds of engine, and what their denoisers compute in.
 
 The torch kinds compute in what the model was loaded in: a folder that streams is fp32, a released
-one is loaded as asked for.
+one is loaded as asked for. "torch-eager" runs the modules as they are. So does "torch" on a GPU; on
+a CPU in fp32 it runs the same function with less around its products (fused_engine.py).
+
+With "onnx" on a CPU torch decodes: ONNX Runtime's GridSample there takes longer than the whole of
+torch's decoder. On its other providers ONNX Runtime decodes too.
 """
 
 

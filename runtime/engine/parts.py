@@ -33,11 +33,13 @@ class WindowShape:
     columns: int
     text_tokens: int
     batch: int = 1
+    kept_tokens: int | None = None  # of the picture's; None: all. See token_strip.py
 
     def __str__(self) -> str:
         return (
             f"{self.latent_frames} latent frames, {self.speakers} speakers, "
             f"{self.columns} x {self.rows} latents, {self.text_tokens} text tokens"
+            + (f", {self.kept_tokens} tokens of the picture" if self.kept_tokens else "")
             + (f", batches of {self.batch}" if self.batch > 1 else "")
         )
 

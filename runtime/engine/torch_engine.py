@@ -15,6 +15,7 @@ from torch import Tensor
 
 from runtime.engine.base import Denoiser, Engines
 from runtime.engine.cuda_graph import GraphedDenoiser, tensors_in, with_tensors
+from runtime.engine.fused_engine import FusedDenoiser
 from runtime.engine.kinds import LARGE
 from runtime.errors import Unsupported
 from runtime.models.conditioning import StepInputs, WindowInputs
@@ -28,6 +29,13 @@ PRECISION_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16:
 def eager(model: StreamModel) -> Engines:
     """The modules as they are."""
     return _engines(model, model.dit)
+
+
+def usual(model: StreamModel) -> Engines:
+    """On a CPU in float32 the fused denoiser, elsewhere `eager`."""
+    if model.device.type != "cpu" or precision_of(model.dit) != "fp32":
+        return eager(model)
+    return replace(eager(model), denoiser=FusedDenoiser(model.dit))
 
 
 def graphed(model: StreamModel) -> Engines:

@@ -68,6 +68,7 @@ class WindowInputs:
     emotion_masks: Tensor | None  # masks times emotion_scale, (B, 1, T * n, S, 1)
     tokens: Tensor | None  # kept tokens of the h * w grid, (n,); None: all
     still: Tensor  # (B, C, T, H, W): what a residual prediction is added to
+    newest: int | None = None  # only so many of the last latent frames are asked for; None: all
 
 
 def still_latents(cond: Conditioning) -> Tensor:

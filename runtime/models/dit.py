@@ -162,7 +162,6 @@ class DiT(nn.Module):
         reference = grid if tokens is None else grid[:, :, tokens]
         rotation = rotations(cond.freqs_cos, cond.freqs_sin)[:, None, None]
         masks = self._face_masks(cond.face_masks, latent_frames, tokens)
-        audio_tokens = self._audio_tokens(cond, latent_frames)
         emotion, emotion_masks = self._emotion(cond, rotation, masks)
         first, injected = self._picture(reference)
         return WindowInputs(
@@ -170,12 +169,17 @@ class DiT(nn.Module):
             injected=injected,
             rotation=self._rotation_at(rotation, latent_frames + 1, tokens),
             masks=masks,
-            audio=tuple(a.keys_values(audio_tokens) for a in self.audio_adapter_blocks),
+            audio=self.hear(cond, latent_frames),
             emotion=emotion,
             emotion_masks=emotion_masks,
             tokens=tokens,
             still=still_latents(cond),
         )
+
+    def hear(self, cond: Conditioning, latent_frames: int) -> tuple[Tensor, ...]:
+        """Keys and values of the sound, per adapter: what alone changes from window to window."""
+        audio_tokens = self._audio_tokens(cond, latent_frames)
+        return tuple(a.keys_values(audio_tokens) for a in self.audio_adapter_blocks)
 
     def _picture(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """The picture (B, T, n, C * patch) as tokens in front, and as what is added to the video's.
@@ -234,7 +238,10 @@ class DiT(nn.Module):
     # The transformer ----------------------------------------------------------------------
 
     def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
-        """The model's own output, velocity or residual, shaped as `forward` says."""
+        """The model's own output, velocity or residual, shaped as `forward` says.
+
+        Where `window.newest` asks for the last latent frames only, T counts these.
+        """
         hidden = self.hidden_before_last(x, step, window)
         return self.finish(hidden, x, step, window)
 
@@ -271,11 +278,13 @@ class DiT(nn.Module):
 
     def finish(self, hidden: Tensor, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
         """The last single block and the final layer."""
-        first, count = window.reference.shape[1], window.injected.shape[1]
-        mask = attention_mask(step.text_mask, first + count)
+        last = window.reference.shape[1] + window.injected.shape[1]
+        frames = x.shape[2] if window.newest is None else window.newest
+        first = last - frames * window.masks.shape[2]
+        mask = attention_mask(step.text_mask, last)
         hidden = self.single_blocks[-1](hidden, step.single[-1], window.rotation, mask)
-        patches = self.final_layer(hidden[:, first : first + count], step.final)
-        patches = torch.unflatten(patches, 1, (x.shape[2], -1))
+        patches = self.final_layer(hidden[:, first:last], step.final)
+        patches = torch.unflatten(patches, 1, (frames, -1))
         if window.tokens is not None:
             return patches
         return unpatchify(patches, self.config.patch_size, x.shape[3] // self.config.patch_size[1])

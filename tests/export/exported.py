@@ -17,7 +17,7 @@ from runtime.models.config import DiTConfig
 from tests.runtime.small_world import save_model
 
 ONE_SINGLE = replace(SMALL_DIT, single_blocks=1)
-SHAPE = WindowShape(latent_frames=3, speakers=1, rows=8, columns=8, text_tokens=2)
+SHAPE = WindowShape(3, speakers=1, rows=8, columns=8, text_tokens=2, kept_tokens=12)
 
 
 def random_calls(model: AvatarModel, shape: WindowShape = SHAPE, seed: int = 0) -> list[Values]:

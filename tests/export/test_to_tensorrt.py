@@ -14,7 +14,7 @@ from export.to_tensorrt import Network, Plan, build_plan
 from export.verify import ALLOWED, error_of
 from export.windows import recorded, stand_in
 from runtime.checkpoint import load_builtin
-from runtime.engine.choice import denoiser_parts, window_shape
+from runtime.engine.choice import denoiser_parts, stream_shape
 from runtime.engine.description import Built, EngineDescription
 from runtime.engine.tensorrt_library import TensorRT
 from runtime.errors import EngineError, Unsupported
@@ -128,14 +128,14 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
 def test_the_builtin_model_builds_whole(tmp_path: Path) -> None:
     model, preset = load_builtin(), find_preset("interactive")
     (part,) = denoiser_parts(model.dit.config)
-    shape = window_shape(model, preset.window, 1, (256, 256))
+    shape = stream_shape(model, stand_in(1), preset.window)
     values = recorded(model, stand_in(1), preset, ticks=1)
     built = Built(part.name, "tensorrt-rtx", "fp32", str(shape), "weights")
     description = build_engine(denoiser_part(model.dit, part, shape), values, built, tmp_path)
     description.write(tmp_path)
     read = EngineDescription.read(tmp_path)
     assert [spec.name for spec in read.inputs] == list(part.inputs(model.dit.config))
-    assert read.outputs[0].shape == (1, 32, 3, 32, 32)
+    assert read.outputs[0].shape == (1, model.dit.config.out_channels, 3, 4, 4 * 48)
 
 
 def test_tensorrt_that_is_not_installed_says_how_to_get_it() -> None:

@@ -11,13 +11,15 @@ import torch
 from runtime.character import Character
 from runtime.checkpoint import AvatarModel
 from runtime.engine.base import Engines
-from runtime.engine.choice import open_engines, window_shape
+from runtime.engine.choice import built_decoder, open_engines, stream_shape
+from runtime.engine.description import find_engine
 from runtime.engine.kinds import EngineChoice
-from runtime.engine.onnx_engine import PROVIDERS, open_session
+from runtime.engine.onnx_engine import PROVIDERS, OnnxDecoder, OnnxPart, open_session
 from runtime.engine.parts import WindowShape
 from runtime.errors import BadInput, EngineError, NotFound, Unsupported
 from runtime.presets import StreamPreset
 from runtime.stream import StreamingGenerator
+from runtime.stream_scene import picture_tensor
 from tests.export.exported import SHAPE, small_engines
 from tests.runtime.small_world import babble, pixels, run, small_character
 
@@ -47,7 +49,7 @@ def test_a_stream_shows_the_same_pictures_as_torch(character: Character) -> None
 
 def test_the_shape_of_a_stream_is_known_before_it_opens(character: Character) -> None:
     model, _ = small_engines()
-    assert window_shape(model, PRESET.window, 1, character.pixels().shape[:2]) == SHAPE
+    assert stream_shape(model, character, PRESET.window) == SHAPE
 
 
 def test_two_windows_of_sound_are_each_encoded_alone() -> None:
@@ -74,13 +76,29 @@ def test_a_missing_precision_says_how_to_build_it() -> None:
         open_engines(EngineChoice("onnx", "int8", root), model, SHAPE)
 
 
+def test_torch_decodes_beside_onnx_runtime_on_a_cpu() -> None:
+    model, root = small_engines()
+    engines = open_engines(EngineChoice("onnx", root=root), model, SHAPE)
+    assert engines.decoder is model.autoencoder
+
+
 def test_windows_of_another_length_are_refused_in_a_call() -> None:
-    model, _ = small_engines()
-    engines = onnx_engines()
+    model, root = small_engines()
+    built = built_decoder(model, SHAPE.rows, SHAPE.columns, "onnx")
+    decoder = OnnxDecoder(OnnxPart(*find_engine(root, built)))
     with pytest.raises(EngineError, match="built for latent"):
-        engines.decoder.decode(
-            torch.zeros(1, 16, 4, 4), model.autoencoder.start(torch.zeros(1, 3, 64, 64))
-        )
+        decoder.decode(torch.zeros(1, 16, 4, 4), model.autoencoder.start(torch.zeros(1, 3, 64, 64)))
+
+
+def test_onnx_runtime_decodes_as_torch_does(character: Character) -> None:
+    model, root = small_engines()
+    built = built_decoder(model, SHAPE.rows, SHAPE.columns, "onnx")
+    decoder = OnnxDecoder(OnnxPart(*find_engine(root, built)))
+    state = model.autoencoder.start(picture_tensor(character.pixels(), model))
+    latent = state.previous + torch.randn(state.previous.shape)
+    with torch.inference_mode():
+        expected, _ = model.autoencoder.decode(latent, state)
+    torch.testing.assert_close(decoder.decode(latent, state)[0], expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])

@@ -21,7 +21,7 @@ from tests.runtime.small_world import PRESETS, babble, pixels, run, small_charac
 
 def test_eager_runs_the_models_own_modules() -> None:
     model = small_model()
-    assert open_engines(EngineChoice("torch"), model, SHAPE).denoiser is model.dit
+    assert open_engines(EngineChoice("torch-eager"), model, SHAPE).denoiser is model.dit
 
 
 def test_every_name_opens_an_engine_of_its_own() -> None:
