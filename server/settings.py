@@ -156,7 +156,8 @@ def _unknown_speaker(found: str, ids: tuple[str, ...]) -> ProtocolError:
 
 
 def _refuse_after_start(event: SessionUpdate) -> None:
-    fixed = {"character": event.character, "preset": event.preset, "seed": event.seed}
+    fixed: dict[str, object] = {"character": event.character, "preset": event.preset}
+    fixed["seed"] = event.seed
     fixed["video"] = event.width or event.height or event.fps
     for number, wish in enumerate(event.speakers or ()):
         fixed[f"speakers.{number}.face"] = wish.face

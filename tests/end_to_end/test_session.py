@@ -113,8 +113,10 @@ async def test_an_offer_whose_session_ends_meanwhile_starts_nothing(character_ro
         sdp = await answer(self, offer)
         (session,) = stand.hub.sessions.values()
         await session.close("ended while the offer was answered")
+        ended.append(session)
         return sdp
 
+    ended = []
     monkeypatch.setattr(Peer, "answer", answer_too_late)
     async with serving(ServerConfig(), FlashEngine(character_root)) as stand:
         tasks = len(asyncio.all_tasks())
@@ -125,6 +127,7 @@ async def test_an_offer_whose_session_ends_meanwhile_starts_nothing(character_ro
             await talk.send("webrtc.offer", sdp=peer.localDescription.sdp)
             await talk.until(SessionClosed)
             await peer.close()
+        assert ended[0].is_closed
         await until(lambda: len(asyncio.all_tasks()) <= tasks)
 
 
