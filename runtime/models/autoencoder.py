@@ -40,7 +40,7 @@ class AutoencoderConfig:
     latent_channels: int = 48
     widths: tuple[int, int] = (48, 64)
     decoder_widths: tuple[int, int] = (32, 64)
-    max_flow_px: float = 8.0
+    max_flow_px: float = 16.0
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AutoencoderConfig:
