@@ -14,7 +14,7 @@ from functools import partial
 from time import perf_counter
 
 from runtime.timing import SAMPLES_PER_FRAME
-from runtime.values import Samples
+from runtime.values import Frame, Samples
 from server.config import Pacing
 from server.generator import Generator, Tick
 from server.model_thread import ModelThread
@@ -199,7 +199,7 @@ class Director:
     async def _take_coming(self, tick: Tick, asked: float, wait_s: float) -> None:
         """Waits, beside the next tick, for pictures that a device still works on."""
         try:
-            frames = await self._thread.beside(partial(list, tick.frames))
+            frames: list[Frame] = await self._thread.beside(partial(list, tick.frames))
         finally:
             self._coming_frames = 0
             self.nudge()
