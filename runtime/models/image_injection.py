@@ -28,7 +28,7 @@ Where the paper is ambiguous, and what holds here:
 from __future__ import annotations
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from runtime.models.layers import PatchEmbed
 
@@ -36,20 +36,18 @@ from runtime.models.layers import PatchEmbed
 class VideoPictureEmbed(PatchEmbed):
     """Tokenizer 1 of (b): an embedding of video and picture, concatenated along the channels.
 
-    A convolution of a concatenation is the sum of two convolutions. The picture's half does not
-    depend on the noise, so it is computed once a window and added, which costs a call nothing.
+    A convolution of a concatenation is the sum of a convolution of each part, so the weight is held
+    in two: `proj` for the video, `picture_proj` for the picture. The picture's part does not depend
+    on the noise and is computed once a window, which costs a call nothing.
     """
 
     def __init__(self, channels: int, hidden_size: int, patch_size: tuple[int, int, int]) -> None:
         """`channels` of the video; the picture has as many."""
-        super().__init__(2 * channels, hidden_size, patch_size)
-
-    def forward(self, patches: Tensor) -> Tensor:
-        """The video's half, with the bias: patches (B, T, n, C * patch) to tokens (B, T * n, D)."""
-        weight = self.proj.weight.flatten(1)[:, : patches.shape[-1]]
-        return F.linear(patches, weight, self.proj.bias).flatten(1, 2)
+        super().__init__(channels, hidden_size, patch_size)
+        self.picture_proj = nn.Conv3d(
+            channels, hidden_size, patch_size, stride=patch_size, bias=False
+        )
 
     def picture(self, patches: Tensor) -> Tensor:
-        """The picture's half, to be added to the video's; shapes as `forward`."""
-        weight = self.proj.weight.flatten(1)[:, patches.shape[-1] :]
-        return F.linear(patches, weight).flatten(1, 2)
+        """What the picture's patches (B, T, n, C * patch) add to the tokens (B, T * n, D)."""
+        return F.linear(patches, self.picture_proj.weight.flatten(1)).flatten(1, 2)

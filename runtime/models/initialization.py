@@ -11,6 +11,7 @@ from torch import nn
 
 from runtime.models.audio_adapter import AudioAdapter
 from runtime.models.conditioning import EmotionAdapter
+from runtime.models.image_injection import VideoPictureEmbed
 from runtime.models.layers import FinalLayer, Modulation, NumberEmbedder, PatchEmbed
 from runtime.models.text_refiner import RefinerBlock
 
@@ -35,6 +36,8 @@ def _initialize_special(module: nn.Module) -> None:
     if isinstance(module, PatchEmbed):
         nn.init.xavier_uniform_(module.proj.weight.flatten(1))
         nn.init.zeros_(module.proj.get_parameter("bias"))
+        if isinstance(module, VideoPictureEmbed):
+            nn.init.xavier_uniform_(module.picture_proj.weight.flatten(1))
     elif isinstance(module, NumberEmbedder):
         for linear in (module.mlp[0], module.mlp[2]):
             nn.init.trunc_normal_(linear.get_parameter("weight"), std=SMALL)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from runtime.character import Character
@@ -66,10 +67,9 @@ def test_variants_differ_in_their_embeddings_only():
     released, token, channel = names_of("add"), names_of("token"), names_of("channel")
     projection = {"before_proj.weight", "before_proj.bias"}
     assert released - channel == projection
+    assert channel - released == {"img_in.picture_proj.weight"}
     assert released - token == projection | {"ref_in.proj.weight", "ref_in.proj.bias"}
-    assert token < channel < released
-    width = DiT(config_of("channel")).img_in.proj.weight.shape[1]
-    assert width == 2 * SMALL.in_channels
+    assert token < released
 
 
 def test_token_concatenation_leaves_the_video_tokens_alone():
@@ -85,7 +85,9 @@ def test_token_concatenation_leaves_the_video_tokens_alone():
 def test_channel_concatenation_is_a_convolution_of_video_and_picture():
     dit, cond, x = random_dit(config_of("channel")), conditioning(), noisy()[0]
     with torch.inference_mode():
-        together = dit.img_in.proj(torch.cat((x, cond.ref_latents), dim=1))
+        weight = torch.cat((dit.img_in.proj.weight, dit.img_in.picture_proj.weight), dim=1)
+        both = torch.cat((x, cond.ref_latents), dim=1)
+        together = F.conv3d(both, weight, dit.img_in.proj.bias, stride=SMALL.patch_size)
         picture = dit.ref_in(patchify(cond.ref_latents[:, :, :1], SMALL.patch_size))
     torch.testing.assert_close(embedded(dit), together.flatten(2).transpose(1, 2), **ALIKE)
     assert torch.equal(window_of(dit).reference, picture)
