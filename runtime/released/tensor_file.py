@@ -41,6 +41,11 @@ def damaged(file: Path, reason: object) -> CheckpointError:
     )
 
 
+def first_sentence(error: Exception) -> str:
+    """The beginning of what a library says, which may go on for a paragraph and a stack trace."""
+    return str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+
+
 def map_pickle(file: Path) -> dict[str, Tensor]:
     """The tensors of a PyTorch file, whether bare or under one of STATE_DICT_KEYS.
 
@@ -70,7 +75,7 @@ def open_pickle(file: Path) -> Mapping[str, Any]:
             "Delete it and get the released file with `avatar weights fetch`."
         ) from error
     except (RuntimeError, EOFError, ValueError, OSError) as error:
-        raise damaged(file, str(error).partition("\n")[0].rstrip(".")) from error
+        raise damaged(file, first_sentence(error)) from error
     if not isinstance(content, Mapping):
         raise CheckpointError(
             f"{file} holds a {type(content).__name__}; a dictionary of tensors was expected. "

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from runtime.errors import CheckpointError
+from runtime.released.tensor_file import first_sentence
 from runtime.released.vae_tiling import AxisTiles, Tiles
 from runtime.timing import FRAMES_PER_LATENT
 
@@ -154,7 +155,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
             f"{file} is no file of tensors, or holds code ({str(error).splitlines()[0]}). {_AGAIN}"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_sentence(error)
         raise CheckpointError(f"{file} is damaged or cut short ({reason}). {_AGAIN}") from error
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]
