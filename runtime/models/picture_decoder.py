@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor, nn
 
 from runtime.timing import FRAMES_PER_LATENT
@@ -97,23 +97,45 @@ class Decoder(nn.Module):
         x = self.trunk(self.latent_in(changes) + anchor.eighth)
         x = rearrange(self.split(F.relu(x)), "b (f c) h w -> (b f) c h w", f=FRAMES_PER_LATENT)
         x = F.pixel_shuffle(self.up(F.relu(self.settle(x))), 2)
-        blocks = self.linear(latent - anchor.still)
-        sketch = rearrange(blocks, "b (c f) h w -> (b f) c h w", f=FRAMES_PER_LATENT)
+        sketch = self._sketch(latent - anchor.still)
         x = x + self.sketch_in(F.pixel_unshuffle(sketch, PATCH))
-        x = x + repeat(anchor.quarter, "b c h w -> (b f) c h w", f=FRAMES_PER_LATENT)
-        x = F.relu(x)
+        x = F.relu(_to_each_frame(x, anchor.quarter))
         x = F.relu(x + self.edge(x))
         flow_px = self.max_flow_px * torch.tanh(self.flow(x) * FLOW_GAIN)
-        painted = F.pixel_shuffle(self.paint(x), PATCH)
+        painted = self._paint(x)
         opacity, correction = torch.sigmoid(painted[:, :1]), painted[:, 1:]
-        still = repeat(anchor.picture, "b c h w -> (b f) c h w", f=FRAMES_PER_LATENT)
-        moved = self._move(still, flow_px)
-        pictures = moved + opacity * (still + sketch + correction - moved)
+        moved = self._move(anchor.picture, flow_px)
+        covered = _to_each_frame(sketch + correction, anchor.picture)
+        pictures = torch.addcmul(moved, opacity, covered - moved)
         return rearrange(pictures, "(b f) c h w -> b c f h w", f=FRAMES_PER_LATENT)
+
+    def _sketch(self, change: Tensor) -> Tensor:
+        """`linear` of (B, C, h, w) as one matrix product, faster on a CPU: (B * 4, 3, H, W)."""
+        weight, bias = self.linear.weight.flatten(1), self.linear.bias
+        assert bias is not None
+        cells = F.linear(
+            change.flatten(2).transpose(1, 2), weight.t(), bias.repeat_interleave(SPATIAL_STRIDE**2)
+        )
+        return rearrange(
+            cells,
+            "b (h w) (c f p q) -> (b f) c (h p) (w q)",
+            h=change.shape[2],
+            f=FRAMES_PER_LATENT,
+            p=SPATIAL_STRIDE,
+            q=SPATIAL_STRIDE,
+        )
+
+    def _paint(self, x: Tensor) -> Tensor:
+        """`paint` of (N, D, H/4, W/4), spread over its pixels, as matrix products: (N, 4, H, W)."""
+        first, _, last = self.paint
+        inner = F.relu(_per_place(first, x.flatten(2).transpose(1, 2)))
+        cells = _per_place(last, inner)
+        pattern = "n (h w) (c p q) -> n c (h p) (w q)"
+        return rearrange(cells, pattern, h=x.shape[2], p=PATCH, q=PATCH)
 
     @staticmethod
     def _move(picture: Tensor, flow_px: Tensor) -> Tensor:
-        """Sample pictures (N, 3, H, W) along flows (N, 2, H/4, W/4)."""
+        """Sample pictures (B, 3, H, W) along flows (B * 4, 2, H/4, W/4)."""
         height, width = picture.shape[-2:]
         flow = F.interpolate(flow_px, size=(height, width), mode="bilinear", align_corners=False)
         flow = rearrange(flow, "n c h w -> n h w c")
@@ -122,6 +144,20 @@ class Decoder(nn.Module):
         grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)
         sides = (width, height)
         scale = torch.stack([flow.new_full((), 2.0 / (side - 1)) for side in sides])
+        still = picture.unsqueeze(1).expand(-1, FRAMES_PER_LATENT, -1, -1, -1).flatten(0, 1)
+        places = torch.addcmul(grid, flow, scale)
         return F.grid_sample(
-            picture, grid + flow * scale, mode="bilinear", padding_mode="border", align_corners=True
+            still, places, mode="bilinear", padding_mode="border", align_corners=True
         )
+
+
+def _per_place(convolution: nn.Module, places: Tensor) -> Tensor:
+    """A 1 x 1 convolution of places (N, P, D)."""
+    weight, bias = convolution.get_parameter("weight"), convolution.get_parameter("bias")
+    return F.linear(places, weight.flatten(1), bias)
+
+
+def _to_each_frame(frames: Tensor, constant: Tensor) -> Tensor:
+    """Frames (B * 4, C, H, W) plus what is the same in all four of them, (B, C, H, W)."""
+    added = torch.unflatten(frames, 0, (-1, FRAMES_PER_LATENT)) + constant.unsqueeze(1)
+    return added.flatten(0, 1)
