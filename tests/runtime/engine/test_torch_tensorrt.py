@@ -10,9 +10,11 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from runtime.engine.choice import open_engines
+from runtime.engine.cuda_graph import tensors_in, with_tensors
 from runtime.engine.kinds import EngineChoice
 from runtime.engine.torch_tensorrt_engine import TorchTensorRTDenoiser
 from runtime.errors import EngineError, Unsupported
+from runtime.models.dit import DiT
 from tests.export.exported import SHAPE
 from tests.runtime.models.test_dit import T, conditioning, noisy, random_dit
 from tests.runtime.small_world import small_model
@@ -25,10 +27,16 @@ def in_torch(program: ExportedProgram, tensors: list[Tensor]) -> Callable[..., A
     return program.module()
 
 
+@pytest.fixture
+def dit() -> DiT:
+    """Weights as a loaded model has them."""
+    return random_dit().requires_grad_(False)
+
+
 @pytest.mark.parametrize("by_block", [False, True], ids=["whole", "by block"])
 @torch.inference_mode()
-def test_what_is_built_is_the_denoiser(by_block: bool) -> None:
-    dit, cond = random_dit(), conditioning()
+def test_what_is_built_is_the_denoiser(dit: DiT, by_block: bool) -> None:
+    cond = conditioning()
     x, t = noisy()
     call = x, dit.prepare_step(t, cond), dit.prepare_window(cond, T)
     expected = dit.denoise(*call)
@@ -41,8 +49,8 @@ def test_what_is_built_is_the_denoiser(by_block: bool) -> None:
 
 
 @torch.inference_mode()
-def test_windows_of_another_shape_are_refused() -> None:
-    dit, cond = random_dit(), conditioning()
+def test_windows_of_another_shape_are_refused(dit: DiT) -> None:
+    cond = conditioning()
     x, t = noisy()
     step, window = dit.prepare_step(t, cond), dit.prepare_window(cond, T)
     built = TorchTensorRTDenoiser(dit, False, in_torch)
@@ -68,13 +76,11 @@ def test_without_a_gpu_it_says_that_it_needs_one() -> None:
     not (IS_HERE and torch.cuda.is_available()), reason="needs torch-tensorrt and an NVIDIA GPU"
 )
 @torch.inference_mode()
-def test_its_engine_computes_the_same() -> None:
-    dit, cond = random_dit(), conditioning()
+def test_its_engine_computes_the_same(dit: DiT) -> None:
+    cond = conditioning()
     x, t = noisy()
     step, window = dit.prepare_step(t, cond), dit.prepare_window(cond, T)
     expected = dit.denoise(x, step, window)
-    from runtime.engine.cuda_graph import tensors_in, with_tensors
-
     there = with_tensors((x, step, window), (one.cuda() for one in tensors_in((x, step, window))))
     found = TorchTensorRTDenoiser(dit.cuda(), by_block=False).denoise(*there)
     torch.testing.assert_close(found.cpu(), expected, atol=1e-3, rtol=1e-3)
