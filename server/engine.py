@@ -148,14 +148,15 @@ class RuntimeEngine:
         wanted |= {(preset, count) for preset in fitting for count in list(by_speakers)[:1]}
         for preset, count in sorted(wanted):
             character = by_speakers[count]
-            stream = self.open(StreamRequest(character, preset, 0))
+            stream, newest = self.open(StreamRequest(character, preset, 0)), 0
             for number in range(WARM_UP_TICKS):
                 for speaker in character.speaker_ids:
                     if number == WARM_UP_TICKS // 2:
                         stream.push(speaker, _tone())
                     stream.fill_silence(speaker, stream.needed())
-                list(stream.tick().frames)  # wait for them: what fails shall fail here
-            stream.rewind(1, frozenset(character.speaker_ids))
+                for frame in stream.tick().frames:  # waits for them: what fails shall fail here
+                    newest = frame.index
+            stream.rewind(newest, frozenset(character.speaker_ids))
             logger.info("warmed the preset %s with %d speakers", preset, count)
 
 
