@@ -40,6 +40,9 @@ Part = Callable[[float], Values]
 """Measures something; hears how many seconds are left."""
 Keep = Callable[[Values], None]
 
+NEEDED_S = {"tests": 60.0, "eager": 30.0, "compiled": 75.0, "stream": 60.0, "library": 45.0}
+"""What a part of that kind may take: it is not begun with less left."""
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -69,10 +72,6 @@ def on_a_cpu(check: Check) -> Check:
         tests=("tests/benchmarks/test_gpu_check.py", "-k", "outcomes_of_tests"),
         seconds=dict.fromkeys(NEEDED_S, 0.0),
     )
-
-
-NEEDED_S = {"tests": 60.0, "eager": 30.0, "compiled": 75.0, "stream": 60.0, "library": 45.0}
-"""What a part of that kind may take: it is not begun with less left."""
 
 
 def run(check: Check, keep: Keep, budget_s: float = BUDGET_S) -> Values:

@@ -34,7 +34,7 @@ class PendingFrames(Sequence[Frame]):
     def __getitem__(self, place: slice) -> list[Frame]: ...
 
     def __getitem__(self, place: int | slice) -> Frame | list[Frame]:
-        if not self.copied.query():
+        if not self.copied.query():  # type: ignore[no-untyped-call]
             self.copied.synchronize()
         if isinstance(place, slice):
             return [self[one] for one in range(len(self))[place]]
@@ -61,7 +61,7 @@ class HandOver:
             made = decode()
             pixels = torch.empty(made.shape, dtype=made.dtype, pin_memory=True)
             pixels.copy_(made, non_blocking=True)
-            copied = torch.cuda.Event()
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             copied.record(self._stream)
         for latent in latents:  # made on the other stream: not to be reused before this one is done
             latent.record_stream(self._stream)

@@ -43,7 +43,7 @@ class TorchTensorRTDenoiser:
         self._denoise: Callable[..., Any] = dit.denoise
         if by_block:
             for block in (*dit.double_blocks, *dit.single_blocks):
-                block.forward = BuiltAtFirstCall(block, block.forward, build)  # type: ignore[method-assign]
+                block.forward = BuiltAtFirstCall(block, block.forward, build)
         else:
             self._denoise = BuiltAtFirstCall(dit, dit.denoise, build)
 

@@ -44,8 +44,8 @@ class AutoencoderConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AutoencoderConfig:
-        pairs = {k: tuple(values[k]) for k in ("widths", "decoder_widths") if k in values}
-        return cls(**{**values, **pairs})
+        pairs = {k: tuple(values[k]) for k in ("widths", "decoder_widths")}
+        return cls(**(values | pairs))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

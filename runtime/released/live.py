@@ -28,7 +28,7 @@ from runtime.models.fp8_linear import use_scaled_products
 from runtime.models.taehv import Taehv, TaehvState, load_taehv
 from runtime.released.conditions import mask_faces
 from runtime.released.encoders import release_encoders
-from runtime.released.layout import ReleasedLayout
+from runtime.released.layout import Form, ReleasedLayout
 from runtime.released.live_texts import CharacterTexts
 from runtime.released.live_whisper import LiveWhisper
 from runtime.released.loading import empty_dit, load_dit, read_config
@@ -174,7 +174,7 @@ def load_live(choice: LiveChoice, characters: Sequence[Character] = ()) -> LiveR
 def load_transformer(choice: LiveChoice) -> DiT:
     """The transformer, its modulations and what engines run in host memory."""
     dtype = torch.float32 if choice.precision == "fp32" else torch.bfloat16
-    form = "fp8" if choice.precision == "fp8" else "bf16"
+    form: Form = "fp8" if choice.precision == "fp8" else "bf16"
     dit = load_dit(choice.folder, dtype=dtype, form=form)
     if choice.precision == "fp8":
         use_scaled_products(dit, choice.device)
