@@ -32,13 +32,14 @@ import typer
 from torch import Tensor, nn
 
 from runtime.checkpoint import load_builtin
-from runtime.models.config import TINY, Injection
+from runtime.models.config import TINY, DiTConfig, Injection
 from runtime.models.dit import DiT
 from runtime.models.layers import patchify
 from runtime.sampler import TIMESTEPS
 from training.latent_clips import Windows, WindowSampler, move
 from training.run import Run
 from training.shipped import WEIGHTS, load_autoencoder, save_part, share_parts
+from training.train_autoencoder import MOUTH_COMPONENTS
 
 COMMAND = "python -m training.clips && python -m training.train_dit"
 PROMPT_TOKENS = 2
@@ -47,6 +48,7 @@ FLOW_SHIFT = 3.0
 PURE_NOISE = 0.4  # of a batch
 SMALLEST_SIGMA = 0.5  # below it a step's error counts no more than here
 MOUTH_WEIGHT, EYE_WEIGHT = 10.0, 2.0
+FINE_WEIGHT = 5.0  # of the channels for what mouths do within a latent frame: small, and seen
 FLAWS = 0.4  # largest share of what moves
 WHOLE_SHARE = 0.2  # of the batches see all tokens of the picture, the others mostly faces
 
@@ -95,15 +97,24 @@ def window_loss(
     out = model.predict_clean(noisy, TIMESTEPS * sigma, windows.cond, windows.tokens)
     target = patchify(windows.clean, model.config.patch_size, windows.tokens)
     still = patchify(windows.cond.ref_latents, model.config.patch_size, windows.tokens)
-    error = (out - target).square().mean(-1)  # (B, T, n)
+    squared = (out - target).square()
+    error = squared.mean(-1)  # (B, T, n)
     weight = 1 + MOUTH_WEIGHT * windows.mouth + EYE_WEIGHT * windows.eyes
     by_sigma = sigma.clamp(min=SMALLEST_SIGMA).square().reciprocal()
-    loss = (error * weight[:, None] * by_sigma[:, None, None]).mean()
+    weighted = (squared * channel_weights(model.config).to(squared)).mean(-1)
+    loss = (weighted * weight[:, None] * by_sigma[:, None, None]).mean()
     moved = (still - target).square().mean(-1)
     return loss, {
         "mouth": _share(error, moved, windows.mouth, sigma),
         "eyes": _share(error, moved, windows.eyes, sigma),
     }
+
+
+def channel_weights(config: DiTConfig) -> Tensor:
+    """What an error in each value of a patch counts, (C * patch,)."""
+    weights = torch.ones(config.out_channels)
+    weights[-MOUTH_COMPONENTS:] = FINE_WEIGHT
+    return weights.repeat_interleave(config.patch_values // config.out_channels)
 
 
 def _share(error: Tensor, moved: Tensor, where: Tensor, sigma: Tensor) -> Tensor:
