@@ -46,7 +46,9 @@ Speakers = Annotated[
 Precision = Annotated[str, typer.Option(help="What the denoiser computes in.")]
 Out = Annotated[Path, typer.Option(help="The folder of engines.")]
 Blocks = Annotated[int, typer.Option(help="Blocks an engine, where a model is built in blocks.")]
-SizePx = Annotated[int, typer.Option("--size", help="Pixels of a side of the picture.")]
+SizePx = Annotated[
+    int, typer.Option("--size", help="Pixels of a side of a released model's picture.")
+]
 Windows = Annotated[
     Path | None,
     typer.Option(help="A .safetensors of recorded denoiser calls; released models need it in fp8."),

@@ -31,7 +31,10 @@ def test_engines_that_fit_no_character_are_told_at_the_start() -> None:
 
 @pytest.mark.parametrize(
     ("flags", "key"),
-    [({"engine": "openvino"}, "model.engine"), ({"precision": "fp8"}, "model.precision")],
+    [
+        ({"engine": "openvino"}, "model.engine"),
+        ({"engine": "onnx", "precision": "fp8"}, "model.precision"),
+    ],
 )
 def test_an_engine_that_cannot_work_is_refused_with_its_key(
     flags: dict[str, str], key: str
