@@ -18,7 +18,7 @@ the call in progress or the next one raises RankLost, and all of them end.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -226,8 +226,11 @@ class PipelinedGenerator(PipelineStage):
         """Is there sound for another tick, or are frames under way?"""
         return super().ready() or self._pipeline.under_way > 0
 
-    def begin_tick(self) -> list[Frame]:
-        """Begins another tick, if there is sound; the frames of the oldest one under way."""
+    def begin_tick(self, is_unwanted: Callable[[], bool] = lambda: False) -> list[Frame]:
+        """Begins another tick, if there is sound; the frames of the oldest one under way.
+
+        A tick is not given up: other ranks work on it.
+        """
         self._pipeline.check(self)
         if not super().ready():
             return self._collect() if self._pipeline.under_way else []

@@ -11,7 +11,7 @@ every speaker up to `needed_samples`. Who is quiet is filled with silence, and i
 all. Any cut of the pushed sound gives the same video, bit for bit.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -123,8 +123,12 @@ class StreamingGenerator:
         return list(self.begin_tick())
 
     @torch.inference_mode()
-    def begin_tick(self) -> Sequence[Frame]:
-        """As `tick`; on a GPU the frames are on their way and the next tick may begin meanwhile."""
+    def begin_tick(self, is_unwanted: Callable[[], bool] = lambda: False) -> Sequence[Frame]:
+        """As `tick`; on a GPU the frames are on their way and the next tick may begin meanwhile.
+
+        Where `is_unwanted` turns true between two stages the tick is given up: no frames, and the
+        stream stands where it stood.
+        """
         if not self.ready():
             return []
         state = self.state
@@ -132,7 +136,11 @@ class StreamingGenerator:
             self._hear(range(max(0, self.plan.oldest_seen(state.at)), state.at + self.plan.hop))
         told: dict[range, WindowInputs] = {}  # with shift 0 all steps share one window
         for step in range(self.plan.steps):
+            if is_unwanted():
+                return []
             self._denoise(step, told)
+        if is_unwanted():
+            return []
         final = max(state.done, self.plan.final_before(state.at))
         with self._spans("decode"):
             frames = self._decode(range(state.done, final))

@@ -55,7 +55,10 @@ def serve(
         typer.Option(help="A TAEHV file for released weights; default: taehv.pth in their folder."),
     ] = None,
     max_sessions: Annotated[int | None, typer.Option(help="Sessions at once.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Torch threads; 0: torch decides.")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Torch threads; 0: one on up to two cores, else torch decides."),
+    ] = None,
     device: Annotated[
         list[str] | None,
         typer.Option(help="cpu, cuda:0, ..; given several times, they share one session's steps."),

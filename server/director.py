@@ -123,6 +123,7 @@ class Director:
         self._playout.drop_from(self._generator.resume_frame(frame))
         before = self._cut[1] if self._cut else frozenset()
         self._cut = (frame, before | cut)
+        self._generator.give_up()
         self.nudge()
         return events
 

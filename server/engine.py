@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -28,8 +29,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SMALL_MACHINE = 2
+"""Cores up to which torch gets one thread: two that share small products wait for each other longer
+than they compute (measured: 119 ms a tick with one, 159 ms with two), and sound, pictures and the
+event loop want the other core.
+"""
+
 WARM_UP_TICKS = 4
 """Ticks of silence and of sound: every shape, the change between them, and a rewind."""
+
+
+def threads_for(cores: int) -> int:
+    """Torch's threads where nobody says; 0: torch decides."""
+    return 1 if cores <= SMALL_MACHINE else 0
 
 
 class RuntimeEngine:
@@ -47,8 +59,9 @@ class RuntimeEngine:
         from runtime.model_folder import load_on
         from runtime.pipelined import Pipeline
 
-        if self._config.threads:
-            torch.set_num_threads(self._config.threads)
+        threads = self._config.threads or threads_for(os.cpu_count() or 1)
+        if threads:
+            torch.set_num_threads(threads)
         loader = partial(load_on, self._config.checkpoint, options=self._live_options())
         if len(self._config.devices) > 1:
             self._pipeline = Pipeline(loader, self._config.devices)
@@ -166,6 +179,7 @@ class RuntimeGenerator:
     def __init__(self, stream: StreamingGenerator, spans: SpanRecorder) -> None:
         self._stream = stream
         self._spans = spans
+        self._gives_up = False
 
     def needed(self) -> int:
         return self._stream.needed_samples
@@ -177,11 +191,14 @@ class RuntimeGenerator:
         self._stream.fill_silence(speaker, until)
 
     def tick(self) -> Tick:
-        frames = self._stream.begin_tick()
+        frames = self._stream.begin_tick(lambda: self._gives_up)
         stages: dict[str, float] = {}
         for span in self._spans.drain():
             stages[span.name] = stages.get(span.name, 0.0) + span.duration_ns / 1e6
         return Tick(frames, stages, is_ready=isinstance(frames, list))
+
+    def give_up(self) -> None:
+        self._gives_up = True
 
     def resume_frame(self, frame: int) -> int:
         from runtime.stream_state import first_latent_from
@@ -190,6 +207,7 @@ class RuntimeGenerator:
         return frames_of_latent(first_latent_from(frame)).start
 
     def rewind(self, frame: int, clear: frozenset[str]) -> None:
+        self._gives_up = False
         self._stream.rewind(frame, clear)
 
     def set_emotion(self, speaker: str, name: str, strength: float) -> None:

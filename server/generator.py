@@ -1,7 +1,7 @@
 """What a session needs of the model: an engine that opens streams, and the stream it opens.
 
 `load`, `open`, `close` and the generator's methods are called on the model thread only; the rest,
-and `resume_frame`, are arithmetic and files and may be called anywhere.
+`resume_frame` and `give_up` may be called anywhere.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,6 +57,9 @@ class Generator(Protocol):
 
     def tick(self) -> Tick:
         """Make the next frames."""
+
+    def give_up(self) -> None:
+        """A rewind comes: a tick that is under way may end at once, without frames."""
 
     def resume_frame(self, frame: int) -> int:
         """The first new picture after a rewind to `frame`: that one or a few later. Pure."""

@@ -214,6 +214,17 @@ def test_an_emotion_shows_from_the_next_tick_on(one: Character) -> None:
     assert not np.array_equal(pixels(run(plain)), pixels(run(happy)))
 
 
+@pytest.mark.parametrize("stages", [0, 1, 2])
+def test_a_tick_that_is_given_up_leaves_the_stream_as_it_stood(one: Character, stages: int) -> None:
+    plain, doubtful = start(one, INTERACTIVE), start(one, INTERACTIVE)
+    for stream in (plain, doubtful):
+        stream.push("ana", babble(2.0))
+    answers = iter([False] * stages + [True])
+    assert list(doubtful.begin_tick(lambda: next(answers))) == []
+    assert doubtful.next_frame == plain.next_frame
+    assert np.array_equal(pixels(run(plain)), pixels(run(doubtful)))
+
+
 def test_unknown_names_and_wrong_values_are_refused(one: Character) -> None:
     stream = start(one, INTERACTIVE)
     with pytest.raises(NotFound, match="ana"):
