@@ -94,8 +94,11 @@ def quality(
 
 
 @app.command()
-def generator(seconds: float = 10.0, threads: int = 2) -> None:
-    """Compute time over media time of the library alone, for every preset."""
+def generator(seconds: float = 10.0, threads: int = 1) -> None:
+    """Compute time over media time of the library alone, for every preset.
+
+    With one thread, as the server has on two cores.
+    """
     from benchmarks import speed
 
     keep("generator", speed.run(seconds, threads))
