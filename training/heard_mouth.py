@@ -18,11 +18,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from runtime.audio_features import FEATURE_STEPS
 from runtime.models.audio_encoder import TINY
 from training.mouth_curves import JAW, MOUTH_COLUMNS, PRESS
 
 HEAD_WEIGHTS = Path(__file__).parent / "mouth_head.safetensors"
-FEATURE_STEPS = 10
 SHUT_BELOW = 0.03  # a jaw that is heard less open than this is shut
 PRESSED_FROM, PRESSED_AT = 0.25, 0.6  # lips meet or they do not: a doubtful press is decided
 
