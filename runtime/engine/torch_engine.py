@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runtime.engine.base import Denoiser, Engines
+from runtime.engine.base import Decoder, Denoiser, Engines
 from runtime.engine.cuda_graph import GraphedDenoiser, tensors_in, with_tensors
+from runtime.engine.fused_decoder import FusedDecoder
 from runtime.engine.fused_engine import FusedDenoiser
 from runtime.engine.kinds import LARGE
 from runtime.errors import Unsupported
+from runtime.models.autoencoder import Autoencoder
 from runtime.models.conditioning import StepInputs, WindowInputs
 from runtime.models.dit import DiT
 from runtime.models.fp8 import Fp8Linear
@@ -32,10 +34,16 @@ def eager(model: StreamModel) -> Engines:
 
 
 def usual(model: StreamModel) -> Engines:
-    """On a CPU in float32 the fused denoiser, elsewhere `eager`."""
+    """On a CPU in float32 the fused denoiser and decoder, elsewhere `eager`."""
     if model.device.type != "cpu" or precision_of(model.dit) != "fp32":
         return eager(model)
-    return replace(eager(model), denoiser=FusedDenoiser(model.dit))
+    return replace(eager(model), denoiser=FusedDenoiser(model.dit), decoder=cpu_decoder(model))
+
+
+def cpu_decoder(model: StreamModel) -> Decoder:
+    """The fused decoder; of a model with another autoencoder, that."""
+    autoencoder = model.autoencoder
+    return FusedDecoder(autoencoder) if isinstance(autoencoder, Autoencoder) else autoencoder
 
 
 def graphed(model: StreamModel) -> Engines:
