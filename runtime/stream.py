@@ -300,6 +300,6 @@ class StreamingGenerator:
     def _pixels(self, pictures: Tensor) -> Tensor:
         """Pictures (3, F, H, W) in [-1, 1] as bytes (F, ...) in the stream's layout."""
         if self.layout == "rgb":
-            pixels = ((pictures + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-            return pixels.permute(1, 2, 3, 0)
+            pixels = (pictures + 1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+            return torch.stack(pixels.unbind(), dim=-1)
         return to_bytes((pictures.movedim(1, 0) + 1) / 2, self.layout)

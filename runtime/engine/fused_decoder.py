@@ -118,7 +118,7 @@ class FusedDecoder:
 
     def _change(self, latent: Tensor, still: Tensor) -> Tensor:
         """A scaled latent frame (1, C, h, w) relative to the still one, (h w, C)."""
-        return torch.addcmul(still, latent[0].flatten(1).t(), self._std)
+        return torch.addcmul(still, latent[0].flatten(1).t().contiguous(), self._std)
 
     def _strokes(self, change: Tensor, previous: Tensor, scene: Scene) -> Tensor:
         """What state every cell is in, (F, y, x, d)."""

@@ -9,7 +9,7 @@ import torch
 from runtime.character import Character
 from runtime.character_store import find_characters
 from runtime.checkpoint import AvatarModel
-from runtime.engine.base import Engines
+from runtime.engine.torch_engine import usual
 from runtime.models.conditioning import StepInputs, WindowInputs
 from runtime.moving_tokens import moving_tokens
 from runtime.stream import StreamingGenerator
@@ -89,7 +89,7 @@ class Whole:
 
 def test_an_engine_may_answer_for_more_latent_frames_than_asked_for(character: Character) -> None:
     model, shown = small_model(), []
-    whole = Engines(Whole(model), model.autoencoder, model.audio_encoder)
+    whole = replace(usual(model), denoiser=Whole(model))
     for engines in (whole, None):
         stream = StreamingGenerator(model, character, PRESETS[0], engines=engines)
         stream.push("ana", babble(0.6))
