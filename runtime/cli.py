@@ -22,7 +22,7 @@ from runtime.character_store import (
     preview,
 )
 from runtime.command_values import parse_face, parse_pair, plain_errors
-from runtime.engine.kinds import FILES, PRECISIONS, EngineChoice
+from runtime.engine.kinds import FILES, PRECISIONS, PROVIDERS, EngineChoice
 from runtime.errors import BadInput
 from runtime.presets import StreamPreset, find_preset
 from runtime.released import weights_cli
@@ -86,12 +86,16 @@ def generate(
     folder: Folder = OWN_CHARACTERS,
     engine: Annotated[str, typer.Option(help=", ".join(PRECISIONS))] = "torch",
     precision: Annotated[str, typer.Option(help="What the engine computes in.")] = "fp32",
+    provider: Annotated[
+        str | None, typer.Option(help=f"Of --engine onnx: {', '.join(PROVIDERS)}; default: cpu.")
+    ] = None,
     engines: Annotated[Path, typer.Option(help="The folder that `avatar export` filled.")] = FILES,
 ) -> None:
     """Make a talking video from sound files."""
     with plain_errors():
         if not out.parent.is_dir():
             raise BadInput(f"There is no folder {out.parent}. Make it, or name another with --out.")
+        choice = EngineChoice(engine, precision, engines, provider)
         chosen = choose_character(character, folder, [parse_pair(one)[0] for one in speaker or []])
         files = sound_files(chosen, audio, speaker or [])
         found = find_preset(preset)
@@ -99,7 +103,6 @@ def generate(
         from runtime.generate import read_voices, write_talking_video  # torch takes seconds
 
         voices = read_voices(files)
-        choice = EngineChoice(engine, precision, engines)
         stream = open_stream(checkpoint, chosen, found, seed, choice)
         for who, _, mood in (one.rpartition("=") for one in emotion or []):
             for one in [who] if who else chosen.speaker_ids:

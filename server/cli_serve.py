@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from runtime.engine.kinds import PRECISIONS
+from runtime.engine.kinds import PRECISIONS, PROVIDERS
 from runtime.errors import AvatarError
 from server.app import create_app
 from server.config import ConfigError, ServerConfig, load_config
@@ -67,6 +67,10 @@ def serve(
     precision: Annotated[
         str | None, typer.Option(help="What the engine computes in; default: fp32.")
     ] = None,
+    provider: Annotated[
+        str | None,
+        typer.Option(help=f"Of --engine onnx: {', '.join(PROVIDERS)}; default: cpu."),
+    ] = None,
     engines: Annotated[
         Path | None, typer.Option(help="The folder that `avatar export` filled; default: ./engines")
     ] = None,
@@ -88,6 +92,7 @@ def serve(
             "devices": device,
             "engine": engine,
             "precision": precision,
+            "provider": provider,
             "engines": engines,
             "blocks": blocks,
             "decoder": decoder,
@@ -109,6 +114,8 @@ def run(config: ServerConfig, log_level: str = "warning") -> None:
     listener = bind(config)
     application = create_app(config, RuntimeEngine(config.model))
     server = _Server(uvicorn_config(config, application, log_level), listener)
+    # A refusal is told in a sentence, by who catches it, without uvicorn's traceback.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: application.state.failure is None)
     try:
         server.run(sockets=[listener])
     except SystemExit:  # how uvicorn ends when the app could not start

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from runtime.engine.kinds import FILES, check_precision
+from runtime.engine.kinds import FILES, check_precision, check_provider
 from runtime.errors import AvatarError
 from server.client_events import PRESETS
 
@@ -75,8 +75,9 @@ class Model:
     what its text encoders made in the folder `embeddings`. `blocks` is how many blocks of a large
     model an engine file holds.
     `devices` are torch's names; with two or more a session's denoising steps are shared between
-    them. `engine` and `precision` are keys and values of runtime's PRECISIONS; `engines` is the
-    folder that `avatar export` filled, for engines that lie in files.
+    them. `engine` and `precision` are keys and values of runtime's PRECISIONS, `provider` a key of
+    its PROVIDERS for the engine onnx (None: cpu); `engines` is the folder that `avatar export`
+    filled, for engines that lie in files.
     """
 
     checkpoint: Path | None = None
@@ -87,6 +88,7 @@ class Model:
     devices: tuple[str, ...] = ("cpu",)
     engine: str = "torch"
     precision: str = "fp32"
+    provider: str | None = None
     engines: Path = FILES
     blocks: int = 1
     decoder: Path | None = None
@@ -198,9 +200,9 @@ def _check(config: ServerConfig) -> None:
         )
     try:
         check_precision(config.model.engine, config.model.precision)
+        check_provider(config.model.engine, config.model.provider)
     except AvatarError as error:
-        key = "engine" if error.param == "engine" else "precision"
-        raise ConfigError(f"model.{key}: {error}") from None
+        raise ConfigError(f"model.{error.param}: {error}") from None
     _check_devices(config)
     _check_paths(config.model)
 

@@ -62,6 +62,7 @@ class RuntimeEngine:
         threads = self._config.threads or threads_for(os.cpu_count() or 1)
         if threads:
             torch.set_num_threads(threads)
+        self._check_provider()
         loader = partial(load_on, self._config.checkpoint, options=self._live_options())
         if len(self._config.devices) > 1:
             self._pipeline = Pipeline(loader, self._config.devices)
@@ -71,6 +72,16 @@ class RuntimeEngine:
         if self._lies_in_files:
             self._open_all()
         self._warm_up()
+
+    def _check_provider(self) -> None:
+        """Unsupported where ONNX Runtime has not what is asked for, before a model is loaded."""
+        if self._config.engine == "onnx":
+            import torch
+
+            from runtime.engine.onnx_engine import provider_device
+
+            device = torch.device(self._config.devices[0])
+            provider_device(self._config.provider or "cpu", device)
 
     def _open_all(self) -> None:
         """Opens the engines of every stream that can be asked for, so that one which is missing or
@@ -145,6 +156,7 @@ class RuntimeEngine:
                 config.engine,
                 config.precision,
                 config.engines,
+                config.provider,
                 threads=config.threads,
                 blocks_per_part=config.blocks,
             )

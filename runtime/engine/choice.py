@@ -137,10 +137,19 @@ def _open_torch_tensorrt(choice: EngineChoice, model: StreamModel, shape: Window
 
 
 def _open_onnx(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> Engines:
-    from runtime.engine.onnx_engine import OnnxAudioEncoder, OnnxDecoder, OnnxDenoiser, OnnxPart
+    from runtime.engine.onnx_engine import (
+        OnnxAudioEncoder,
+        OnnxDecoder,
+        OnnxDenoiser,
+        OnnxPart,
+        provider_device,
+    )
+
+    provider = choice.provider or "cpu"
+    device = provider_device(provider, model.device)
 
     def load(found: Found) -> OnnxPart:
-        return OnnxPart(*found, choice.provider, choice.threads)
+        return OnnxPart(*found, provider, device, choice.threads)
 
     denoiser = OnnxDenoiser([load(part) for part in _find_denoiser(choice, model, shape)])
     if not isinstance(model, AvatarModel):
@@ -148,7 +157,7 @@ def _open_onnx(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> 
     decoder, encoder = _find_small_parts(choice, model, shape)
     return Engines(
         denoiser,
-        model.autoencoder if choice.provider == "cpu" else OnnxDecoder(load(decoder)),
+        model.autoencoder if provider == "cpu" else OnnxDecoder(load(decoder)),
         OnnxAudioEncoder(load(encoder), model.audio_encoder.config),
     )
 

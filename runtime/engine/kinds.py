@@ -31,23 +31,31 @@ With "onnx" on a CPU torch decodes: ONNX Runtime's GridSample there takes longer
 torch's decoder. On its other providers ONNX Runtime decodes too.
 """
 
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+"""Where "onnx" runs, and what ONNX Runtime calls that."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
     """An engine by name. All but `kind` counts only for engines that lie in files under `root`.
 
-    `provider` is ONNX Runtime's: cpu, cuda or tensorrt. `threads` 0: as many as torch has.
+    `provider` is of PROVIDERS, for "onnx" alone; None: cpu. `threads` 0: as many as torch has.
     """
 
     kind: str = "torch"
     precision: str = "fp32"
     root: Path = FILES
-    provider: str = "cpu"
+    provider: str | None = None
     threads: int = 0
     blocks_per_part: int = 1
 
     def __post_init__(self) -> None:
         check_precision(self.kind, self.precision)
+        check_provider(self.kind, self.provider)
 
 
 def check_precision(kind: str, precision: str) -> None:
@@ -58,4 +66,18 @@ def check_precision(kind: str, precision: str) -> None:
         raise BadInput(
             f"The engine {kind} computes in {', '.join(PRECISIONS[kind])}, not in {precision!r}.",
             param="precision",
+        )
+
+
+def check_provider(kind: str, provider: str | None) -> None:
+    """NotFound where there is no such provider, BadInput where the engine asks none."""
+    if provider is None:
+        return
+    if provider not in PROVIDERS:
+        raise NotFound.among("provider", provider, PROVIDERS, param="provider")
+    if kind != "onnx":
+        raise BadInput(
+            f"Found the provider {provider!r} with the engine {kind}, expected the engine onnx: "
+            "providers are ONNX Runtime's. Ask for onnx, or leave the provider out.",
+            param="provider",
         )

@@ -1,4 +1,4 @@
-"""ONNX Runtime engines. On a CPU tensors go in and come out without a copy."""
+"""ONNX Runtime engines. Tensors go in and come out without a copy, on a CPU and on a GPU."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from runtime.engine.description import EngineDescription
+from runtime.engine.description import EngineDescription, TensorSpec
+from runtime.engine.kinds import PROVIDERS
 from runtime.engine.parts import PREDICTION, handed_on, named_values
 from runtime.errors import EngineError, Unsupported
 from runtime.models.audio_encoder import AudioEncoderConfig
@@ -22,18 +24,18 @@ if TYPE_CHECKING:
     import onnxruntime
 
 MODEL = "model.onnx"
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
+CPU = torch.device("cpu")
 
 
 class OnnxPart:
-    """One ONNX file, loaded; `run` takes and gives tensors by name.
+    """One ONNX file, loaded; `run` takes and gives tensors by name. Not for two threads at once.
 
-    `provider` is "cpu", "cuda" or "tensorrt"; that one runs the whole graph or EngineError says
-    why not. `threads` 0 takes as many as torch.
+    `provider`, of PROVIDERS, runs the whole graph on `device` or EngineError says why not.
+    `threads` 0 takes as many as torch.
+
+    Tensors on the device are read where they lie, and outputs have one place each from the start.
+    On a GPU it computes on a stream of its own between what the caller queued before and after: the
+    host waits for nothing.
     """
 
     def __init__(
@@ -41,15 +43,41 @@ class OnnxPart:
         folder: Path,
         description: EngineDescription,
         provider: str = "cpu",
+        device: torch.device = CPU,
         threads: int = 0,
     ) -> None:
         self.description = description
-        self._session = open_session(folder / MODEL, provider, threads or torch.get_num_threads())
-        self._outputs = [spec.name for spec in description.outputs]
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        self._reader: torch.cuda.Stream | None = None
+        self._session = open_session(
+            folder / MODEL, provider, threads or torch.get_num_threads(), self._stream
+        )
+        self._options = _onnxruntime().RunOptions()
+        if self._stream is not None:
+            self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        self._binding = self._session.io_binding()
+        self._outputs = {spec.name: _place(spec, device) for spec in description.outputs}
+        for spec in description.outputs:
+            self._binding.bind_output(*_bound(spec, self._outputs[spec.name]))
 
     def run(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The part's outputs; of `values` it takes its inputs. Shapes are checked."""
-        feed = {}
+        """The part's outputs, valid until the next call; of `values` it takes its inputs."""
+        if self._stream is None:
+            self._compute(values, CPU)
+            return self._outputs
+        device = self._stream.device
+        caller = torch.cuda.current_stream(device)
+        self._stream.wait_stream(caller)
+        if self._reader is not None:  # what was queued to read the outputs of the last call
+            self._stream.wait_stream(self._reader)
+        with torch.cuda.stream(self._stream):
+            self._compute(values, device)
+        caller.wait_stream(self._stream)
+        self._reader = caller
+        return self._outputs
+
+    def _compute(self, values: Mapping[str, Tensor], device: torch.device) -> None:
+        held = []  # until everything is queued; afterwards the stream keeps the order
         for spec in self.description.inputs:
             value = values[spec.name]
             if tuple(value.shape) != spec.shape:
@@ -58,11 +86,10 @@ class OnnxPart:
                     f"{tuple(value.shape)}. Build an engine for this preset and these speakers: "
                     "avatar export onnx."
                 )
-            feed[spec.name] = value.contiguous().cpu().numpy()
-        found = self._session.run(self._outputs, feed)
-        return {
-            name: torch.from_numpy(array) for name, array in zip(self._outputs, found, strict=True)
-        }
+            value = value.to(device, getattr(torch, spec.dtype)).contiguous()
+            self._binding.bind_input(*_bound(spec, value))
+            held.append(value)
+        self._session.run_with_iobinding(self._binding, self._options)
 
 
 class OnnxDenoiser:
@@ -75,7 +102,7 @@ class OnnxDenoiser:
         values = named_values(x, step, window)
         for part in self._parts:
             values |= handed_on(part.run(values))
-        return values[PREDICTION].to(x.device)
+        return values[PREDICTION].to(x)
 
 
 class OnnxDecoder:
@@ -86,7 +113,7 @@ class OnnxDecoder:
 
     def decode(self, latent: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         values = {"latent": latent, "previous": state.previous, **state.anchor._asdict()}
-        return self._part.run(values)["pictures"], DecoderState(state.anchor, latent)
+        return self._part.run(values)["pictures"].to(latent), DecoderState(state.anchor, latent)
 
 
 class OnnxAudioEncoder:
@@ -97,32 +124,70 @@ class OnnxAudioEncoder:
         self._part = part
 
     def __call__(self, mel: Tensor) -> Tensor:
-        return torch.cat([self._part.run({"mel": one[None]})["states"] for one in mel])
+        windows = ({"mel": one[None]} for one in mel)
+        return torch.cat([self._part.run(one)["states"].to(mel, copy=True) for one in windows])
 
 
-def open_session(file: Path, provider: str, threads: int) -> onnxruntime.InferenceSession:
-    """A session on that provider alone, threads asleep while there is nothing to do."""
-    runtime = _onnxruntime()
-    name = PROVIDERS[provider]
-    available = runtime.get_available_providers()
-    if name not in available:
+def provider_device(provider: str, model: torch.device) -> torch.device:
+    """Where a provider's tensors lie, for a model on the device `model`; Unsupported if nowhere."""
+    available = _onnxruntime().get_available_providers()
+    if PROVIDERS[provider] not in available:
         raise Unsupported(
-            f"ONNX Runtime here has {', '.join(available)}; {name} was asked for. Install "
-            "onnxruntime-gpu (pip install 'avatar-server[gpu]'), or ask for provider cpu."
+            f"ONNX Runtime here has {', '.join(available)}; {PROVIDERS[provider]} was asked for. "
+            "Put onnxruntime-gpu in the place of onnxruntime (pip uninstall onnxruntime, then pip "
+            "install 'avatar-server[gpu]'), or ask for provider cpu.",
+            param="provider",
         )
+    if provider == "cpu":
+        return CPU
+    if not torch.cuda.is_available():
+        raise Unsupported(
+            f"The provider {provider} runs on an NVIDIA GPU, and torch finds none here. Ask for "
+            "provider cpu.",
+            param="provider",
+        )
+    index = model.index if model.type == "cuda" else None
+    return torch.device("cuda", torch.cuda.current_device() if index is None else index)
+
+
+def open_session(
+    file: Path, provider: str, threads: int, stream: torch.cuda.Stream | None = None
+) -> onnxruntime.InferenceSession:
+    """A session on that provider alone, and on its GPU's `stream`; threads sleep in between."""
+    runtime, name = _onnxruntime(), PROVIDERS[provider]
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if provider != "cpu":  # a node that the provider cannot take would silently run on the CPU
+    where, advice = {}, "Build"
+    if stream is not None:
+        where = {
+            "device_id": str(stream.device.index),
+            "user_compute_stream": str(stream.cuda_stream),
+        }
+        # A node that the provider cannot take would silently run on the CPU.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        advice = "If a warning above names a library that is missing, install it; else build"
     try:
-        return runtime.InferenceSession(str(file), options, providers=[name])
+        return runtime.InferenceSession(
+            str(file), options, providers=[(name, where)], enable_fallback=0
+        )
     except Exception as error:  # ONNX Runtime's own errors have no common base but this
         raise EngineError(
-            f"ONNX Runtime {runtime.__version__} cannot load {file} on {name}: {error}. Build the "
-            "engine again: avatar export onnx."
+            f"ONNX Runtime {runtime.__version__} cannot load {file} on {name}: {error}. {advice} "
+            "the engine again: avatar export onnx."
         ) from error
+
+
+def _place(spec: TensorSpec, device: torch.device) -> Tensor:
+    return torch.empty(spec.shape, dtype=getattr(torch, spec.dtype), device=device)
+
+
+def _bound(spec: TensorSpec, tensor: Tensor) -> tuple[str, str, int, type, list[int], int]:
+    """A contiguous tensor as IOBinding takes it: name, where it lies, type, shape, address."""
+    where = tensor.device
+    kind = np.dtype(spec.dtype).type
+    return spec.name, where.type, where.index or 0, kind, list(spec.shape), tensor.data_ptr()
 
 
 def _onnxruntime() -> ModuleType:

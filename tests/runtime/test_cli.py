@@ -73,6 +73,8 @@ def test_two_speak_and_one_is_happy(world: Path, tmp_path: Path) -> None:
         (["--audio", "gone.wav", "--character", "nobody"], "no character 'nobody'"),
         (["--audio", "{world}/a.wav", "--engine", "warp"], "no engine 'warp'"),
         (["--audio", "{world}/a.wav", "--engine", "onnx", "--engines", "none"], "avatar export"),
+        (["--audio", "{world}/a.wav", "--engine", "onnx", "--provider", "vino"], "cpu, cuda, tens"),
+        (["--audio", "{world}/a.wav", "--provider", "cuda"], "expected the engine onnx"),
     ],
 )
 def test_mistakes_are_told_in_one_line(

@@ -1,6 +1,9 @@
 import subprocess
 import sys
 
+import onnxruntime
+import pytest
+
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "server.cli", *arguments]
@@ -33,3 +36,15 @@ def test_a_checkpoint_without_weights_fails_with_its_path_and_what_to_do(tmp_pat
     assert done.returncode == 1
     assert str(tmp_path) in done.stderr.splitlines()[-1]
     assert "avatar serve: " in done.stderr
+
+
+def test_a_provider_that_is_not_here_fails_in_one_line_before_the_server_listens():
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("cuda is here")
+    done = run("serve", "--port", "0", "--engine", "onnx", "--provider", "cuda")
+    assert done.returncode == 1
+    assert "Ready" not in done.stdout
+    assert "Traceback" not in done.stderr
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("avatar serve: ONNX Runtime here has ")
+    assert "CUDAExecutionProvider was asked for" in told

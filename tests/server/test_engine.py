@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
 from runtime.checkpoint import AvatarModel
-from runtime.errors import EngineError
+from runtime.engine.kinds import PROVIDERS
+from runtime.errors import EngineError, Unsupported
 from server.config import ConfigError, Model, load_config
 from server.engine import RuntimeEngine
 from tests.export.exported import model_folder, small_engines
@@ -29,11 +31,21 @@ def test_engines_that_fit_no_character_are_told_at_the_start() -> None:
         RuntimeEngine(config).load()
 
 
+def test_a_provider_that_is_not_here_is_told_before_a_model_is_loaded(tmp_path: Path) -> None:
+    if PROVIDERS["tensorrt"] in onnxruntime.get_available_providers():
+        pytest.skip("tensorrt is here")
+    config = Model(checkpoint=tmp_path, engine="onnx", provider="tensorrt", threads=1)
+    with pytest.raises(Unsupported, match="TensorrtExecutionProvider was asked for"):
+        RuntimeEngine(config).load()  # the folder is empty
+
+
 @pytest.mark.parametrize(
     ("flags", "key"),
     [
         ({"engine": "openvino"}, "model.engine"),
         ({"engine": "onnx", "precision": "fp8"}, "model.precision"),
+        ({"engine": "onnx", "provider": "openvino"}, "model.provider"),
+        ({"engine": "torch", "provider": "cpu"}, "model.provider"),
     ],
 )
 def test_an_engine_that_cannot_work_is_refused_with_its_key(

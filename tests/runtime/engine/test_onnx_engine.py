@@ -1,7 +1,6 @@
 """A stream on ONNX Runtime shows what it shows on torch."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -9,18 +8,24 @@ import pytest
 import torch
 
 from runtime.character import Character
-from runtime.checkpoint import AvatarModel
+from runtime.checkpoint import AvatarModel, load
 from runtime.engine.base import Engines
-from runtime.engine.choice import built_decoder, open_engines, stream_shape
-from runtime.engine.description import find_engine
-from runtime.engine.kinds import EngineChoice
-from runtime.engine.onnx_engine import PROVIDERS, OnnxDecoder, OnnxPart, open_session
-from runtime.engine.parts import WindowShape
+from runtime.engine.choice import (
+    built_audio_encoder,
+    built_decoder,
+    built_denoiser,
+    open_engines,
+    stream_shape,
+)
+from runtime.engine.description import Built, find_engine
+from runtime.engine.kinds import PROVIDERS, EngineChoice
+from runtime.engine.onnx_engine import MODEL, OnnxDecoder, OnnxPart, provider_device
+from runtime.engine.parts import WindowShape, whole
 from runtime.errors import BadInput, EngineError, NotFound, Unsupported
 from runtime.presets import StreamPreset
 from runtime.stream import StreamingGenerator
 from runtime.stream_scene import picture_tensor
-from tests.export.exported import SHAPE, small_engines
+from tests.export.exported import SHAPE, model_folder, small_engines
 from tests.runtime.small_world import babble, pixels, run, small_character
 
 PRESET = StreamPreset("all past", window=3, hop=1, shift=0, steps=2)
@@ -101,14 +106,117 @@ def test_onnx_runtime_decodes_as_torch_does(character: Character) -> None:
     torch.testing.assert_close(decoder.decode(latent, state)[0], expected, atol=1e-4, rtol=0)
 
 
+def built_parts() -> dict[str, Built]:
+    model, _ = small_engines()
+    part = whole(model.dit.config)[0]
+    return {
+        "denoiser": built_denoiser(model.dit, part, SHAPE, "onnx", "fp32"),
+        "decoder": built_decoder(model, SHAPE.rows, SHAPE.columns, "onnx"),
+        "audio_encoder": built_audio_encoder(model, "onnx"),
+    }
+
+
+def random_inputs(part: OnnxPart, seed: int = 0) -> dict[str, torch.Tensor]:
+    source = torch.Generator().manual_seed(seed)
+    return {
+        spec.name: torch.randn(spec.shape, generator=source) for spec in part.description.inputs
+    }
+
+
+@pytest.mark.parametrize("name", ["denoiser", "decoder", "audio_encoder"])
+def test_tensors_read_and_written_in_place_give_what_a_plain_run_gives(name: str) -> None:
+    folder, description = find_engine(small_engines()[1], built_parts()[name])
+    part = OnnxPart(folder, description, threads=1)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    plain = onnxruntime.InferenceSession(str(folder / MODEL), options)
+    for seed in (1, 2):
+        values = random_inputs(part, seed)
+        expected = plain.run(None, {name: value.numpy() for name, value in values.items()})
+        for array, spec in zip(expected, description.outputs, strict=True):
+            assert np.array_equal(part.run(values)[spec.name].numpy(), array)
+
+
+def test_inputs_in_another_order_of_memory_and_precision_are_taken_as_they_are_meant() -> None:
+    part = OnnxPart(*find_engine(small_engines()[1], built_parts()["audio_encoder"]))
+    mel = torch.randn(1, 200, 80).transpose(1, 2)
+    expected = part.run({"mel": mel.contiguous()})["states"].clone()
+    assert torch.equal(part.run({"mel": mel.double()})["states"], expected)
+
+
+def test_outputs_have_one_place() -> None:
+    part = OnnxPart(*find_engine(small_engines()[1], built_parts()["decoder"]))
+    first = part.run(random_inputs(part, 1))["pictures"]
+    before = first.clone()
+    assert part.run(random_inputs(part, 2))["pictures"].data_ptr() == first.data_ptr()
+    assert not torch.equal(first, before)
+
+
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
-def test_a_provider_that_is_not_there_is_never_replaced_by_another(
-    provider: str, tmp_path: Path
-) -> None:
+def test_a_provider_that_is_not_there_is_never_replaced_by_another(provider: str) -> None:
     if PROVIDERS[provider] in onnxruntime.get_available_providers():
         pytest.skip(f"{provider} is here")
-    with pytest.raises(Unsupported, match="was asked for"):
-        open_session(tmp_path / "model.onnx", provider, 1)
+    model, root = small_engines()
+    with pytest.raises(Unsupported, match=r"was asked for.*onnxruntime-gpu"):
+        open_engines(EngineChoice("onnx", root=root, provider=provider), model, SHAPE)
+
+
+def test_a_provider_without_a_gpu_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(PROVIDERS.values()))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(Unsupported, match="NVIDIA GPU"):
+        provider_device("cuda", torch.device("cpu"))
+
+
+def on_a_gpu(provider: str) -> tuple[AvatarModel, EngineChoice]:
+    """The small model on the GPU, and the choice of its engines there."""
+    if not torch.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU")
+    if PROVIDERS[provider] not in onnxruntime.get_available_providers():
+        pytest.skip(f"needs an ONNX Runtime with {provider}: pip install 'avatar-server[gpu]'")
+    choice = EngineChoice("onnx", root=small_engines()[1], provider=provider)
+    return load(model_folder()).to("cuda"), choice
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_stream_on_a_gpu_shows_the_same_pictures_as_torch_on_a_cpu(
+    provider: str, character: Character
+) -> None:
+    model, choice = on_a_gpu(provider)
+    stream = StreamingGenerator(
+        model, character, PRESET, engines=open_engines(choice, model, SHAPE)
+    )
+    stream.push("ana", babble(1.0))
+    difference = np.abs(pixels(run(stream)).astype(np.int16) - video(character, None))
+    assert difference.mean() < 1  # of 255: TF32, as ONNX Runtime multiplies unless told otherwise
+
+
+@pytest.mark.gpu
+def test_the_host_does_not_wait_for_a_call_and_what_follows_reads_its_result() -> None:
+    _, choice = on_a_gpu("cuda")
+    device = provider_device("cuda", torch.device("cuda"))
+    part = OnnxPart(*find_engine(choice.root, built_parts()["decoder"]), "cuda", device)
+    values = {name: value.to(device) for name, value in random_inputs(part).items()}
+    expected = part.run(values)["pictures"].clone()
+    late = {name: torch.zeros_like(value) for name, value in values.items()}
+    part.run(late)
+    torch.cuda.synchronize()
+    torch.cuda._sleep(500_000_000)  # cycles: a few hundred milliseconds
+    for name, value in values.items():
+        late[name].copy_(value)
+    found = part.run(late)["pictures"].clone()
+    queued = torch.cuda.Event()
+    queued.record()
+    assert not queued.query()
+    assert torch.equal(found, expected)
+
+
+def test_a_provider_is_asked_of_onnx_runtime_only() -> None:
+    with pytest.raises(NotFound, match="cpu, cuda, tensorrt"):
+        EngineChoice("onnx", provider="openvino")
+    with pytest.raises(BadInput, match="engine torch, expected the engine onnx"):
+        EngineChoice("torch", provider="cpu")
 
 
 def test_an_engine_that_does_not_exist_names_those_that_do() -> None:
