@@ -12,26 +12,19 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from runtime.errors import AvatarError
+from server.body_limit import BodyLimit
 from server.characters_api import characters_router
 from server.config import ServerConfig
 from server.connection import Connection
 from server.event_fields import ErrorCode, ProtocolError
 from server.generator import Engine
+from server.http_errors import error_response
 from server.hub import Hub
-from server.server_events import error_event
 from server.settings import as_protocol_error
 from server.signaling import set_video_bitrate
 from server.speech import find_synthesizer, speech_router
 
 logger = logging.getLogger(__name__)
-
-HTTP_STATUS = {
-    ErrorCode.UNAUTHORIZED: 401,
-    ErrorCode.UNKNOWN_CHARACTER: 404,
-    ErrorCode.SESSION_NOT_FOUND: 404,
-    ErrorCode.MESSAGE_TOO_LARGE: 413,
-    ErrorCode.SERVER_FULL: 503,
-}
 
 
 def create_app(config: ServerConfig, engine: Engine) -> FastAPI:
@@ -53,6 +46,7 @@ def create_app(config: ServerConfig, engine: Engine) -> FastAPI:
 
     app = FastAPI(title="Avatar Server", lifespan=lifespan)
     app.state.failure = None
+    app.add_middleware(BodyLimit, limits=config.limits)
     app.add_exception_handler(ProtocolError, _protocol_error)
     app.add_exception_handler(AvatarError, _runtime_error)
     app.add_exception_handler(RequestValidationError, _bad_request)
@@ -132,8 +126,7 @@ def _authorized(request: Request) -> None:
 
 async def _protocol_error(request: Request, reason: Exception) -> JSONResponse:
     assert isinstance(reason, ProtocolError)
-    body = {"error": error_event(reason).error}
-    return JSONResponse(body, status_code=HTTP_STATUS.get(reason.code, 400))
+    return error_response(reason)
 
 
 async def _bad_request(request: Request, reason: Exception) -> JSONResponse:

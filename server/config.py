@@ -47,6 +47,8 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
+    """`max_body_bytes` is for a request's body without its pictures."""
+
     max_sessions: int = 2
     max_queued: int = 8
     max_buffer_ms: int = 60_000
@@ -54,6 +56,7 @@ class Limits:
     peer_timeout_ms: int = 30_000
     client_secret_ms: int = 60_000
     max_message_bytes: int = 17_000_000
+    max_body_bytes: int = 256_000
     max_picture_bytes: int = 20_000_000
     max_unsent_events: int = 1_000
 
