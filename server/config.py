@@ -47,12 +47,15 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`max_body_bytes` is for a request's body without its pictures."""
+    """`media_timeout_ms` is a new session's time to offer media, `peer_timeout_ms` the time of an
+    offer's peer to connect. `max_body_bytes` is for a request's body without its pictures.
+    """
 
     max_sessions: int = 2
     max_queued: int = 8
     max_buffer_ms: int = 60_000
     resume_ms: int = 10_000
+    media_timeout_ms: int = 60_000
     peer_timeout_ms: int = 30_000
     client_secret_ms: int = 60_000
     max_message_bytes: int = 17_000_000

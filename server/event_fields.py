@@ -35,6 +35,7 @@ class ErrorCode(StrEnum):
     NO_COMMON_CODEC = "no_common_codec"
     ALREADY_OFFERED = "already_offered"
     NO_OFFER = "no_offer"
+    NO_MEDIA = "no_media"
     MEDIA_STARTED = "media_started"
     SESSION_NOT_FOUND = "session_not_found"
     UNAUTHORIZED = "unauthorized"

@@ -63,6 +63,7 @@ class Media:
         self._director: Director | None = None
         self._has_director = asyncio.Event()
         self._tasks = Tasks("media", self._on_error)
+        self._wait_for_offer()
 
     @property
     def is_live(self) -> bool:
@@ -96,6 +97,7 @@ class Media:
         except BaseException:
             await peer.close()
             raise
+        self._tasks.stop_timer("offer")
         before, self._peer = self._peer, peer
         self.may_offer_again = False
         self._tasks.stop("play")
@@ -135,6 +137,17 @@ class Media:
             self.state = MediaState.PAUSED
             self._tasks.stop("play")
             self._wait_for_peer()
+
+    def _wait_for_offer(self) -> None:
+        """From the session's first moment on; once an offer is answered, its peer is waited for."""
+        limit_ms = self._config.limits.media_timeout_ms
+        missing = ProtocolError(
+            ErrorCode.NO_MEDIA,
+            f"found no webrtc.offer within {limit_ms // 1000} s of the session's begin, expected "
+            "one, as its place may be waited for; open another session and offer sooner: speech "
+            "may come before or after",
+        )
+        self._tasks.start_timer("offer", limit_ms, partial(self._on_end, missing))
 
     def _wait_for_peer(self) -> None:
         limit_ms = self._config.limits.peer_timeout_ms

@@ -194,6 +194,37 @@ async def test_a_full_server_queues_in_order_and_refuses_beyond(character_root):
             await second.until(SessionCreated)
 
 
+async def test_a_session_that_never_offers_media_gives_its_place_to_who_waits(
+    character_root, speech
+):
+    config = ServerConfig(limits=Limits(max_sessions=1, media_timeout_ms=1000))
+    async with (
+        serving(config, FlashEngine(character_root)) as stand,
+        client(stand, "?character=ana", media=False) as silent,
+    ):
+        await silent.until(SessionCreated)
+        async with client(stand, "?character=ana", media=False) as waiting:
+            await waiting.until(SessionQueued)
+            await silent.say(speech(300))
+            fatal = await silent.until(Error)
+            assert (fatal.error["type"], fatal.error["code"]) == ("fatal", "no_media")
+            assert "no webrtc.offer within 1 s" in fatal.error["message"]
+            await silent.until(SessionClosed)
+            await waiting.until(SessionCreated)
+
+
+async def test_speech_may_come_before_the_offer_and_media_may_stay(character_root, speech):
+    config = ServerConfig(limits=Limits(media_timeout_ms=2000))
+    async with (
+        serving(config, FlashEngine(character_root)) as stand,
+        client(stand, "?character=ana", media=False) as talk,
+    ):
+        await talk.say(speech(2500))  # is heard longer than an offer is waited for
+        await talk.open_media()
+        assert (await talk.until(OutputStopped)).audio_end_ms == 2500
+        assert talk.count(Error) == 0
+
+
 async def test_an_unknown_character_is_told_which_there_are(character_root):
     async with (
         serving(ServerConfig(), FlashEngine(character_root)) as stand,
