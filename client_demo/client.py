@@ -60,7 +60,10 @@ class _Turn:
 
 
 class AvatarClient:
-    """One session with a talking character."""
+    """One session with a talking character. It outlives a lost socket by the server's `resume_ms`:
+    the media play on, and calls that send wait. Readers see another SessionCreated then, and an
+    error `sequence_gap` where speech was lost on the way.
+    """
 
     def __init__(self, socket: SessionSocket, session: SessionCreated, rate: int) -> None:
         self.session = session
@@ -209,10 +212,6 @@ class AvatarClient:
         await self.media.aclose()
         if self._peer is not None:
             await self._peer.close()
-        with contextlib.suppress(
-            AvatarClientError
-        ):  # the socket is lost: the session ends by itself
-            await self._socket.send("session.close")
         await self._socket.aclose()
         await self._watching  # it ends with the events
         for failure in closed:

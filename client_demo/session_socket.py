@@ -1,8 +1,14 @@
-"""One session's WebSocket: events out, events in, and answers to requests."""
+"""One session's WebSocket: events out, events in, and answers to requests.
+
+A lost socket is replaced within the session's `resume_ms`: what is to be sent waits meanwhile, and
+readers go on with what the server kept for them.
+"""
 
 import asyncio
+import contextlib
 import itertools
 import json
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
@@ -13,16 +19,23 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from server.protocol import (
+    SECRET_SUBPROTOCOL_PREFIX,
     SUBPROTOCOL,
     Error,
     ProtocolError,
     ServerEvent,
     SessionClosed,
+    SessionCreated,
     parse_server_event,
 )
 
 EVENTS_KEPT = 1000  # for each reader; the oldest is dropped and counted
 ANSWER_TIMEOUT_S = 15.0
+RESUME_EVERY_S = 0.5
+PING_S = 5.0  # a silent loss is noticed after three of these, before the server gives up
+CLOSED_FOR_GOOD = (1000, 4001)  # by the server: the session ended, or another socket took it up
+
+logger = logging.getLogger(__name__)
 
 Event = TypeVar("Event", bound=ServerEvent)
 
@@ -86,8 +99,14 @@ class EventReader:
 class SessionSocket:
     """The open socket. Make one with `SessionSocket.open`, end it with `aclose`."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: ClientConnection, url: str, api_key: str | None) -> None:
         self._socket = socket
+        self._url = url
+        self._api_key = api_key
+        self._session: SessionCreated | None = None
+        self._has_socket = asyncio.Event()
+        self._has_socket.set()
+        self._is_over = False
         self._readers: list[EventReader] = []
         self._ids = itertools.count(1)
         self._receiving = asyncio.create_task(self._receive())
@@ -98,16 +117,9 @@ class SessionSocket:
 
         Raises AvatarClientError when nobody listens there or the server refuses.
         """
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         address = realtime_url(url, character)
         try:
-            socket = await connect(
-                address,
-                subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
-                additional_headers=headers,
-                compression=None,  # PCM does not shrink
-                max_size=2**22,
-            )
+            socket = await _connect(address, api_key)
         except InvalidStatus as refusal:
             raise _refused(
                 address, refusal.response.status_code, refusal.response.body or b""
@@ -116,7 +128,7 @@ class SessionSocket:
             raise AvatarClientError(
                 f"No avatar server answers at {address} ({error}). Start one: avatar serve"
             ) from error
-        return cls(socket)
+        return cls(socket, url, api_key)
 
     def events(self) -> EventReader:
         """A reader of every event from now on. Close it when you stop to read."""
@@ -148,31 +160,101 @@ class SessionSocket:
             return await expect(reader, answer, timeout_s, about=event_id)
 
     async def aclose(self) -> None:
+        """End the session; where its socket is lost just now, it ends by itself."""
+        self._is_over = True
+        if self._has_socket.is_set():
+            with contextlib.suppress(AvatarClientError):
+                await self.send("session.close")
+        else:
+            self._receiving.cancel()
         await self._socket.close()
         await asyncio.gather(self._receiving, return_exceptions=True)
 
     async def _write(self, message: str | bytes) -> None:
-        try:
-            await self._socket.send(message)
-        except ConnectionClosed as error:
-            raise AvatarClientError(f"The session's socket is closed ({error}).") from error
+        """Send it, once there is a socket. What a socket took before it broke may be lost."""
+        while True:
+            await self._has_socket.wait()
+            socket = self._socket
+            try:
+                await socket.send(message)
+                return
+            except ConnectionClosed as error:
+                if self._is_over or self._receiving.done():
+                    raise AvatarClientError(
+                        f"The session has ended, its socket is closed ({error}). Connect again."
+                    ) from error
+                if self._socket is socket:
+                    self._has_socket.clear()  # `_receive` will notice as well
 
     async def _receive(self) -> None:
         try:
-            async for message in self._socket:
+            while True:
+                await self._receive_from(self._socket)
+                self._has_socket.clear()
+                if not await self._take_up_again():
+                    return
+                self._has_socket.set()
+        finally:
+            self._is_over = True
+            self._has_socket.set()  # who waits to send hears that it is over
+            for reader in self._readers:
+                reader.end()
+
+    async def _receive_from(self, socket: ClientConnection) -> None:
+        """Hand events on until the socket is closed or lost."""
+        with contextlib.suppress(ConnectionClosed):
+            async for message in socket:
                 if isinstance(message, bytes):
                     continue  # the server sends no binary messages yet
                 try:
                     event = parse_server_event(message)
                 except ProtocolError:
                     continue  # a newer server's event
+                if isinstance(event, SessionCreated):
+                    self._session = event
+                self._is_over |= isinstance(event, SessionClosed)
                 for reader in self._readers:
                     reader.put(event)
-        except ConnectionClosed:
-            pass  # readers see the end
-        finally:
-            for reader in self._readers:
-                reader.end()
+
+    async def _take_up_again(self) -> bool:
+        """Whether another socket serves the session now."""
+        session = self._session
+        if self._is_over or session is None or self._socket.close_code in CLOSED_FOR_GOOD:
+            return False
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + session.resume_ms / 1000
+        address = realtime_url(self._url, session=session.session_id)
+        logger.warning("%s lost its socket; it is taken up again", session.session_id)
+        while True:
+            try:
+                async with asyncio.timeout_at(until_s):
+                    self._socket = await _connect(address, self._api_key, session.resume_secret)
+                return True
+            except InvalidStatus as refusal:
+                if refusal.response.status_code < 500:  # the session is gone
+                    return False
+            except (OSError, TimeoutError, InvalidHandshake):
+                pass  # not yet
+            if loop.time() + RESUME_EVERY_S > until_s:
+                return False
+            await asyncio.sleep(RESUME_EVERY_S)
+
+
+async def _connect(
+    address: str, api_key: str | None, resume_secret: str | None = None
+) -> ClientConnection:
+    offered = [SUBPROTOCOL]
+    if resume_secret is not None:
+        offered.append(SECRET_SUBPROTOCOL_PREFIX + resume_secret)
+    return await connect(
+        address,
+        subprotocols=offered,  # type: ignore[arg-type]
+        additional_headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+        compression=None,  # PCM does not shrink
+        max_size=2**22,
+        ping_interval=PING_S,
+        ping_timeout=2 * PING_S,
+    )
 
 
 async def expect(
@@ -187,7 +269,8 @@ async def expect(
         async with asyncio.timeout(timeout_s):
             async for event in reader:
                 if isinstance(event, Error):
-                    if event.error.get("type") == "fatal" or event.error.get("event_id") == about:
+                    is_about = about is not None and event.error.get("event_id") == about
+                    if is_about or event.error.get("type") == "fatal":
                         raise error_from(event)
                 elif type(event) is answer:
                     return event
@@ -205,8 +288,8 @@ def error_from(event: Error) -> AvatarClientError:
     return AvatarClientError(event.error.get("message", ""), event.error.get("code", "unknown"))
 
 
-def realtime_url(url: str, character: str | None) -> str:
-    """`http://host:8080` as `ws://host:8000/v1/realtime?character=...`."""
+def realtime_url(url: str, character: str | None = None, session: str | None = None) -> str:
+    """`http://host:8080` as `ws://host:8080/v1/realtime?character=...`."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     if scheme not in ("ws", "wss") or not parts.netloc:
@@ -216,7 +299,8 @@ def realtime_url(url: str, character: str | None) -> str:
     path = (
         parts.path if parts.path.endswith("/realtime") else f"{parts.path.rstrip('/')}/v1/realtime"
     )
-    query = dict(parse_qsl(parts.query)) | ({"character": character} if character else {})
+    wishes = {"character": character, "session": session}
+    query = dict(parse_qsl(parts.query)) | {name: value for name, value in wishes.items() if value}
     return urlunsplit((scheme, parts.netloc, path, urlencode(query), ""))
 
 
