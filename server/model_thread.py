@@ -65,15 +65,17 @@ class ModelThread:
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
 
     def _work(self) -> None:
+        """Do the calls, and hold none while it waits: nothing of a session outlives its call."""
         while (job := self._next()) is not None:
             if job.done.cancelled():
+                del job
                 continue
             try:
                 result, error = job.call(), None
             except BaseException as reason:  # handed to the caller, whatever it is
                 result, error = None, reason
             job.done.get_loop().call_soon_threadsafe(_settle, job.done, result, error)
-            del job, result, error  # nothing of a session outlives its call here
+            del job, result, error
 
     def _next(self) -> _Job | None:
         with self._changed:

@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import weakref
 
 import pytest
 
@@ -50,6 +51,26 @@ async def test_a_caller_that_gives_up_takes_its_call_back():
     await thread.run(lambda: None)
     await thread.aclose()
     assert done == []
+
+
+async def test_a_call_that_was_taken_back_is_held_by_nobody():
+    class Session:
+        def tick(self) -> None: ...
+
+    thread, free, session = ModelThread(), threading.Event(), Session()
+    alive = weakref.ref(session)
+    first = asyncio.ensure_future(thread.run(free.wait))
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(thread.run(session.tick))
+    await asyncio.sleep(0)
+    second.cancel()
+    free.set()
+    await first
+    del session, second
+    async with asyncio.timeout(10):
+        while alive():  # noqa: ASYNC110  (the thread lets go when it will)
+            await asyncio.sleep(0.001)
+    await thread.aclose()
 
 
 async def test_closing_leaves_no_thread_and_no_one_waiting():
