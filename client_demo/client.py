@@ -34,7 +34,6 @@ from server.protocol import (
     SessionCreated,
     SessionUpdated,
     WebrtcAnswer,
-    pack_binary_append,
 )
 
 from .received_media import ReceivedMedia
@@ -72,7 +71,6 @@ class AvatarClient:
         self._socket = socket
         self._peer: RTCPeerConnection | None = None
         self._recorders: list[Recorder] = []
-        self._seq = 0
         self._turns: dict[str, _Turn] = {}
         self._know_speakers()
         self._ended = asyncio.Event()
@@ -248,8 +246,7 @@ class AvatarClient:
                 "input_audio_buffer.append", audio=audio, speaker=name, item_id=item_id
             )
             return
-        await self._socket.send_binary(pack_binary_append(chunk, index, self._seq, commit=False))
-        self._seq += 1
+        await self._socket.send_speech(chunk, index)
 
     async def _make_room(self, turn: _Turn, cut: asyncio.Event, seconds: float) -> None:
         """Wait until `seconds` more fit into half of the server's buffer, or an interruption."""

@@ -26,6 +26,7 @@ from server.protocol import (
     ServerEvent,
     SessionClosed,
     SessionCreated,
+    pack_binary_append,
     parse_server_event,
 )
 
@@ -109,6 +110,8 @@ class SessionSocket:
         self._is_over = False
         self._readers: list[EventReader] = []
         self._ids = itertools.count(1)
+        self._next_seq = 0
+        self._sending = asyncio.Lock()  # one after another, in the order of the calls
         self._receiving = asyncio.create_task(self._receive())
 
     @classmethod
@@ -148,8 +151,13 @@ class SessionSocket:
     async def send_text(self, message: str) -> None:
         await self._write(message)
 
-    async def send_binary(self, message: bytes) -> None:
-        await self._write(message)
+    async def send_speech(self, pcm: bytes, speaker_index: int) -> None:
+        """Send PCM16 for a speaker. It is numbered when its turn comes: whoever is cancelled before
+        leaves no gap.
+        """
+        async with self._sending:
+            await self._write_next(pack_binary_append(pcm, speaker_index, self._next_seq))
+            self._next_seq += 1
 
     async def request(
         self, answer: type[Event], kind: str, timeout_s: float = ANSWER_TIMEOUT_S, **fields: Any
@@ -171,6 +179,10 @@ class SessionSocket:
         await asyncio.gather(self._receiving, return_exceptions=True)
 
     async def _write(self, message: str | bytes) -> None:
+        async with self._sending:
+            await self._write_next(message)
+
+    async def _write_next(self, message: str | bytes) -> None:
         """Send it, once there is a socket. What a socket took before it broke may be lost."""
         while True:
             await self._has_socket.wait()
@@ -221,10 +233,16 @@ class SessionSocket:
         session = self._session
         if self._is_over or session is None or self._socket.close_code in CLOSED_FOR_GOOD:
             return False
+        if session.resume_ms == 0:
+            logger.warning("%s lost its socket; it ends, as resume_ms is 0", session.session_id)
+            return False
         loop = asyncio.get_running_loop()
         until_s = loop.time() + session.resume_ms / 1000
         address = realtime_url(self._url, session=session.session_id)
-        logger.warning("%s lost its socket; it is taken up again", session.session_id)
+        logger.warning(
+            "%s lost its socket; trying for %d ms to take it up again",
+            *(session.session_id, session.resume_ms),
+        )
         while True:
             try:
                 async with asyncio.timeout_at(until_s):

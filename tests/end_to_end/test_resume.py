@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 
 import pytest
 
@@ -21,13 +22,13 @@ def world(character_root):
     """A server and a client whose socket runs through a cable: `async with world() as ...`."""
 
     @contextlib.asynccontextmanager
-    async def make(resume_ms: int = 10_000):
+    async def make(resume_ms: int = 10_000, character: str = "ana"):
         config = ServerConfig(limits=Limits(resume_ms=resume_ms))
         async with (
             serving(config, FlashEngine(character_root)) as stand,
             cable(stand.port) as line,
             await AvatarClient.connect(
-                f"http://127.0.0.1:{line.port}", "ana", rate=16_000
+                f"http://127.0.0.1:{line.port}", character, rate=16_000
             ) as client,
         ):
             await client.open_media()
@@ -101,6 +102,31 @@ async def test_speech_that_was_on_its_way_at_the_cut_is_told_as_a_gap(world, spe
         assert told == ["sequence_gap"]
 
 
+async def test_two_speakers_who_wait_for_the_socket_leave_no_gap(world, speech):
+    async with world(character="pair") as (_, line, client):
+        with client.events() as events, client.events() as errors:
+            for speaker in ("left", "right"):
+                await client.speak(speech(100), speaker)
+                await expect(events, OutputStopped, LIMIT_S)
+            line.cut()
+            await lost(client)
+            given_up = asyncio.create_task(client.speak(speech(100), "left"))
+            await asyncio.sleep(0)  # it waits
+            both = [
+                asyncio.create_task(client.speak(speech(200), speaker))
+                for speaker in ("right", "left")
+            ]
+            await asyncio.sleep(0)
+            given_up.cancel()
+            await line.join()
+            assert await asyncio.gather(*both) == [True, True]
+            stopped = [await expect(events, OutputStopped, LIMIT_S) for _ in both]
+            assert [event.audio_end_ms for event in stopped] == [200, 200]
+            await client.speak(speech(100), "left")
+            await expect(events, OutputStopped, LIMIT_S)
+        assert not [event async for event in errors if isinstance(event, Error)]
+
+
 async def test_a_cut_that_lasts_too_long_ends_the_session_with_an_error(world, speech):
     async with world(resume_ms=300) as (stand, line, client):
         with client.events() as events:
@@ -129,3 +155,20 @@ async def test_a_client_whose_socket_is_lost_closes_at_once(world):
         await lost(client)
         async with asyncio.timeout(3):  # not the ten seconds of a session
             await client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("resume_ms", "told"),
+    [(300, "trying for 300 ms to take it up again"), (0, "it ends, as resume_ms is 0")],
+)
+async def test_the_log_says_what_becomes_of_a_session_without_socket(
+    world, caplog, resume_ms, told
+):
+    with caplog.at_level(logging.WARNING, "client_demo.session_socket"):
+        async with world(resume_ms) as (_, line, client):
+            with client.events() as events:
+                line.cut()
+                assert [event async for event in events] == []
+    assert [r.getMessage() for r in caplog.records if r.name == "client_demo.session_socket"] == [
+        f"{client.session.session_id} lost its socket; {told}"
+    ]
