@@ -91,13 +91,15 @@ class Media:
                 "sdp",
             )
         peer = Peer(self._config.webrtc, self._on_peer_change)
+        self._tasks.stop_timer("offer")  # to answer may take seconds
         try:
             answer = await peer.answer(offer)
             self._check_open()
         except BaseException:
+            if self.state is MediaState.WAITING:
+                self._wait_for_offer()
             await peer.close()
             raise
-        self._tasks.stop_timer("offer")
         before, self._peer = self._peer, peer
         self.may_offer_again = False
         self._tasks.stop("play")
@@ -139,13 +141,15 @@ class Media:
             self._wait_for_peer()
 
     def _wait_for_offer(self) -> None:
-        """From the session's first moment on; once an offer is answered, its peer is waited for."""
+        """From the session's first moment on, and anew after an offer that could not be answered;
+        once one is, its peer is waited for.
+        """
         limit_ms = self._config.limits.media_timeout_ms
         missing = ProtocolError(
             ErrorCode.NO_MEDIA,
-            f"found no webrtc.offer within {limit_ms // 1000} s of the session's begin, expected "
-            "one, as its place may be waited for; open another session and offer sooner: speech "
-            "may come before or after",
+            f"found no webrtc.offer within {limit_ms // 1000} s of the session's begin, or of the "
+            "last one that failed, expected one, as its place may be waited for; open another "
+            "session and offer sooner: speech may come before or after",
         )
         self._tasks.start_timer("offer", limit_ms, partial(self._on_end, missing))
 

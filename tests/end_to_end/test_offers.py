@@ -1,9 +1,13 @@
 """What may be offered: codecs, one kind alone, another peer after the first one is gone."""
 
+import asyncio
+
 import pytest
 
-from server.config import ServerConfig
-from server.protocol import OutputStarted, OutputStopped
+from server.config import Limits, ServerConfig
+from server.event_fields import ErrorCode, ProtocolError
+from server.protocol import Error, OutputStarted, OutputStopped
+from server.signaling import Peer
 from tests.end_to_end.flash import FlashEngine
 from tests.end_to_end.stand import client, serving
 
@@ -49,3 +53,38 @@ async def test_a_peer_that_is_gone_is_replaced_by_the_next_offer_and_the_item_pl
         await talk.open_media()
         assert (await talk.until(OutputStopped)).audio_end_ms == 1200
         await talk.till(lambda: len(talk.video.at) > before + 5)
+
+
+async def test_an_offer_in_time_is_answered_however_long_that_takes(character_root, monkeypatch):
+    answer = Peer.answer
+
+    async def slow(peer: Peer, offer: str) -> str:
+        await asyncio.sleep(0.8)  # as to gather candidates does, where a STUN server is far
+        return await answer(peer, offer)
+
+    monkeypatch.setattr(Peer, "answer", slow)
+    config = ServerConfig(limits=Limits(media_timeout_ms=500))
+    async with (
+        serving(config, FlashEngine(character_root)) as stand,
+        client(stand, "?character=ana") as talk,
+    ):
+        assert talk.count(Error) == 0
+
+
+async def test_after_an_offer_that_failed_another_one_is_waited_for(character_root, monkeypatch):
+    async def failing(peer: Peer, offer: str) -> str:
+        await asyncio.sleep(0.8)
+        raise ProtocolError(ErrorCode.INVALID_SDP, "found nothing that can be answered")
+
+    monkeypatch.setattr(Peer, "answer", failing)
+    config = ServerConfig(limits=Limits(media_timeout_ms=500))
+    async with (
+        serving(config, FlashEngine(character_root)) as stand,
+        client(stand, "?character=ana", media=False) as talk,
+    ):
+        await talk.send("webrtc.offer", sdp="v=0")
+        await talk.until(Error, lambda event: event.error["code"] == "no_media")
+        assert [e.error["code"] for e in talk.events if isinstance(e, Error)] == [
+            "invalid_sdp",
+            "no_media",
+        ]
