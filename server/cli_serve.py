@@ -61,7 +61,9 @@ def serve(
     ] = None,
     device: Annotated[
         list[str] | None,
-        typer.Option(help="cpu, cuda:0, ..; given several times, they share one session's steps."),
+        typer.Option(
+            help="cpu, cuda:0, ..; given several times, one session is pipelined over them."
+        ),
     ] = None,
     engine: Annotated[str | None, typer.Option(help=", ".join(PRECISIONS))] = None,
     precision: Annotated[
@@ -115,12 +117,20 @@ def run(config: ServerConfig, log_level: str = "warning") -> None:
     application = create_app(config, RuntimeEngine(config.model))
     server = _Server(uvicorn_config(config, application, log_level), listener)
     # A refusal is told in a sentence, by who catches it, without uvicorn's traceback.
-    logging.getLogger("uvicorn.error").addFilter(lambda record: application.state.failure is None)
+    log = logging.getLogger("uvicorn.error")
+
+    def is_no_refusal(record: logging.LogRecord) -> bool:
+        return application.state.failure is None
+
+    log.addFilter(is_no_refusal)
     try:
         server.run(sockets=[listener])
     except SystemExit:  # how uvicorn ends when the app could not start
         if application.state.failure is None:
             raise
+    finally:
+        log.removeFilter(is_no_refusal)
+        listener.close()  # uvicorn does so only once it has started
     if application.state.failure is not None:
         raise application.state.failure
 

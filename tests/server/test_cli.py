@@ -1,8 +1,14 @@
+import logging
 import subprocess
 import sys
 
 import onnxruntime
 import pytest
+
+from runtime.errors import AvatarError
+from server import cli_serve
+from server.config import Listen, ServerConfig
+from tests.end_to_end.flash import FlashEngine
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -48,3 +54,11 @@ def test_a_provider_that_is_not_here_fails_in_one_line_before_the_server_listens
     told = done.stderr.splitlines()[-1]
     assert told.startswith("avatar serve: ONNX Runtime here has ")
     assert "CUDAExecutionProvider was asked for" in told
+
+
+def test_a_server_that_could_not_start_leaves_the_log_as_it_was(monkeypatch, tmp_path):
+    monkeypatch.setattr(cli_serve, "RuntimeEngine", lambda model: FlashEngine(tmp_path))
+    before = list(logging.getLogger("uvicorn.error").filters)
+    with pytest.raises(AvatarError, match="no character"):
+        cli_serve.run(ServerConfig(listen=Listen(port=0)))
+    assert logging.getLogger("uvicorn.error").filters == before
