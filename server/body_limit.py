@@ -10,6 +10,7 @@ from server.http_errors import error_response
 
 PICTURES = "/v1/characters"
 """Takes a picture for each emotion; everything else takes text."""
+DISCONNECT: Message = {"type": "http.disconnect"}
 
 
 class BodyLimit:
@@ -30,21 +31,25 @@ class BodyLimit:
         except ProtocolError as reason:
             await error_response(reason)(scope, receive, send)
             return
-        read, is_refused = 0, False
+        read, is_refused, has_begun = 0, False, False  # the last: the app's own answer
 
         async def receive_some() -> Message:
             nonlocal read, is_refused
+            if read > self._limit(scope):
+                return DISCONNECT
             message = await receive()
             read += len(message.get("body", b""))
             if read <= self._limit(scope):
                 return message
-            is_refused = True
-            await error_response(self._too_large(scope, f"more than {read - 1}"))(
-                scope, receive, send
-            )
-            return {"type": "http.disconnect"}
+            if not has_begun:
+                is_refused = True
+                reason = self._too_large(scope, f"more than {read - 1}")
+                await error_response(reason)(scope, receive, send)
+            return DISCONNECT
 
         async def send_unless_refused(message: Message) -> None:
+            nonlocal has_begun
+            has_begun |= message["type"] == "http.response.start"
             if not is_refused:
                 await send(message)
 

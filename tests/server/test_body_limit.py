@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from server.body_limit import BodyLimit
 from server.config import Limits, Listen, Model, ServerConfig
 from tests.end_to_end.engines import make_characters
 from tests.end_to_end.flash import FlashEngine
@@ -111,3 +112,46 @@ async def test_without_the_key_no_body_is_read(root, length):
         status, found = await answer(stand, ["POST /v1/characters HTTP/1.1", MULTIPART, length])
         assert status == 401
         assert found["error"]["code"] == "unauthorized"
+
+
+async def told_by(app) -> list[dict]:
+    """What is sent where `app` gets a body over the limit, and goes on to ask for it."""
+    sent: list[dict] = []
+
+    async def receive() -> dict:
+        return {"type": "http.request", "body": b"a" * 6_000, "more_body": True}
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/speech", "headers": []}
+    await BodyLimit(app, LIMITS)(scope, receive, send)
+    return sent
+
+
+BEGIN = {"type": "http.response.start", "status": 200, "headers": []}
+END = {"type": "http.response.body", "body": b"read"}
+
+
+async def test_an_app_that_reads_on_after_a_refusal_hears_no_more_and_says_no_more():
+    heard: list[str] = []
+
+    async def app(scope, receive, send) -> None:
+        heard.extend([(await receive())["type"] for _ in range(4)])
+        await send(BEGIN)
+        await send(END)
+
+    begin, body = await told_by(app)
+    assert heard == ["http.request", *["http.disconnect"] * 3]
+    assert begin["status"] == 413
+    assert b"message_too_large" in body["body"]
+
+
+async def test_an_answer_that_has_begun_is_no_longer_replaced_by_a_refusal():
+    async def app(scope, receive, send) -> None:
+        await send(BEGIN)
+        while (await receive())["type"] == "http.request":
+            pass
+        await send(END)
+
+    assert await told_by(app) == [BEGIN, END]
