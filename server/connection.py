@@ -6,12 +6,12 @@ import logging
 from collections.abc import Mapping
 
 from fastapi import WebSocket
-from starlette.responses import JSONResponse
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from runtime.errors import AvatarError
 from server.access import may_resume, offered_subprotocols
 from server.event_fields import ErrorCode, ProtocolError
+from server.http_errors import error_response
 from server.hub import Hub
 from server.protocol import SUBPROTOCOL, parse_binary, parse_text
 from server.server_events import ServerEvent, SessionQueued, error_event
@@ -73,11 +73,10 @@ class Connection:
                     raise _no_session()
         except ProtocolError as reason:
             self._hub.metrics.refused.labels(reason=str(reason.code)).inc()
-            status = 401 if reason.code is ErrorCode.UNAUTHORIZED else 404
-            await self._refuse(status, reason)
+            await self._socket.send_denial_response(error_response(reason))
             return False
         if SUBPROTOCOL not in offered_subprotocols(self._headers):
-            await self._refuse(400, _no_subprotocol())
+            await self._socket.send_denial_response(error_response(_no_subprotocol()))
             return False
         return True
 
@@ -86,10 +85,6 @@ class Connection:
         await self._send(error_event(reason, "fatal"))
         full = reason.code is ErrorCode.SERVER_FULL
         await self._close(CLOSE_TRY_LATER if full else CLOSE_POLICY, str(reason.code))
-
-    async def _refuse(self, status: int, reason: ProtocolError) -> None:
-        body = {"error": error_event(reason).error}
-        await self._socket.send_denial_response(JSONResponse(body, status_code=status))
 
     async def _open(self) -> Session | None:
         """A new session, or None where the client left the queue."""
