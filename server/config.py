@@ -12,6 +12,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from runtime.engine.kinds import FILES, check_precision, check_provider
 from runtime.errors import AvatarError
+from runtime.presets import presets_of
 from server.client_events import PRESETS
 
 T = TypeVar("T")
@@ -211,6 +212,7 @@ def _check(config: ServerConfig) -> None:
         raise ConfigError(f"model.{error.param}: {error}") from None
     _check_devices(config)
     _check_paths(config.model)
+    _check_default_preset(config.model)
 
 
 def _check_devices(config: ServerConfig) -> None:
@@ -236,3 +238,14 @@ def _check_paths(model: Model) -> None:
             raise ConfigError(f"{key}: found no folder at {path}; name one that exists")
     if model.decoder is not None and not model.decoder.is_file():
         raise ConfigError(f"model.decoder: found no file at {model.decoder}; name one that exists")
+
+
+def _check_default_preset(model: Model) -> None:
+    """A rank of the pipeline needs a denoising step, but for the last one, which decodes."""
+    preset = presets_of(model.checkpoint)[model.default_preset]
+    if len(model.devices) > preset.steps + 1:
+        raise ConfigError(
+            f"model.devices: found {len(model.devices)}, expected at most {preset.steps + 1}, as "
+            f"model.default_preset {preset.name} has {preset.steps} denoising steps to share and "
+            "the decoder; name fewer devices, or a preset of more steps"
+        )

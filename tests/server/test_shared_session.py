@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from runtime.character import Character
-from server.config import Limits, Model, ServerConfig
+from server.config import ConfigError, Limits, Model, ServerConfig
 from server.engine import RuntimeEngine
 from server.generator import StreamRequest
 from tests.runtime.small_world import babble, save_model, small_character, small_model
@@ -55,3 +55,15 @@ def test_two_devices_share_one_session(tmp_path: Path) -> None:
 def test_several_devices_take_one_session_at_a_time() -> None:
     config = ServerConfig(limits=Limits(max_sessions=1), model=Model(devices=("cuda:0", "cuda:1")))
     assert config.model.devices == ("cuda:0", "cuda:1")
+
+
+@pytest.mark.parametrize(("preset", "most"), [("interactive", 3), ("balanced", 4)])
+def test_more_devices_than_the_default_preset_has_work_for_are_refused(preset, most) -> None:
+    def config(devices: int) -> ServerConfig:
+        model = Model(devices=("cpu",) * devices, default_preset=preset)
+        return ServerConfig(limits=Limits(max_sessions=1), model=model)
+
+    assert len(config(most).model.devices) == most
+    told = f"found {most + 1}, expected at most {most}, as model.default_preset {preset}"
+    with pytest.raises(ConfigError, match=rf"model\.devices: {told}"):
+        config(most + 1)
