@@ -81,16 +81,25 @@ def quality(
     model: Annotated[
         Path | None, typer.Option(help="A folder; the built-in model if none.")
     ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Denoising steps; the preset's if not given.")
+    ] = None,
 ) -> None:
     """Lip sync, closed lips, identity and isolation, measured from generated pixels."""
+    from dataclasses import replace
+
     from benchmarks import quality as bench
     from runtime.checkpoint import load, load_builtin
     from runtime.presets import find_preset
 
-    tried = load(model) if model else load_builtin()
-    name = f"quality-{tried.dit.config.injection}" if model else "quality"
-    command = f"quality --model {model}" if model else None
-    keep(name, bench.run(tried, find_preset(preset), seconds, singles, pairs), command)
+    tried, schedule = load(model) if model else load_builtin(), find_preset(preset)
+    name, command = "quality", "quality"
+    if model:
+        name, command = f"{name}-{tried.dit.config.injection}", f"{command} --model {model}"
+    if steps:
+        name, command = f"{name}-{steps}-steps", f"{command} --steps {steps}"
+        schedule = replace(schedule, steps=steps)
+    keep(name, bench.run(tried, schedule, seconds, singles, pairs), command)
 
 
 @app.command()

@@ -20,7 +20,7 @@ from runtime.models.fp8 import FP8, FP8_MAX, use_fp8
 from runtime.models.fp8_linear import use_scaled_products
 from runtime.models.layers import Modulation
 from runtime.models.rope import rope_freqs
-from runtime.timing import FRAMES_PER_LATENT, VIDEO_FPS
+from runtime.timing import VIDEO_FPS
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.bfloat16}
 """Of everything but FP8 weights."""
@@ -117,7 +117,7 @@ def random_call(dit: DiT, size: WindowSize, device: torch.device, precision: str
 def _conditions(
     config: DiTConfig, size: WindowSize, device: torch.device, dtype: torch.dtype
 ) -> Conditioning:
-    speakers, frames = size.speakers, FRAMES_PER_LATENT * (size.latent_frames - 1) + 1
+    speakers, frames = size.speakers, config.frames_heard(size.latent_frames)
     picture = (config.in_channels, size.rows, size.columns)
 
     def noise(*shape: int) -> Tensor:

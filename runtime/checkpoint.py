@@ -46,7 +46,7 @@ SMALL_DIT = DiTConfig(
     adapter_dim=32,
     emotion=True,
     motion_cues=8,
-    audio_positions=True,
+    frame_maps=True,
     prediction="residual",
 )
 SMALL_AUTOENCODER = AutoencoderConfig(latent_channels=16, widths=(8, 8), decoder_widths=(8, 8))

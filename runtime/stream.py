@@ -35,7 +35,7 @@ from runtime.stream_scene import make_scene, window_cues
 from runtime.stream_state import Mood, StreamState, initial_state, rewound, trimmed
 from runtime.timing import frames_for_samples, frames_of_latent
 from runtime.values import Frame, Samples
-from runtime.window_plan import frames_heard
+from runtime.window_plan import newest_frames
 
 
 class StreamingGenerator:
@@ -242,10 +242,10 @@ class StreamingGenerator:
         """What the denoiser is told about a window, whatever the step."""
         silence = self._scene.silence.expand(len(self.state.heard), -1, -1, -1, -1)
         sounds = [self.state.sounds[n] if n >= 0 else silence for n in seen]
-        sounds[0] = sounds[0][:, -1:]
-        cues = window_cues(self.seed, len(self.state.heard), frames_heard(seen))
+        count = self.model.dit.config.frames_heard(len(seen))
+        cues = window_cues(self.seed, len(self.state.heard), newest_frames(seen, count))
         conditions = self._scene.conditions_of(
-            torch.cat(sounds, dim=1),
+            torch.cat(sounds, dim=1)[:, -count:],
             to_device(torch.from_numpy(cues), self.model.device),
             self.state.moods,
         )

@@ -71,10 +71,10 @@ class WindowPlan:
         return self.seen(at, self.steps - 1).start
 
 
-def frames_heard(latents: range) -> range:
-    """Video frames whose sound a window over `latents` hears, 4 T - 3 of them.
+def newest_frames(latents: range, count: int) -> range:
+    """The last `count` video frames of those that belong to `latents`: n has 4n-3 .. 4n.
 
-    The window's first latent frame hears its own frame only (the denoiser repeats it four
-    times), every later one n the frames 4n-3 .. 4n, as in the release's windows.
+    `DiTConfig.frames_heard` says how many a model's windows hear.
     """
-    return range(FRAMES_PER_LATENT * latents.start, FRAMES_PER_LATENT * (latents.stop - 1) + 1)
+    last = FRAMES_PER_LATENT * (latents.stop - 1)
+    return range(last + 1 - count, last + 1)

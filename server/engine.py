@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 
 SMALL_MACHINE = 2
 """Cores up to which torch gets one thread: two that share small products wait for each other longer
-than they compute (measured: 119 ms a tick with one, 159 ms with two), and sound, pictures and the
-event loop want the other core.
+than they compute (a tick once took 119 ms with one and 159 ms with two), and sound, pictures and
+the event loop want the other core.
 """
 
 WARM_UP_TICKS = 4

@@ -17,6 +17,7 @@ from runtime.models.conditioning import Conditioning
 from runtime.models.config import DiTConfig
 from runtime.models.rope import rope_freqs
 from runtime.stream_scene import MOTION_EXPRESSION, MOTION_POSE
+from runtime.timing import FRAMES_PER_LATENT
 from runtime.values import EMOTIONS
 from training.clips import LATENTS, clip_files
 from training.people import Renderer
@@ -39,9 +40,13 @@ class SceneLatents:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """A batch of windows: clean latents (B, C, T, h, w), conditions, and where to look (B, n)."""
+    """A batch of windows: clean latents (B, C, T, h, w), conditions, and where to look (B, n).
+
+    `drawn_mouths` (B, T, S, 4 * 6): those of each latent frame's four video frames.
+    """
 
     clean: Tensor
+    drawn_mouths: Tensor
     cond: Conditioning
     tokens: Tensor
     mouth: Tensor
@@ -55,6 +60,11 @@ def _coverage(boxes: Sequence[Box], side: int) -> Tensor:
         x0, y0, x1, y1 = (round(v * side * 8) for v in (x, y, x + w, y + h))
         fine[max(y0, 0) : y1, max(x0, 0) : x1] = 1
     return torch.from_numpy(fine.reshape(side, 8, side, 8).mean((1, 3)).flatten())
+
+
+def _video_frames(start: int, latents: int) -> slice:
+    """Rows of a clip's curves that belong to its latent frames from `start` on; row 0 to none."""
+    return slice(1 + FRAMES_PER_LATENT * start, 1 + FRAMES_PER_LATENT * (start + latents))
 
 
 @torch.no_grad()
@@ -128,8 +138,15 @@ class WindowSampler:
             torch.from_numpy(c["latents"][s : s + frames])
             for c, s in zip(picked, starts, strict=True)
         ]
+        mouths = [
+            torch.from_numpy(c["mouth"][_video_frames(s, frames)])
+            for c, s in zip(picked, starts, strict=True)
+        ]
         return Windows(
             clean=rearrange(torch.stack(clean).float(), "b t c h w -> b c t h w"),
+            drawn_mouths=rearrange(
+                torch.stack(mouths).float(), "b (t f) s k -> b t s (f k)", f=FRAMES_PER_LATENT
+            ),
             cond=self._conditions(rng, picked, starts, scenes, frames),
             tokens=kept,
             mouth=torch.stack([s.mouth for s in scenes])[:, kept],
@@ -155,10 +172,9 @@ class WindowSampler:
             variant = int(rng.integers(len(clip["features"])))
             deaf = self.dropping and rng.random() < 0.05
             heard = clip["features"][variant][:, start : start + frames]
-            heard = rearrange(heard, "p t f ... -> p (t f) ...")[:, 3:]
+            heard = rearrange(heard, "p t f ... -> p (t f) ...")
             audio.append(torch.from_numpy(heard * (not deaf)))
-            first = 1 + 4 * int(start) + 3
-            cues.append(torch.from_numpy(clip["cues"][first : first + 4 * frames - 3]))
+            cues.append(torch.from_numpy(clip["cues"][_video_frames(start, frames)]))
         moods = [torch.from_numpy(c["moods"]) for c in clips]
         scale = torch.stack([torch.from_numpy(c["strengths"]) for c in clips]).float()
         dropped = torch.from_numpy(rng.random((count, 1))) < 0.05 * self.dropping
@@ -193,6 +209,7 @@ def move(windows: Windows, device: str) -> Windows:
     return replace(
         windows,
         clean=windows.clean.to(device),
+        drawn_mouths=windows.drawn_mouths.to(device),
         cond=Conditioning(**moved),
         tokens=windows.tokens.to(device),
         mouth=windows.mouth.to(device),

@@ -30,13 +30,16 @@ import numpy as np
 import torch
 import typer
 from torch import Tensor, nn
+from torch.nn import functional
 
 from runtime.checkpoint import load_builtin
 from runtime.models.config import TINY, DiTConfig, Injection
 from runtime.models.dit import DiT
 from runtime.models.layers import patchify
 from runtime.sampler import TIMESTEPS
+from runtime.timing import FRAMES_PER_LATENT
 from training.latent_clips import Windows, WindowSampler, move
+from training.mouth_curves import MOUTH_COLUMNS
 from training.run import Run
 from training.shipped import WEIGHTS, load_autoencoder, save_part, share_parts
 from training.train_autoencoder import MOUTH_COMPONENTS
@@ -45,20 +48,26 @@ COMMAND = "python -m training.clips && python -m training.train_dit"
 PROMPT_TOKENS = 2
 GRID_TOKENS = 64  # of a 256-pixel picture
 FLOW_SHIFT = 3.0
-PURE_NOISE = 0.4  # of a batch
+PURE_NOISE = 0.6  # of a batch: where the first of few steps begins
 SMALLEST_SIGMA = 0.5  # below it a step's error counts no more than here
 MOUTH_WEIGHT, EYE_WEIGHT = 10.0, 2.0
 FINE_WEIGHT = 5.0  # of the channels for what mouths do within a latent frame: small, and seen
+HINT_WEIGHT = 2.0  # mouths are small numbers: a tenth of the loss at first, soon less
 FLAWS = 0.4  # largest share of what moves
 WHOLE_SHARE = 0.2  # of the batches see all tokens of the picture, the others mostly faces
 
 
 class Trained(nn.Module):
-    """The transformer and the constant prompt that it is trained with."""
+    """The transformer, the constant prompt that it is trained with, and a hint that does not ship.
+
+    An adapter's attention hears about the mean of a latent frame's audio tokens. `hint` reads the
+    four mouths from that mean, which teaches the tokens early to keep them apart.
+    """
 
     def __init__(self, injection: Injection = "add") -> None:
         super().__init__()
         self.dit = DiT(replace(TINY, injection=injection))
+        self.hint = nn.Linear(TINY.hidden_size, FRAMES_PER_LATENT * len(MOUTH_COLUMNS))
         generator = torch.Generator().manual_seed(0)
         states = torch.randn(1, PROMPT_TOKENS, TINY.text_dim, generator=generator)
         self.text_states: Tensor
@@ -90,24 +99,50 @@ def flawed_and_noised(rng: np.random.Generator, windows: Windows, sigma: Tensor)
 
 
 def window_loss(
-    model: DiT, rng: np.random.Generator, windows: Windows, sigma: Tensor
+    trained: Trained, rng: np.random.Generator, windows: Windows, sigma: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Velocity error (that of the clean latents over sigma squared), mouths and eyes weighted."""
+    """Velocity error (that of the clean latents over sigma squared), mouths and eyes weighted, and
+    the hint's. Beside it, what is left of a still picture's error: in mouths, in eyes, in the
+    channels for mouths; and the hint's error as a share of what the mouths are.
+    """
+    model = trained.dit
     noisy = flawed_and_noised(rng, windows, sigma)
     out = model.predict_clean(noisy, TIMESTEPS * sigma, windows.cond, windows.tokens)
     target = patchify(windows.clean, model.config.patch_size, windows.tokens)
     still = patchify(windows.cond.ref_latents, model.config.patch_size, windows.tokens)
     squared = (out - target).square()
     error = squared.mean(-1)  # (B, T, n)
-    weight = 1 + MOUTH_WEIGHT * windows.mouth + EYE_WEIGHT * windows.eyes
+    weight = place_weights(windows)
     by_sigma = sigma.clamp(min=SMALLEST_SIGMA).square().reciprocal()
     weighted = (squared * channel_weights(model.config).to(squared)).mean(-1)
     loss = (weighted * weight[:, None] * by_sigma[:, None, None]).mean()
     moved = (still - target).square().mean(-1)
-    return loss, {
+    hint = hint_error(trained, windows)
+    return loss + HINT_WEIGHT * hint, {
         "mouth": _share(error, moved, windows.mouth, sigma),
         "eyes": _share(error, moved, windows.eyes, sigma),
+        "fine": _share(fine(squared), fine((still - target).square()), windows.mouth, sigma),
+        "hint": hint / windows.drawn_mouths.square().mean().clamp(min=1e-6),
     }
+
+
+def hint_error(trained: Trained, windows: Windows) -> Tensor:
+    """Mean squared error of the mouths that are read from the mean audio token."""
+    tokens = trained.dit.heard_tokens(windows.cond, windows.clean.shape[2])
+    sound = tokens[:, :, :, : FRAMES_PER_LATENT * TINY.audio_tokens]
+    return functional.mse_loss(trained.hint(sound.mean(3)), windows.drawn_mouths)
+
+
+def fine(patches: Tensor) -> Tensor:
+    """Mean (B, T, n) of what the channels for mouths have in patches (B, T, n, C * patch)."""
+    return torch.unflatten(patches, -1, (TINY.out_channels, -1))[..., -MOUTH_COMPONENTS:, :].mean(
+        (-2, -1)
+    )
+
+
+def place_weights(windows: Windows) -> Tensor:
+    """What an error at each place counts, (B, n)."""
+    return 1 + MOUTH_WEIGHT * windows.mouth + EYE_WEIGHT * windows.eyes
 
 
 def channel_weights(config: DiTConfig) -> Tensor:
@@ -124,13 +159,13 @@ def _share(error: Tensor, moved: Tensor, where: Tensor, sigma: Tensor) -> Tensor
 
 
 @torch.no_grad()
-def gates(model: DiT, sampler: WindowSampler, device: str) -> dict[str, float]:
-    """Error shares of mouths and eyes at pure noise, on held-out speech."""
+def gates(trained: Trained, sampler: WindowSampler, device: str) -> dict[str, float]:
+    """The shares of `window_loss` at pure noise, on held-out speech."""
     rng = np.random.default_rng(7)
     result: dict[str, float] = {}
     for people in (1, 2):
         windows = move(sampler.batch(rng, 32, people, 3, GRID_TOKENS), device)
-        _, parts = window_loss(model, rng, windows, torch.ones(32, device=device))
+        _, parts = window_loss(trained, rng, windows, torch.ones(32, device=device))
         result |= {f"test_{k}{people}": v.item() for k, v in parts.items()}
     return result
 
@@ -139,7 +174,7 @@ def gates(model: DiT, sampler: WindowSampler, device: str) -> dict[str, float]:
 class Learner:
     """Gradients of one share of a batch; learners of several threads share the model."""
 
-    model: DiT
+    trained: Trained
     parameters: list[nn.Parameter]
     sampler: WindowSampler
     rng: np.random.Generator
@@ -150,7 +185,7 @@ class Learner:
     ) -> tuple[tuple[Tensor, ...], dict[str, float]]:
         windows = move(self.sampler.batch(self.rng, count, people, frames, tokens), self.device)
         sigma = draw_sigmas(count).to(self.device)
-        loss, parts = window_loss(self.model, self.rng, windows, sigma)
+        loss, parts = window_loss(self.trained, self.rng, windows, sigma)
         values = {"loss": loss.item()} | {k: v.item() for k, v in parts.items()}
         return torch.autograd.grad(loss, self.parameters), values
 
@@ -166,13 +201,13 @@ def open_run(
     return trained, Run(name, trained, steps, rate)
 
 
-def export(run: Run, injection: Injection) -> Path:
+def export(run: Run, injection: Injection, command: str = COMMAND) -> Path:
     """Writes the averaged weights, the built-in ones or a variant's model, and says where."""
     tensors = {k.removeprefix("dit."): v for k, v in run.averaged.items() if k.startswith("dit.")}
     tensors |= {f"prompt.{k}": run.averaged[k][0] for k in ("text_states", "pooled_text")}
     sizes = replace(TINY, injection=injection).to_dict()
     if injection == "add":
-        save_part("dit", tensors, sizes, COMMAND)
+        save_part("dit", tensors, sizes, command)
         return WEIGHTS
     folder = run.folder / "model"
     save_part("dit", tensors, sizes, f"{COMMAND} --injection {injection}", folder)
@@ -203,7 +238,7 @@ def main(
     prompt = (trained.text_states.cpu(), trained.pooled_text.cpu())
     autoencoder = load_autoencoder()
     train, test = (WindowSampler(autoencoder, TINY, prompt, s) for s in ("train", "test"))
-    learners = [Learner(trained.dit, run.parameters, train, r, device) for r in rng.spawn(shares)]
+    learners = [Learner(trained, run.parameters, train, r, device) for r in rng.spawn(shares)]
     with ThreadPoolExecutor(shares, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for step in run:
             people = 1 if rng.random() < 0.7 else 2
@@ -219,7 +254,7 @@ def main(
             if step % 300 == 299:
                 shipped = Trained(injection).to(device)
                 shipped.load_state_dict(run.averaged)
-                run.log(**gates(shipped.dit, test, device))
+                run.log(**gates(shipped, test, device))
                 export(run, injection)
     export(run, injection)
 

@@ -144,6 +144,7 @@ def _open_onnx(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> 
         OnnxPart,
         provider_device,
     )
+    from runtime.engine.torch_engine import cpu_decoder
 
     provider = choice.provider or "cpu"
     device = provider_device(provider, model.device)
@@ -157,7 +158,7 @@ def _open_onnx(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> 
     decoder, encoder = _find_small_parts(choice, model, shape)
     return Engines(
         denoiser,
-        model.autoencoder if provider == "cpu" else OnnxDecoder(load(decoder)),
+        cpu_decoder(model) if provider == "cpu" else OnnxDecoder(load(decoder)),
         OnnxAudioEncoder(load(encoder), model.audio_encoder.config),
     )
 

@@ -35,7 +35,7 @@ PIXELS = PATCH**2  # of a cell
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class PreparedPicture:
     """A character's picture as the fused decoder reads it."""
 
     still: Tensor  # (h w, C): added to a latent frame, it makes a change of it
@@ -51,7 +51,7 @@ class Scene:
 class FusedState:
     """The picture, and how the latent frame before differs from the still one, (h w, C)."""
 
-    scene: Scene
+    scene: PreparedPicture
     change: Tensor
 
 
@@ -105,7 +105,7 @@ class FusedDecoder:
         still = rearrange(self._mean[:, None, None] - still, "1 c h w -> (h w) c").contiguous()
         cells = "1 c (h a p) (w b q) -> h a w (b c p q)"
         places, per_px = _places(*picture.shape[2:])
-        scene = Scene(
+        scene = PreparedPicture(
             still=still,
             eighth=eighth.contiguous(memory_format=torch.channels_last),
             quarter=rearrange(quarter, "1 d (h a) (w b) -> h a w (b d)", **SIDES).contiguous(),
@@ -120,7 +120,7 @@ class FusedDecoder:
         """A scaled latent frame (1, C, h, w) relative to the still one, (h w, C)."""
         return torch.addcmul(still, latent[0].flatten(1).t().contiguous(), self._std)
 
-    def _strokes(self, change: Tensor, previous: Tensor, scene: Scene) -> Tensor:
+    def _strokes(self, change: Tensor, previous: Tensor, scene: PreparedPicture) -> Tensor:
         """What state every cell is in, (F, y, x, d)."""
         rows, columns = scene.eighth.shape[2:]
         changes = torch.cat([previous, change], dim=1).view(1, rows, columns, -1)
@@ -138,7 +138,7 @@ class FusedDecoder:
         x = x.view(FRAMES_PER_LATENT, rows * CELLS, columns * CELLS, -1)
         return self._edge(x.permute(0, 3, 1, 2)).relu_().permute(0, 2, 3, 1)
 
-    def _painted(self, x: Tensor, change: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:
+    def _painted(self, x: Tensor, change: Tensor, scene: PreparedPicture) -> tuple[Tensor, Tensor]:
         """Opacity (F y x, p q) and the picture with sketch and correction, (3, F y x, p q)."""
         spread = "(h w) (f a b c) -> f h a w (b c)"
         sketch = rearrange(
@@ -148,7 +148,7 @@ class FusedDecoder:
         covered = _sum(scene.cells, sketch).view(-1, 3 * PIXELS).addmm_(inner, self._coloured)
         return self._opaque(inner).sigmoid_(), covered.view(-1, 3, PIXELS).transpose(0, 1)
 
-    def _moved(self, x: Tensor, scene: Scene) -> Tensor:
+    def _moved(self, x: Tensor, scene: PreparedPicture) -> Tensor:
         """The picture moved by a flow, (3, F y x, p q)."""
         frames, rows, columns, _ = x.shape
         taps = torch.matmul(self._flow, x.flatten(1, 2).transpose(1, 2))

@@ -25,7 +25,8 @@ PRECISIONS = {
 
 The torch kinds compute in what the model was loaded in: a folder that streams is fp32, a released
 one is loaded as asked for. "torch-eager" runs the modules as they are. So does "torch" on a GPU; on
-a CPU in fp32 it runs the same function with less around its products (fused_engine.py).
+a CPU in fp32 it runs the same function with less around its products (fused_engine.py,
+fused_decoder.py).
 
 With "onnx" on a CPU torch decodes: ONNX Runtime's GridSample there takes longer than the whole of
 torch's decoder. On its other providers ONNX Runtime decodes too.

@@ -40,6 +40,7 @@ class TensorRTChain:
                 "Use --engine onnx or --engine torch."
             )
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._reader: torch.cuda.Stream | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._calls = 0
         self._inputs: dict[str, Tensor] = {}
@@ -75,11 +76,14 @@ class TensorRTChain:
         """Everything that the engines hand on; the tensors are overwritten by the next call."""
         caller = torch.cuda.current_stream()
         self._stream.wait_stream(caller)
+        if self._reader is not None:  # another session's stream may still read what we overwrite
+            self._stream.wait_stream(self._reader)
         with torch.cuda.stream(self._stream):
             for name, place in self._inputs.items():
                 _copy(name, values[name], place)
             self._launch()
         caller.wait_stream(self._stream)
+        self._reader = caller
         return self._outputs
 
     def _launch(self) -> None:

@@ -41,9 +41,11 @@ def usual(model: StreamModel) -> Engines:
 
 
 def cpu_decoder(model: StreamModel) -> Decoder:
-    """The fused decoder; of a model with another autoencoder, that."""
+    """The fused decoder; of a model on a GPU or with another autoencoder, its own."""
     autoencoder = model.autoencoder
-    return FusedDecoder(autoencoder) if isinstance(autoencoder, Autoencoder) else autoencoder
+    if isinstance(autoencoder, Autoencoder) and model.device.type == "cpu":
+        return FusedDecoder(autoencoder)
+    return autoencoder
 
 
 def graphed(model: StreamModel) -> Engines:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from runtime.errors import CheckpointError
+from runtime.timing import FRAMES_PER_LATENT
 
 Prediction = Literal["velocity", "residual"]
 Injection = Literal["token", "channel", "add"]
@@ -41,7 +42,8 @@ class DiTConfig:
     adapter_dim: int = 1024
     emotion: bool = False  # has the Audio Emotion Module (paper eq. 6)
     motion_cues: int = 0  # numbers per video frame that steer blinks, gaze, sway; 0: no module
-    audio_positions: bool = False  # tells a latent frame's four video frames apart
+    frame_maps: bool = False  # each of a latent frame's four video frames is heard its own way;
+    # windows then hear four of the first latent frame too. Cues have such maps in any case.
     prediction: Prediction = "velocity"  # "residual": the output is added to the reference
     injection: Injection = "add"  # how the picture reaches the video: `image_injection`
 
@@ -69,6 +71,14 @@ class DiTConfig:
     @property
     def head_dim(self) -> int:
         return self.hidden_size // self.heads
+
+    def frames_heard(self, latent_frames: int) -> int:
+        """Video frames of sound in a window of T latent frames: 4 T with `frame_maps`, or 4 T - 3.
+
+        The first latent frame then hears its last video frame alone, four times, as in the release.
+        """
+        alone = 0 if self.frame_maps else FRAMES_PER_LATENT - 1
+        return FRAMES_PER_LATENT * latent_frames - alone
 
     @property
     def mlp_size(self) -> int:
@@ -127,6 +137,6 @@ TINY = DiTConfig(
     adapter_dim=160,
     emotion=True,
     motion_cues=8,
-    audio_positions=True,
+    frame_maps=True,
     prediction="residual",
 )

@@ -23,7 +23,7 @@ from runtime.models.blocks import DoubleBlock, SingleBlock, attention_mask
 from runtime.models.conditioning import (
     Conditioning,
     EmotionAdapter,
-    MotionCues,
+    FrameMaps,
     StepInputs,
     WindowInputs,
     check_conditioning,
@@ -44,7 +44,6 @@ from runtime.models.layers import (
 from runtime.models.rope import rotations
 from runtime.models.text_refiner import TextRefiner
 from runtime.sampler import TIMESTEPS
-from runtime.timing import FRAMES_PER_LATENT
 
 SMALLEST_SIGMA = 1e-3  # below it a residual prediction is not turned into a velocity
 
@@ -73,11 +72,10 @@ class DiT(nn.Module):
         self.final_layer = FinalLayer(size, config.patch_values)
         self.audio_proj = AudioProjection(config)
         self.audio_adapter_blocks = Stack([AudioAdapter(config) for _ in range(config.adapters)])
-        if config.audio_positions:
-            keys = FRAMES_PER_LATENT * config.audio_tokens
-            self.audio_positions = nn.Parameter(torch.zeros(keys, size))
+        if config.frame_maps:
+            self.audio_frames = FrameMaps(size, size, config.audio_tokens)
         if config.motion_cues:
-            self.motion_cues = MotionCues(config)
+            self.cue_frames = FrameMaps(config.motion_cues, size, 1)
         if config.emotion:
             self.emotion_in = PatchEmbed(config.in_channels, size, patch)
             self.emotion_blocks = Stack([EmotionAdapter(config) for _ in range(config.adapters)])
@@ -178,8 +176,18 @@ class DiT(nn.Module):
 
     def hear(self, cond: Conditioning, latent_frames: int) -> tuple[Tensor, ...]:
         """Keys and values of the sound, per adapter: what alone changes from window to window."""
-        audio_tokens = self._audio_tokens(cond, latent_frames)
-        return tuple(a.keys_values(audio_tokens) for a in self.audio_adapter_blocks)
+        tokens = self.heard_tokens(cond, latent_frames)
+        return tuple(a.keys_values(tokens) for a in self.audio_adapter_blocks)
+
+    def heard_tokens(self, cond: Conditioning, latent_frames: int) -> Tensor:
+        """Keys before their projection, (B, T, S, keys, D): sound, then motion cues."""
+        tokens = group_frames(self.audio_proj(cond.audio), latent_frames)
+        if self.config.frame_maps:
+            tokens = self.audio_frames(tokens)
+        if cond.cues is None:
+            return tokens
+        cues = group_frames(cond.cues.unsqueeze(3), latent_frames)
+        return torch.cat((tokens, self.cue_frames(cues)), dim=3)
 
     def _picture(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """The picture (B, T, n, C * patch) as tokens in front, and as what is added to the video's.
@@ -208,16 +216,6 @@ class DiT(nn.Module):
             grid = grid[..., tokens]
         grid = grid.expand(-1, -1, latent_frames, -1)
         return grid.permute(0, 2, 3, 1).unsqueeze(-1)
-
-    def _audio_tokens(self, cond: Conditioning, latent_frames: int) -> Tensor:
-        """Keys before their projection, (B, T, S, keys, D): sound, then motion cues."""
-        tokens = group_frames(self.audio_proj(cond.audio), latent_frames)
-        if self.config.audio_positions:
-            tokens = tokens + self.audio_positions
-        if cond.cues is None:
-            return tokens
-        cues = group_frames(cond.cues.unsqueeze(3), latent_frames)
-        return torch.cat((tokens, self.motion_cues(cues)), dim=3)
 
     def _emotion(
         self, cond: Conditioning, rotation: Tensor, masks: Tensor

@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import nn
 
 from runtime.models.audio_adapter import AudioAdapter
-from runtime.models.conditioning import EmotionAdapter
+from runtime.models.conditioning import EmotionAdapter, FrameMaps
 from runtime.models.image_injection import VideoPictureEmbed
 from runtime.models.layers import FinalLayer, Modulation, NumberEmbedder, PatchEmbed
 from runtime.models.text_refiner import RefinerBlock
@@ -38,6 +38,9 @@ def _initialize_special(module: nn.Module) -> None:
         nn.init.zeros_(module.proj.get_parameter("bias"))
         if isinstance(module, VideoPictureEmbed):
             nn.init.xavier_uniform_(module.picture_proj.weight.flatten(1))
+    elif isinstance(module, FrameMaps):
+        for weight in module.weight:
+            nn.init.xavier_uniform_(weight)
     elif isinstance(module, NumberEmbedder):
         for linear in (module.mlp[0], module.mlp[2]):
             nn.init.trunc_normal_(linear.get_parameter("weight"), std=SMALL)

@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from runtime.character import Character
+from runtime.engine.base import Engines
 from runtime.errors import BadInput, NotFound
+from runtime.models.conditioning import StepInputs, WindowInputs
 from runtime.presets import StreamPreset
 from runtime.stream import StreamingGenerator
 from tests.runtime.small_world import PRESETS, babble, pixels, run, small_character, small_model
@@ -44,6 +48,27 @@ def test_streaming_in_chunks_equals_generating_at_once(
         frames += run(streamed)
     assert [frame.index for frame in frames] == list(range(len(at_once)))
     np.testing.assert_array_equal(pixels(frames), pixels(at_once))
+
+
+def test_a_latent_frame_hears_the_same_wherever_it_stands_in_a_window(one: Character) -> None:
+    model, heard = small_model(), []
+
+    class Listening:
+        def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
+            heard.append(window.audio[0])
+            return model.dit.denoise(x, step, window)
+
+    stream = StreamingGenerator(
+        model,
+        one,
+        INTERACTIVE,
+        engines=Engines(Listening(), model.autoencoder, model.audio_encoder),
+    )
+    stream.push("ana", babble(1.5))
+    run(stream)
+    windows = heard[:: INTERACTIVE.steps]
+    for newest_in, oldest_in in zip(windows[3:], windows[5:], strict=False):
+        torch.testing.assert_close(newest_in[:, -1], oldest_in[:, 0])
 
 
 @presets

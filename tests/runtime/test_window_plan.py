@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from runtime.errors import BadInput
-from runtime.window_plan import WindowPlan, frames_heard
+from runtime.models.config import RELEASED, TINY
+from runtime.window_plan import WindowPlan, newest_frames
 
 PLANS = [
     WindowPlan(window, hop, shift, steps)
@@ -51,7 +52,7 @@ def test_windows_have_one_length_and_end_with_what_they_move() -> None:
 def test_a_tick_hears_nothing_beyond_its_newest_latent_frame() -> None:
     for plan in PLANS:
         for at, step in itertools.product(positions(plan), range(plan.steps)):
-            assert frames_heard(plan.seen(at, step)).stop - 1 <= 4 * (plan.heard_before(at) - 1)
+            assert newest_frames(plan.seen(at, step), 1).stop - 1 <= 4 * (plan.heard_before(at) - 1)
 
 
 def test_the_lag_is_known_beforehand_and_constant() -> None:
@@ -79,10 +80,16 @@ def test_with_hop_equal_window_it_is_the_papers_fusion_far_from_the_ends(
         assert ours == paper
 
 
-def test_a_window_hears_one_frame_first_and_four_for_every_other_latent_frame() -> None:
-    assert list(frames_heard(range(0, 3))) == list(range(0, 9))
-    assert list(frames_heard(range(7, 9))) == [28, 29, 30, 31, 32]
-    assert list(frames_heard(range(-2, 0))) == [-8, -7, -6, -5, -4]
+def test_a_window_hears_the_last_frames_of_its_latent_frames() -> None:
+    assert list(newest_frames(range(0, 3), 9)) == list(range(0, 9))
+    assert list(newest_frames(range(7, 9), 5)) == [28, 29, 30, 31, 32]
+    assert list(newest_frames(range(7, 9), 8)) == list(range(25, 33))
+    assert list(newest_frames(range(-2, 0), 5)) == [-8, -7, -6, -5, -4]
+
+
+def test_a_model_with_frame_maps_hears_four_frames_of_the_first_latent_frame_too() -> None:
+    assert RELEASED.frames_heard(3) == 9
+    assert TINY.frames_heard(3) == 12
 
 
 @pytest.mark.parametrize("bad", [(3, 0, 0, 3), (3, 4, 0, 3), (3, 1, -1, 3), (3, 1, 0, 0)])

@@ -18,6 +18,7 @@ from runtime.engine.choice import (
     stream_shape,
 )
 from runtime.engine.description import Built, find_engine
+from runtime.engine.fused_decoder import FusedDecoder
 from runtime.engine.kinds import PROVIDERS, EngineChoice
 from runtime.engine.onnx_engine import MODEL, OnnxDecoder, OnnxPart, provider_device
 from runtime.engine.parts import WindowShape, whole
@@ -84,7 +85,7 @@ def test_a_missing_precision_says_how_to_build_it() -> None:
 def test_torch_decodes_beside_onnx_runtime_on_a_cpu() -> None:
     model, root = small_engines()
     engines = open_engines(EngineChoice("onnx", root=root), model, SHAPE)
-    assert engines.decoder is model.autoencoder
+    assert isinstance(engines.decoder, FusedDecoder)
 
 
 def test_windows_of_another_length_are_refused_in_a_call() -> None:

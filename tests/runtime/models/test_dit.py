@@ -30,11 +30,11 @@ SMALL = DiTConfig(
     adapter_dim=24,
     emotion=True,
     motion_cues=3,
-    audio_positions=True,
+    frame_maps=True,
 )
 T, H, W = 2, 4, 8
 TOKENS = (H // 2) * (W // 2)
-FRAMES = 4 * T - 3
+FRAMES = 4 * T
 ALIKE = {"atol": 2e-5, "rtol": 1e-5}  # float32 sums in another order
 
 
@@ -58,20 +58,21 @@ def conditioning(
         return torch.randn(*shape, generator=generator)
 
     cos, sin = rope_freqs(T, H // 2, W // 2, config.rope_dims, config.rope_theta)
+    frames = config.frames_heard(T)
     features = (config.audio_steps, config.audio_layers, config.audio_dim)
     return Conditioning(
         text_states=noise(batch, 3, config.text_dim),
         text_mask=None,
         pooled_text=noise(batch, config.pooled_text_dim),
         ref_latents=noise(batch, config.in_channels, T, H, W),
-        audio=noise(batch, speakers, FRAMES, *features),
+        audio=noise(batch, speakers, frames, *features),
         face_masks=torch.ones(batch, speakers, 1, H, W) / speakers,
         motion_exp=torch.full((batch, 4), 30),
         motion_pose=torch.full((batch, 4), 25),
         fps=torch.full((batch,), 25.0),
         freqs_cos=cos,
         freqs_sin=sin,
-        cues=noise(batch, speakers, FRAMES, config.motion_cues) if config.motion_cues else None,
+        cues=noise(batch, speakers, frames, config.motion_cues) if config.motion_cues else None,
     )
 
 
@@ -159,7 +160,8 @@ def test_a_mask_of_one_frame_stands_for_all_frames():
 
 
 def test_the_first_frame_heard_four_times_may_be_given_four_times():
-    dit, cond = random_dit(), conditioning()
+    config = replace(SMALL, frame_maps=False)
+    dit, cond = random_dit(config), conditioning(config=config)
 
     def with_copies(per_frame: Tensor) -> Tensor:
         return torch.cat([per_frame[:, :, :1]] * 3 + [per_frame], dim=2)
@@ -171,7 +173,7 @@ def test_the_first_frame_heard_four_times_may_be_given_four_times():
 def test_a_latent_frame_hears_its_own_four_frames_only():
     dit, cond = random_dit(), conditioning()
     later = cond.audio.clone()
-    later[:, :, 1:] += 1  # frames 1 .. 4 belong to latent frame 1
+    later[:, :, 4:] += 1  # the frames of the second latent frame
     before, after = adapter_output(dit, cond), adapter_output(dit, replace(cond, audio=later))
     assert torch.equal(before[:, 0], after[:, 0])
     assert not torch.allclose(before[:, 1], after[:, 1])
@@ -190,15 +192,22 @@ def test_motion_cues_move_the_face_they_belong_to():
     assert torch.equal(before[:, :, :, W // 4 :], after[:, :, :, W // 4 :])
 
 
-def test_positions_tell_the_frames_of_a_latent_frame_apart():
+def test_frame_maps_tell_the_frames_of_a_latent_frame_apart():
     cond = conditioning()
     reordered = cond.audio.clone()
-    reordered[:, :, 1:5] = cond.audio[:, :, 1:5].flip(2)
+    reordered[:, :, :4] = cond.audio[:, :, :4].flip(2)
     cond, reordered = replace(cond, cues=None), replace(cond, audio=reordered, cues=None)
-    with_positions, without = random_dit(), random_dit(replace(SMALL, audio_positions=False))
-    assert not torch.allclose(
-        adapter_output(with_positions, cond), adapter_output(with_positions, reordered)
-    )
+    with_maps, without = random_dit(), random_dit(replace(SMALL, frame_maps=False))
+
+    def mean_of_first(dit: DiT, conditions: Conditioning) -> Tensor:
+        return dit.heard_tokens(conditions, T)[:, 0].mean(2)
+
+    with torch.inference_mode():
+        heard, otherwise = mean_of_first(with_maps, cond), mean_of_first(with_maps, reordered)
+        assert (heard - otherwise).norm() > 0.1 * heard.norm()
+        torch.testing.assert_close(
+            mean_of_first(without, cond), mean_of_first(without, reordered), **ALIKE
+        )
     torch.testing.assert_close(
         adapter_output(without, cond), adapter_output(without, reordered), **ALIKE
     )
@@ -266,11 +275,11 @@ def test_motion_cues_given_to_a_model_without_the_module_are_refused():
 
 
 def test_modules_of_ours_only_add_names():
-    plain = DiT(replace(SMALL, emotion=False, motion_cues=0, audio_positions=False))
+    plain = DiT(replace(SMALL, emotion=False, motion_cues=0, frame_maps=False))
     ours = set(DiT(SMALL).state_dict()) - set(plain.state_dict())
     assert {name.split(".")[0] for name in ours} == {
-        "audio_positions",
-        "motion_cues",
+        "audio_frames",
+        "cue_frames",
         "emotion_in",
         "emotion_blocks",
     }
@@ -414,6 +423,7 @@ def test_the_fast_gelu_equals_the_built_in():
     ("field", "value"),
     [
         ("audio", torch.zeros(1, 1, FRAMES + 1, 2, 2, 4)),
+        ("audio", torch.zeros(1, 1, FRAMES - 3, 2, 2, 4)),  # frame maps need them all
         ("audio", torch.zeros(1, 1, FRAMES, 2, 2, 5)),
         ("face_masks", torch.ones(1, 2, 1, H, W)),
         ("face_masks", torch.ones(1, 1, T + 1, H, W)),

@@ -1,0 +1,49 @@
+"""Windows cut from clips: sound, cues and mouths of the same video frames."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from runtime.models.config import TINY
+from training import clips
+from training.latent_clips import WindowSampler
+from training.shipped import load_autoencoder
+
+LATENTS, LAYERS, WIDTH = clips.LATENTS, TINY.audio_layers, TINY.audio_dim
+
+
+@pytest.fixture
+def sampler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WindowSampler:
+    """Of one clip in which everything says the number of its video frame (from 1) or latent."""
+    monkeypatch.setattr(clips, "FOLDER", tmp_path)
+    (tmp_path / "train").mkdir()
+    frames = np.arange(1 + 4 * LATENTS, dtype=np.float32)
+    features = frames[1:].reshape(1, 1, LATENTS, 4, 1, 1, 1).astype(np.float16)
+    latents = np.arange(1, LATENTS + 1, dtype=np.float16).reshape(-1, 1, 1, 1)
+    np.savez(
+        tmp_path / "train" / "00000.npz",
+        latents=np.broadcast_to(latents, (LATENTS, TINY.in_channels, 32, 32)),
+        features=np.broadcast_to(features, (1, 1, LATENTS, 4, TINY.audio_steps, LAYERS, WIDTH)),
+        mouth=np.broadcast_to(frames[:, None, None], (len(frames), 1, 6)),
+        cues=np.broadcast_to(frames[:, None, None], (len(frames), 1, 8)).astype(np.float16),
+        moods=np.array([0]),
+        strengths=np.ones(1, np.float32),
+        scene=np.array(0),
+    )
+    prompt = torch.zeros(1, 2, TINY.text_dim), torch.zeros(1, TINY.pooled_text_dim)
+    return WindowSampler(load_autoencoder(), TINY, prompt, "train", dropping=False)
+
+
+def test_sound_cues_and_mouths_of_a_window_are_of_its_latent_frames(sampler: WindowSampler) -> None:
+    clip = sampler.clips[1][0]
+    windows = sampler.windows(np.random.default_rng(0), [clip], np.array([5]), 3, 24)
+    expected = torch.arange(21.0, 33.0)  # of latent frames 6, 7, 8
+    assert torch.equal(windows.clean[0, 0, :, 0, 0], torch.tensor([6.0, 7.0, 8.0]))
+    assert torch.equal(windows.cond.audio[0, 0, :, 0, 0, 0], expected)
+    assert windows.cond.cues is not None
+    assert torch.equal(windows.cond.cues[0, 0, :, 0], expected)
+    mouths = windows.drawn_mouths
+    assert mouths.shape == (1, 3, 1, 24)
+    assert torch.equal(mouths.view(3, 4, 6)[..., 0].flatten(), expected)
