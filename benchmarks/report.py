@@ -29,8 +29,12 @@ def _quality(what: str, goal: str, key: str, group: str = "single", form: str = 
 ROWS = (
     Row("CPU time over media time and two cores, server and encoding included, 256x256 at 25 fps",
         "0.8", "latency", ("cpu_share_of_two_cores",)),
-    Row("the library alone, compute over media time: one speaker / two", "0.8", "generator",
+    Row("the library alone, compute over media time: one speaker / two", "0.4", "generator",
         ("interactive/one speaker", "interactive/two speakers")),
+    Row("the denoiser's default engine / onnx int8, times as fast as the plain modules",
+        "1.15 / 1.4", "engines", tuple(
+            f"denoise, times as fast as torch-eager/{name}/clock" for name in ("torch", "onnx int8")
+        )),
     _quality("mouth opening against the true jaw, held-out voices and texts: correlation", "0.75",
              "jaw_correlation"),
     _quality("its lag, frames", "1", "lag_frames", form="{:.0f}"),
