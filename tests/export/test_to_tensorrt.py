@@ -135,7 +135,7 @@ def test_the_builtin_model_builds_whole(tmp_path: Path) -> None:
     description.write(tmp_path)
     read = EngineDescription.read(tmp_path)
     assert [spec.name for spec in read.inputs] == list(part.inputs(model.dit.config))
-    assert read.outputs[0].shape == (1, model.dit.config.out_channels, 3, 4, 4 * 48)
+    assert read.outputs[0].shape == (1, model.dit.config.out_channels, preset.window, 4, 4 * 48)
 
 
 def test_tensorrt_that_is_not_installed_says_how_to_get_it() -> None:

@@ -94,7 +94,8 @@ def test_an_engine_may_answer_for_more_latent_frames_than_asked_for(character: C
         stream = StreamingGenerator(model, character, PRESETS[0], engines=engines)
         stream.push("ana", babble(0.6))
         shown.append(np.stack([frame.pixels for frame in stream.flush()]))
-    np.testing.assert_array_equal(*shown)
+    one, other = (frames.astype(int) for frames in shown)
+    assert np.abs(one - other).max() <= 1  # sums in another order may round the other way
 
 
 def test_windows_of_one_mood_are_told_what_the_model_prepares_anew(character: Character) -> None:

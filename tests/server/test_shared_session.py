@@ -57,7 +57,7 @@ def test_several_devices_take_one_session_at_a_time() -> None:
     assert config.model.devices == ("cuda:0", "cuda:1")
 
 
-@pytest.mark.parametrize(("preset", "most"), [("interactive", 3), ("balanced", 4)])
+@pytest.mark.parametrize(("preset", "most"), [("interactive", 3), ("broadcast", 3)])
 def test_more_devices_than_the_default_preset_has_work_for_are_refused(preset, most) -> None:
     def config(devices: int) -> ServerConfig:
         model = Model(devices=("cpu",) * devices, default_preset=preset)
