@@ -15,6 +15,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -86,8 +87,6 @@ def quality(
     ] = None,
 ) -> None:
     """Lip sync, closed lips, identity and isolation, measured from generated pixels."""
-    from dataclasses import replace
-
     from benchmarks import quality as bench
     from runtime.checkpoint import load, load_builtin
     from runtime.presets import find_preset

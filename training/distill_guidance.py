@@ -17,30 +17,30 @@ from __future__ import annotations
 
 import json
 import logging
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 import typer
-from torch import Tensor, nn
+from torch import Tensor
 
 from runtime.audio_features import WINDOW_SAMPLES, AudioFeatures
 from runtime.checkpoint import load_builtin
 from runtime.models.config import TINY
 from runtime.models.dit import DiT
 from runtime.sampler import TIMESTEPS
-from training.latent_clips import Windows, WindowSampler, move
+from training.latent_clips import Windows, WindowSampler
 from training.run import Run
 from training.shipped import WEIGHTS
 from training.train_dit import (
-    GRID_TOKENS,
-    WHOLE_SHARE,
+    Learner,
+    Loss,
     Trained,
     channel_weights,
-    draw_sigmas,
+    device_and_shares,
     export,
     flawed_and_noised,
+    learn,
     place_weights,
 )
 
@@ -59,38 +59,27 @@ def guided(teacher: DiT, noisy: Tensor, sigma: Tensor, windows: Windows, silence
     return silent + GUIDANCE * (heard - silent)
 
 
-@dataclass
-class Pupil:
-    """Gradients of one share of a batch; pupils of several threads share the models."""
+def distillation_loss(teacher: DiT, silence: Tensor) -> Loss:
+    """The pupil's error against the guided teacher; `silence` (4, steps, layers, width)."""
 
-    trained: Trained
-    teacher: DiT
-    parameters: list[nn.Parameter]
-    sampler: WindowSampler
-    rng: np.random.Generator
-    silence: Tensor  # (4, steps, layers, width)
-
-    def gradients(
-        self, people: int, frames: int, count: int, tokens: int
-    ) -> tuple[tuple[Tensor | None, ...], float]:
-        device = self.silence.device
-        windows = move(self.sampler.batch(self.rng, count, people, frames, tokens), str(device))
-        sigma = draw_sigmas(count).to(device)
-        noisy = flawed_and_noised(self.rng, windows, sigma)
-        silence = self.silence.repeat(frames, 1, 1, 1).expand_as(windows.cond.audio)
-        target = guided(self.teacher, noisy, sigma, windows, silence)
-        dit = self.trained.dit
+    def loss(
+        trained: Trained, rng: np.random.Generator, windows: Windows, sigma: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        noisy = flawed_and_noised(rng, windows, sigma)
+        audio = windows.cond.audio
+        quiet = silence.repeat(audio.shape[2] // len(silence), 1, 1, 1).expand_as(audio)
+        target = guided(teacher, noisy, sigma, windows, quiet)
+        dit = trained.dit
         out = dit.predict_clean(noisy, TIMESTEPS * sigma, windows.cond, windows.tokens)
         squared = (out - target).square() * channel_weights(dit.config).to(out)
-        loss = (squared.mean(-1) * place_weights(windows)[:, None]).mean()
-        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-        return gradients, loss.item()
+        return (squared.mean(-1) * place_weights(windows)[:, None]).mean(), {}
+
+    return loss
 
 
 def main(steps: int = 260, batch: int = 32, tokens: int = 24, rate: float = 2e-4) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    shares = 1 if device == "cuda" else 2  # a core each, as in train_dit
+    device, shares = device_and_shares()
     torch.set_num_threads(1)
     if json.loads((WEIGHTS / "dit.json").read_text())["made_with"] == COMMAND:
         raise typer.BadParameter(
@@ -100,30 +89,18 @@ def main(steps: int = 260, batch: int = 32, tokens: int = 24, rate: float = 2e-4
     teacher = model.dit.to(device)
     trained = Trained().to(device)
     trained.dit.load_state_dict(teacher.state_dict())
+    trained.hint.requires_grad_(False)
     run = Run("guided", trained, steps, rate)
     rng = np.random.default_rng(run.step)
     torch.manual_seed(run.step)
     silence = AudioFeatures(model.audio_encoder).encode(torch.zeros(1, WINDOW_SAMPLES))[0]
+    loss = distillation_loss(teacher, silence.to(device))
     prompt = (trained.text_states.cpu(), trained.pooled_text.cpu())
     sampler = WindowSampler(model.autoencoder, TINY, prompt, "train", dropping=False)
-    pupils = [
-        Pupil(trained, teacher, run.parameters, sampler, r, silence.to(device))
-        for r in rng.spawn(shares)
-    ]
-    with ThreadPoolExecutor(shares, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for step in run:
-            people = 1 if rng.random() < 0.7 else 2
-            kept = GRID_TOKENS if rng.random() < WHOLE_SHARE else tokens
-            work = [pool.submit(p.gradients, people, 3, batch // shares, kept) for p in pupils]
-            results = [w.result() for w in work]
-            run.apply(
-                [
-                    None if one is None else torch.stack([one, *others]).mean(0)
-                    for one, *others in zip(*(r[0] for r in results), strict=True)
-                ]
-            )
-            if step % 20 == 0:
-                run.log(loss=results[0][1])
+    pupils = [Learner(trained, run.parameters, sampler, r, device, loss) for r in rng.spawn(shares)]
+    for step, values in learn(run, pupils, rng, batch, tokens, lengths=(3,)):
+        if step % 20 == 0:
+            run.log(**values)
     export(run, "add", COMMAND)
 
 

@@ -22,6 +22,7 @@ the paper, as with prediction = "velocity", the injection alone carries the iden
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -170,6 +171,9 @@ def gates(trained: Trained, sampler: WindowSampler, device: str) -> dict[str, fl
     return result
 
 
+Loss = Callable[[Trained, np.random.Generator, Windows, Tensor], tuple[Tensor, dict[str, Tensor]]]
+
+
 @dataclass
 class Learner:
     """Gradients of one share of a batch; learners of several threads share the model."""
@@ -179,15 +183,50 @@ class Learner:
     sampler: WindowSampler
     rng: np.random.Generator
     device: str
+    loss: Loss = window_loss
 
     def gradients(
         self, people: int, frames: int, count: int, tokens: int
     ) -> tuple[tuple[Tensor, ...], dict[str, float]]:
         windows = move(self.sampler.batch(self.rng, count, people, frames, tokens), self.device)
         sigma = draw_sigmas(count).to(self.device)
-        loss, parts = window_loss(self.trained, self.rng, windows, sigma)
+        loss, parts = self.loss(self.trained, self.rng, windows, sigma)
         values = {"loss": loss.item()} | {k: v.item() for k, v in parts.items()}
         return torch.autograd.grad(loss, self.parameters), values
+
+
+def device_and_shares() -> tuple[str, int]:
+    """Where to train, and in how many shares of a batch.
+
+    Small matrices: a core each for two shares is faster than both for one.
+    """
+    return ("cuda", 1) if torch.cuda.is_available() else ("cpu", 2)
+
+
+def learn(
+    run: Run,
+    learners: list[Learner],
+    rng: np.random.Generator,
+    batch: int,
+    tokens: int,
+    lengths: Sequence[int],
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """The steps that are left, each after it was taken, with its curves.
+
+    `batch` windows a step, as many latent frames long as one of `lengths`; `tokens` are seen.
+    """
+    shares = len(learners)
+    with ThreadPoolExecutor(shares, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for step in run:
+            people = 1 if rng.random() < 0.7 else 2
+            frames = int(rng.choice(lengths))
+            count = max(2, round(batch / shares * 4 / (frames + 1)))
+            kept = GRID_TOKENS if rng.random() < WHOLE_SHARE else tokens
+            work = [pool.submit(each.gradients, people, frames, count, kept) for each in learners]
+            results = [w.result() for w in work]
+            gradients = zip(*(r[0] for r in results), strict=True)
+            run.apply([torch.stack(g).mean(0) for g in gradients])
+            yield step, results[0][1]
 
 
 def open_run(
@@ -228,9 +267,7 @@ def main(
     `from_shipped`: a new run begins as the exported transformer.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    # Small matrices: a core each for two shares of a batch is faster than both for one.
-    shares = 1 if device == "cuda" else 2
+    device, shares = device_and_shares()
     torch.set_num_threads(1)
     trained, run = open_run(injection, steps, rate, device, from_shipped)
     torch.manual_seed(run.step)
@@ -239,23 +276,14 @@ def main(
     autoencoder = load_autoencoder()
     train, test = (WindowSampler(autoencoder, TINY, prompt, s) for s in ("train", "test"))
     learners = [Learner(trained, run.parameters, train, r, device) for r in rng.spawn(shares)]
-    with ThreadPoolExecutor(shares, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for step in run:
-            people = 1 if rng.random() < 0.7 else 2
-            frames = int(rng.choice([1, 3, 3, 3, 3]))
-            count = max(2, round(batch / shares * 4 / (frames + 1)))
-            kept = GRID_TOKENS if rng.random() < WHOLE_SHARE else tokens
-            work = [pool.submit(each.gradients, people, frames, count, kept) for each in learners]
-            results = [w.result() for w in work]
-            gradients = zip(*(r[0] for r in results), strict=True)
-            run.apply([torch.stack(g).mean(0) for g in gradients])
-            if step % 50 == 0:
-                run.log(**results[0][1])
-            if step % 300 == 299:
-                shipped = Trained(injection).to(device)
-                shipped.load_state_dict(run.averaged)
-                run.log(**gates(shipped, test, device))
-                export(run, injection)
+    for step, values in learn(run, learners, rng, batch, tokens, lengths=(1, 3, 3, 3, 3)):
+        if step % 50 == 0:
+            run.log(**values)
+        if step % 300 == 299:
+            shipped = Trained(injection).to(device)
+            shipped.load_state_dict(run.averaged)
+            run.log(**gates(shipped, test, device))
+            export(run, injection)
     export(run, injection)
 
 
