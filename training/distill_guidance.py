@@ -30,17 +30,17 @@ from runtime.models.config import TINY
 from runtime.models.dit import DiT
 from runtime.sampler import TIMESTEPS
 from training.latent_clips import Windows, WindowSampler
-from training.run import Run
+from training.run import Run, pick_device
 from training.shipped import WEIGHTS
 from training.train_dit import (
-    Learner,
+    Draws,
     Loss,
     Trained,
     channel_weights,
-    device_and_shares,
     export,
     flawed_and_noised,
     learn,
+    make_learners,
     place_weights,
 )
 
@@ -62,24 +62,25 @@ def guided(teacher: DiT, noisy: Tensor, sigma: Tensor, windows: Windows, silence
 def distillation_loss(teacher: DiT, silence: Tensor) -> Loss:
     """The pupil's error against the guided teacher; `silence` (4, steps, layers, width)."""
 
-    def loss(
-        trained: Trained, rng: np.random.Generator, windows: Windows, sigma: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        noisy = flawed_and_noised(rng, windows, sigma)
+    def loss(trained: Trained, windows: Windows, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        noisy, sigma = flawed_and_noised(windows, draws), draws.sigma
         audio = windows.cond.audio
         quiet = silence.repeat(audio.shape[2] // len(silence), 1, 1, 1).expand_as(audio)
         target = guided(teacher, noisy, sigma, windows, quiet)
         dit = trained.dit
         out = dit.predict_clean(noisy, TIMESTEPS * sigma, windows.cond, windows.tokens)
-        squared = (out - target).square() * channel_weights(dit.config).to(out)
+        squared = (out - target).square() * channel_weights(dit.config, out.device)
         return (squared.mean(-1) * place_weights(windows)[:, None]).mean(), {}
 
     return loss
 
 
-def main(steps: int = 260, batch: int = 32, tokens: int = 24, rate: float = 2e-4) -> None:
+def main(
+    steps: int = 260, batch: int = 32, tokens: int = 24, rate: float = 2e-4, eager: bool = False
+) -> None:
+    """Options as of `training.train_dit`."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    device, shares = device_and_shares()
+    device = pick_device()
     torch.set_num_threads(1)
     if json.loads((WEIGHTS / "dit.json").read_text())["made_with"] == COMMAND:
         raise typer.BadParameter(
@@ -92,12 +93,11 @@ def main(steps: int = 260, batch: int = 32, tokens: int = 24, rate: float = 2e-4
     trained.hint.requires_grad_(False)
     run = Run("guided", trained, steps, rate)
     rng = np.random.default_rng(run.step)
-    torch.manual_seed(run.step)
     silence = AudioFeatures(model.audio_encoder).encode(torch.zeros(1, WINDOW_SAMPLES))[0]
     loss = distillation_loss(teacher, silence.to(device))
-    prompt = (trained.text_states.cpu(), trained.pooled_text.cpu())
-    sampler = WindowSampler(model.autoencoder, TINY, prompt, "train", dropping=False)
-    pupils = [Learner(trained, run.parameters, sampler, r, device, loss) for r in rng.spawn(shares)]
+    prompt = (trained.text_states, trained.pooled_text)
+    sampler = WindowSampler(model.autoencoder, TINY, prompt, "train", device, dropping=False)
+    pupils = make_learners(run, trained, sampler, rng, loss, eager)
     for step, values in learn(run, pupils, rng, batch, tokens, lengths=(3,)):
         if step % 20 == 0:
             run.log(**values)

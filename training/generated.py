@@ -15,6 +15,7 @@ import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +29,16 @@ from runtime.models.dit import DiT
 from runtime.presets import StreamPreset, find_preset
 from runtime.sampler import TIMESTEPS, euler_step, noise_levels
 from runtime.values import EMOTIONS
-from training.latent_clips import Clip, WindowSampler
+from training.clips import LATENTS
+from training.latent_clips import WindowSampler
 from training.people import Renderer
 from training.pictures import PictureClips, rest_picture, scene_of
-from training.run import RUNS
+from training.run import RUNS, pick_device
 
 FOLDER = RUNS / "generated"
 MOMENT = 3  # latent frames
 GRID_TOKENS = 64
-WINDOWS_AT_ONCE = 12
+WINDOWS_AT_ONCE = {"cpu": 12, "cuda": LATENTS}
 logger = logging.getLogger(__name__)
 
 
@@ -55,7 +57,7 @@ class GeneratedMoments:
         pictures = PictureClips(
             np.load(folder / "pictures.npy"),
             np.array([numbers.index(number) for number in shown]),
-            np.stack([rest_picture(scene) for scene in scenes]),
+            np.load(folder / "rest.npy"),
             [list(scene.mouth_boxes()) for scene in scenes],
             [list(scene.eye_boxes()) for scene in scenes],
         )
@@ -64,45 +66,77 @@ class GeneratedMoments:
 
 @torch.inference_mode()
 def denoise_clip(
-    dit: DiT, sampler: WindowSampler, clip: Clip, preset: StreamPreset, seed: int
+    dit: DiT, sampler: WindowSampler, people: int, index: int, preset: StreamPreset, seed: int
 ) -> dict[int, Tensor]:
-    """Generated latents (C, h, w) of a clip's latent frames, by their number.
+    """Generated latents (C, h, w) of the latent frames of a clip of `sampler`, by their number.
 
     As in a stream, each level's window sees what that level made of the frames before; with one
     new frame a tick and no shift, all windows of a level can be denoised together.
     """
     if preset.hop != 1 or preset.shift:
         raise ValueError(f"found preset {preset.name}, expected one with hop 1 and shift 0")
-    rng = np.random.default_rng(seed)
-    shape = clip["latents"].shape
-    noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
-    level = dict(enumerate(noise))
-    sigmas = noise_levels(preset.steps, preset.flow_shift)
+    device = torch.device(sampler.device)
+    generator = torch.Generator(device).manual_seed(seed)
+    shape = (LATENTS, *sampler.clips[people].latents.shape[1:])
+    level = dict(enumerate(torch.randn(shape, generator=generator, device=device)))
+    sigmas = noise_levels(preset.steps, preset.flow_shift).to(device)
+    at_once = WINDOWS_AT_ONCE[device.type]
     for now, after in itertools.pairwise(sigmas):
         ends = [n for n in level if n - preset.window + 1 in level]
         velocities: dict[int, Tensor] = {}
-        for first in range(0, len(ends), WINDOWS_AT_ONCE):
-            some = ends[first : first + WINDOWS_AT_ONCE]
-            starts = np.array([n - preset.window + 1 for n in some])
-            windows = sampler.windows(rng, [clip] * len(some), starts, preset.window, GRID_TOKENS)
-            x = torch.stack([_window(level, int(start), preset.window) for start in starts])
+        for first in range(0, len(ends), at_once):
+            some = ends[first : first + at_once]
+            starts = torch.tensor(some, device=device) - preset.window + 1
+            clips = torch.full_like(starts, index)
+            windows = sampler.windows(generator, people, clips, starts, preset.window, GRID_TOKENS)
+            x = torch.stack([_window(level, end, preset.window) for end in some])
             t = (TIMESTEPS * now).expand(len(some))
             velocities |= dict(zip(some, dit(x, t, windows.cond)[:, :, -1], strict=True))
         level = {n: euler_step(level[n], v, now, after) for n, v in velocities.items()}
     return level
 
 
-def _window(level: dict[int, Tensor], start: int, frames: int) -> Tensor:
-    """Latents (C, T, h, w) from `start` on."""
-    return torch.stack([level[start + i] for i in range(frames)], dim=1)
+def _window(level: dict[int, Tensor], end: int, frames: int) -> Tensor:
+    """The last latents (C, T, h, w) up to `end`."""
+    return torch.stack([level[n] for n in range(end - frames + 1, end + 1)], dim=1)
 
 
-def draw_moment(renderer: Renderer, clip: Clip, last: int) -> NDArray[np.uint8]:
-    """True pictures (8, H, W, 3) of latent frames last - 1 and last of a clip (from 0)."""
-    moods = [EMOTIONS[int(m)] for m in clip["moods"]]
-    rows = slice(4 * last - 3, 4 * last + 5)  # its first latent frame is the stream's second
-    mouth, cues, strengths = (clip[k].astype(np.float32) for k in ("mouth", "cues", "strengths"))
-    return renderer.frames(mouth[rows], cues[rows], moods, strengths)
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """What moves in a clip's moments (M) of 8 video frames, of P people."""
+
+    scene: int
+    mouth: NDArray[np.float32]  # (M, 8, P, 6)
+    cues: NDArray[np.float32]  # (M, 8, P, 8)
+    moods: list[str]
+    strengths: NDArray[np.float32]  # (P,)
+
+
+def motion_of(sampler: WindowSampler, people: int, index: int, picked: list[int]) -> Motion:
+    """Motion of latent frames n - 1 and n of a clip, for the picked n (from 0)."""
+    clips = sampler.clips[people]
+    rows = LATENTS * index + torch.tensor([[n - 1, n] for n in picked], device=sampler.device)
+    mouth, cues = (
+        table[rows].flatten(1, 2).float().cpu().numpy() for table in (clips.mouth, clips.cues)
+    )
+    return Motion(
+        clips.scene_numbers[index],
+        mouth,
+        cues,
+        [EMOTIONS[m] for m in clips.moods[index].tolist()],
+        clips.strengths[index].float().cpu().numpy(),
+    )
+
+
+def draw_motion(motion: Motion) -> NDArray[np.uint8]:
+    """True pictures (M, 8, H, W, 3) of moments."""
+    renderer = Renderer(scene_of(motion.scene, 256))
+    return np.stack(
+        [
+            renderer.frames(mouth, cues, motion.moods, motion.strengths)
+            for mouth, cues in zip(motion.mouth, motion.cues, strict=True)
+        ]
+    )
 
 
 @dataclass
@@ -113,41 +147,45 @@ class MomentMaker:
     sampler: WindowSampler
     moments: int  # a clip
 
-    def make(self, clip: Clip, seed: int) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
-        """Latents (moments, 3, C, h, w) and pictures (moments, 8, H, W, 3)."""
-        made = denoise_clip(self.dit, self.sampler, clip, find_preset("interactive"), seed)
+    def make(self, people: int, index: int, seed: int) -> tuple[NDArray[np.float16], Motion]:
+        """Latents (moments, 3, C, h, w) and what their pictures show."""
+        preset = find_preset("interactive")
+        made = denoise_clip(self.dit, self.sampler, people, index, preset, seed)
         able = [n for n in made if n - MOMENT + 1 in made]
-        picked = np.random.default_rng(seed).choice(able, self.moments, replace=False)
-        renderer = Renderer(scene_of(int(clip["scene"]), 256))
-        latents = [torch.stack([made[n - MOMENT + 1 + i] for i in range(MOMENT)]) for n in picked]
-        pictures = [draw_moment(renderer, clip, int(n)) for n in picked]
-        return torch.stack(latents).half().numpy(), np.stack(pictures)
+        drawn = np.random.default_rng(seed).choice(able, self.moments, replace=False)
+        picked = [int(n) for n in drawn]
+        latents = torch.stack([_window(made, n, MOMENT).transpose(0, 1) for n in picked])
+        motion = motion_of(self.sampler, people, index, picked)
+        return latents.half().cpu().numpy(), motion
 
 
 def main(clips: int = 200, moments: int = 8, jobs: int = 2) -> None:
     """`moments` of each of `clips` training clips, `jobs` at a time."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
+    device = pick_device()
     model = load_builtin()
-    prompt = (model.prompt.states, model.prompt.pooled)
-    sampler = WindowSampler(model.autoencoder, model.dit.config, prompt, "train", dropping=False)
-    every = [clip for people in sampler.clips.values() for clip in people]
+    config, prompt = model.dit.config, (model.prompt.states, model.prompt.pooled)
+    sampler = WindowSampler(model.autoencoder, config, prompt, "train", device, dropping=False)
+    every = [(people, i) for people, some in sampler.clips.items() for i in range(len(some))]
     picked = np.random.default_rng(0).permutation(len(every))[:clips]
-    maker = MomentMaker(model.dit, sampler, moments)
-    latents, pictures, scenes = [], [], []
-    with ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for done, (index, made) in enumerate(
-            zip(picked, pool.map(lambda i: maker.make(every[i], int(i)), picked), strict=True)
-        ):
+    maker = MomentMaker(model.dit.to(device), sampler, moments)
+    threads = jobs if device == "cpu" else 1
+    latents, motions = [], []
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for done, made in enumerate(pool.map(lambda i: maker.make(*every[i], int(i)), picked)):
             latents.append(made[0])
-            pictures.append(made[1])
-            scenes += [int(every[index]["scene"])] * moments
+            motions.append(made[1])
             if done % 20 == 0:
                 logger.info("%d of %d clips", done, len(picked))
     FOLDER.mkdir(parents=True, exist_ok=True)
     np.save(FOLDER / "latents.npy", np.concatenate(latents))
-    np.save(FOLDER / "pictures.npy", np.concatenate(pictures))
-    (FOLDER / "about.json").write_text(json.dumps({"scene": scenes}))
+    shown = [motion.scene for motion in motions for _ in range(moments)]
+    with get_context("spawn").Pool(jobs) as processes:
+        np.save(FOLDER / "pictures.npy", np.concatenate(processes.map(draw_motion, motions)))
+        scenes = [scene_of(number, 256) for number in sorted(set(shown))]
+        np.save(FOLDER / "rest.npy", np.stack(processes.map(rest_picture, scenes)))
+    (FOLDER / "about.json").write_text(json.dumps({"scene": shown}))
 
 
 if __name__ == "__main__":

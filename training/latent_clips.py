@@ -1,9 +1,18 @@
-"""The clips of `training.clips` in memory, and batches of windows cut from them."""
+"""The clips of `training.clips` in memory, and batches of windows cut from them.
+
+All that a batch needs lies on the training device, as tables with a row a latent frame, and chance
+is drawn there too: a batch is a few look-ups, and nobody waits for the device.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,19 +32,41 @@ from training.clips import LATENTS, clip_files
 from training.people import Renderer
 from training.pictures import Box, scene_of
 
-Clip = dict[str, NDArray[np.generic]]
+READERS = 16  # threads that read clips
+FEW_SCENES = 100  # so many are drawn sooner than processes start
 
 
 @dataclass(frozen=True, slots=True)
-class SceneLatents:
-    """What is fixed about one scene: (C, h, w) latents and maps on the latent grid."""
+class Scenes:
+    """What is fixed about N scenes of P people: latents and maps on the latent grid."""
 
-    reference: Tensor
-    moods: Tensor  # (5, C, h, w): everybody in that mood, mouths shut
-    masks: Tensor  # (P, h, w)
-    mouth: Tensor  # (tokens,): how much of a token is mouth, 0 .. 1
+    moods: Tensor  # (N * 5, C, h, w): everybody in that mood, mouths shut; the first is neutral
+    masks: Tensor  # (N, P, h, w)
+    mouth: Tensor  # (N, tokens): how much of a token is mouth, 0 .. 1
     eyes: Tensor
     face: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Clips:
+    """N clips of P people each, in tables with a row a latent frame (L = LATENTS a clip)."""
+
+    latents: Tensor  # (N * L, C, h, w), as on disk in half precision, as features and cues
+    features: Tensor  # (N * variants * L, P, 4, 10, layers, width)
+    mouth: Tensor  # (N * L, 4, P, 6): of a latent frame's four video frames
+    cues: Tensor  # (N * L, 4, P, 8)
+    moods: Tensor  # (N, P): numbers of EMOTIONS
+    strengths: Tensor  # (N, P)
+    scene: Tensor  # (N,): which of `scenes`
+    scenes: Scenes
+    scene_numbers: list[int]  # of each clip, for `scene_of`
+
+    def __len__(self) -> int:
+        return len(self.scene_numbers)
+
+    @property
+    def variants(self) -> int:
+        return len(self.features) // len(self.latents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,37 +93,101 @@ def _coverage(boxes: Sequence[Box], side: int) -> Tensor:
     return torch.from_numpy(fine.reshape(side, 8, side, 8).mean((1, 3)).flatten())
 
 
-def _video_frames(start: int, latents: int) -> slice:
-    """Rows of a clip's curves that belong to its latent frames from `start` on; row 0 to none."""
-    return slice(1 + FRAMES_PER_LATENT * start, 1 + FRAMES_PER_LATENT * (start + latents))
-
-
-@torch.no_grad()
-def scene_latents(autoencoder: Autoencoder, index: int, patch: int) -> SceneLatents:
+def mood_pictures(index: int) -> NDArray[np.uint8]:
+    """A scene (5, H, W, 3) with everybody in each mood, mouths shut."""
     scene = scene_of(index, 256)
     people = len(scene.placements)
     renderer = Renderer(scene)
     mouth, cues = np.zeros((people, 6), np.float32), np.zeros((people, 8), np.float32)
-    pictures = np.stack(
-        [renderer.frame(mouth, cues, [m] * people, np.ones(people)) for m in EMOTIONS]
-    )
-    still = autoencoder.still(
-        rearrange(torch.from_numpy(pictures).float().div_(127.5).sub_(1.0), "m h w c -> m c h w")
-    )
-    height, width = still.shape[-2:]
+    return np.stack([renderer.frame(mouth, cues, [m] * people, np.ones(people)) for m in EMOTIONS])
+
+
+def draw_moods(numbers: list[int]) -> list[NDArray[np.uint8]]:
+    """`mood_pictures` of each scene."""
+    if len(numbers) <= FEW_SCENES:
+        return [mood_pictures(number) for number in numbers]
+    with get_context("spawn").Pool(os.cpu_count()) as pool:
+        return pool.map(mood_pictures, numbers, chunksize=8)
+
+
+@torch.no_grad()
+def load_scenes(autoencoder: Autoencoder, numbers: list[int], patch: int, device: str) -> Scenes:
+    """The scenes of these numbers, all of one number of people."""
+    moods = []
+    for pictures in draw_moods(numbers):
+        signed = torch.from_numpy(pictures).to(device).float().div_(127.5).sub_(1.0)
+        moods.append(autoencoder.still(rearrange(signed, "m h w c -> m c h w")))
+    height, width = moods[0].shape[-2:]
     side = height // patch
-    return SceneLatents(
-        reference=still[0],
-        moods=still,
-        masks=face_masks(scene.boxes(), height, width, patch),
-        mouth=_coverage(scene.mouth_boxes(), side),
-        eyes=_coverage(scene.eye_boxes(), side),
-        face=_coverage(scene.boxes(), side),
+    scenes = [scene_of(number, 256) for number in numbers]
+    return Scenes(
+        moods=torch.cat(moods),
+        masks=torch.stack([face_masks(s.boxes(), height, width, patch) for s in scenes]).to(device),
+        mouth=torch.stack([_coverage(s.mouth_boxes(), side) for s in scenes]).to(device),
+        eyes=torch.stack([_coverage(s.eye_boxes(), side) for s in scenes]).to(device),
+        face=torch.stack([_coverage(s.boxes(), side) for s in scenes]).to(device),
     )
+
+
+def _by_latent(curves: Tensor) -> Tensor:
+    """Curves (1 + 4 L, ...) of video frames as (L, 4, ...); row 0 belongs to no latent frame."""
+    return torch.unflatten(curves[1:], 0, (-1, FRAMES_PER_LATENT))
+
+
+def _read(path: Path, device: str) -> dict[str, Tensor]:
+    """A clip's tables on the device, as in `Clips`."""
+    with np.load(path) as archive:
+        clip = {k: torch.from_numpy(archive[k]) for k in archive.files}
+    return {
+        "latents": clip["latents"].to(device),
+        "features": clip["features"].to(device).transpose(1, 2).flatten(0, 1),
+        "mouth": _by_latent(clip["mouth"]).to(device),
+        "cues": _by_latent(clip["cues"]).to(device),
+        "moods": clip["moods"][None].to(device),
+        "strengths": clip["strengths"][None].to(device),
+        "scene": clip["scene"],
+    }
+
+
+def load_clips(autoencoder: Autoencoder, split: str, patch: int, device: str) -> dict[int, Clips]:
+    """The clips of a split by their number of people."""
+    with ThreadPoolExecutor(READERS) as pool:
+        read = list(pool.map(lambda path: _read(path, device), clip_files(split)))
+    by_people: dict[int, list[dict[str, Tensor]]] = {}
+    for clip in read:
+        by_people.setdefault(clip["moods"].shape[1], []).append(clip)
+    del read
+    autoencoder = autoencoder.to(device)
+    result = {}
+    for people, clips in by_people.items():
+        shown = [int(clip.pop("scene")) for clip in clips]
+        numbers = sorted(set(shown))
+        tables = {k: torch.cat([clip.pop(k) for clip in clips]) for k in list(clips[0])}
+        result[people] = Clips(
+            **tables,
+            scene=torch.tensor([numbers.index(number) for number in shown]).to(device),
+            scenes=load_scenes(autoencoder, numbers, patch, device),
+            scene_numbers=shown,
+        )
+    return result
+
+
+def rows_of(table: Tensor, rows: Tensor) -> Tensor:
+    """Rows of a table in the shape of their numbers: (*rows.shape, ...)."""
+    return torch.unflatten(table.index_select(0, rows.flatten()), 0, rows.shape)
+
+
+@cache
+def _positions(config: DiTConfig, frames: int, side: int, device: str) -> tuple[Tensor, Tensor]:
+    cos, sin = rope_freqs(frames, side, side, config.rope_dims, config.rope_theta)
+    return cos.to(device), sin.to(device)
 
 
 class WindowSampler:
-    """Windows of clips, all of one number of people; `dropping` conditions at random or none."""
+    """Windows of clips, all of one number of people; `dropping` conditions at random or none.
+
+    Generators are of the sampler's device.
+    """
 
     def __init__(
         self,
@@ -100,118 +195,90 @@ class WindowSampler:
         config: DiTConfig,
         prompt: tuple[Tensor, Tensor],
         split: str,
+        device: str = "cpu",
         *,
         dropping: bool = True,
     ) -> None:
-        self.config, self.prompt, self.dropping = config, prompt, dropping
-        self.clips: dict[int, list[Clip]] = {1: [], 2: []}
-        self.scenes: dict[int, SceneLatents] = {}
-        for path in clip_files(split):
-            with np.load(path) as archive:
-                clip = {k: archive[k] for k in archive.files}
-            people = len(clip["moods"])
-            self.clips[people].append(clip)
-            scene = int(clip["scene"])
-            if scene not in self.scenes:
-                self.scenes[scene] = scene_latents(autoencoder, scene, config.patch_size[1])
+        self.config, self.device, self.dropping = config, device, dropping
+        self.prompt = tuple(part.to(device) for part in prompt)
+        self.clips = load_clips(autoencoder, split, config.patch_size[1], device)
 
     def batch(
-        self, rng: np.random.Generator, count: int, people: int, frames: int, tokens: int
+        self, generator: torch.Generator, count: int, people: int, frames: int, tokens: int
     ) -> Windows:
         """`count` windows of `frames` latent frames; `tokens` of the grid, faces first."""
-        picked = [self.clips[people][i] for i in rng.integers(len(self.clips[people]), size=count)]
-        starts = rng.integers(0, LATENTS - frames + 1, size=count)
-        return self.windows(rng, picked, starts, frames, tokens)
+        picked = self._integers(generator, len(self.clips[people]), count)
+        starts = self._integers(generator, LATENTS - frames + 1, count)
+        return self.windows(generator, people, picked, starts, frames, tokens)
 
     def windows(
         self,
-        rng: np.random.Generator,
-        picked: list[Clip],
-        starts: NDArray[np.int64],
+        generator: torch.Generator,
+        people: int,
+        picked: Tensor,
+        starts: Tensor,
         frames: int,
         tokens: int,
     ) -> Windows:
-        """The windows of `frames` latent frames that begin at `starts` in the picked clips."""
-        scenes = [self.scenes[int(c["scene"])] for c in picked]
-        kept = self._tokens(rng, scenes, tokens)
-        clean = [
-            torch.from_numpy(c["latents"][s : s + frames])
-            for c, s in zip(picked, starts, strict=True)
-        ]
-        mouths = [
-            torch.from_numpy(c["mouth"][_video_frames(s, frames)])
-            for c, s in zip(picked, starts, strict=True)
-        ]
+        """The windows of `frames` latent frames that begin at `starts` (B,) in clips (B,)."""
+        clips = self.clips[people]
+        scene = clips.scene[picked]
+        kept = self._tokens(generator, clips.scenes.face[scene], tokens)
+        within = starts[:, None] + torch.arange(frames, device=self.device)
+        rows = LATENTS * picked[:, None] + within
         return Windows(
-            clean=rearrange(torch.stack(clean).float(), "b t c h w -> b c t h w"),
-            drawn_mouths=rearrange(
-                torch.stack(mouths).float(), "b (t f) s k -> b t s (f k)", f=FRAMES_PER_LATENT
-            ),
-            cond=self._conditions(rng, picked, starts, scenes, frames),
+            clean=rearrange(rows_of(clips.latents, rows), "b t c h w -> b c t h w").float(),
+            drawn_mouths=rearrange(rows_of(clips.mouth, rows), "b t f s k -> b t s (f k)").float(),
+            cond=self._conditions(generator, clips, picked, within),
             tokens=kept,
-            mouth=torch.stack([s.mouth for s in scenes])[:, kept],
-            eyes=torch.stack([s.eyes for s in scenes])[:, kept],
+            mouth=clips.scenes.mouth[scene][:, kept],
+            eyes=clips.scenes.eyes[scene][:, kept],
         )
 
-    def _tokens(self, rng: np.random.Generator, scenes: list[SceneLatents], count: int) -> Tensor:
-        face = torch.stack([s.face for s in scenes]).mean(0)
-        luck = torch.from_numpy(rng.random(len(face))).float()
-        return (face + 0.35 * luck).topk(count).indices.sort().values
+    def _integers(self, generator: torch.Generator, below: int, count: int) -> Tensor:
+        return torch.randint(below, (count,), generator=generator, device=self.device)
+
+    def _chances(self, generator: torch.Generator, count: int, chance: float) -> Tensor:
+        """True (count,) at that chance, where conditions are dropped at all."""
+        luck = torch.rand(count, generator=generator, device=self.device)
+        return luck < chance * self.dropping
+
+    def _tokens(self, generator: torch.Generator, faces: Tensor, count: int) -> Tensor:
+        luck = torch.rand(faces.shape[1], generator=generator, device=self.device)
+        return (faces.mean(0) + 0.35 * luck).topk(count).indices.sort().values
 
     def _conditions(
-        self,
-        rng: np.random.Generator,
-        clips: list[Clip],
-        starts: NDArray[np.int64],
-        scenes: list[SceneLatents],
-        frames: int,
+        self, generator: torch.Generator, clips: Clips, picked: Tensor, within: Tensor
     ) -> Conditioning:
-        count, side = len(clips), scenes[0].reference.shape[-1] // self.config.patch_size[1]
-        audio, cues = [], []
-        for clip, start in zip(clips, starts, strict=True):
-            variant = int(rng.integers(len(clip["features"])))
-            deaf = self.dropping and rng.random() < 0.05
-            heard = clip["features"][variant][:, start : start + frames]
-            heard = rearrange(heard, "p t f ... -> p (t f) ...")
-            audio.append(torch.from_numpy(heard * (not deaf)))
-            cues.append(torch.from_numpy(clip["cues"][_video_frames(start, frames)]))
-        moods = [torch.from_numpy(c["moods"]) for c in clips]
-        scale = torch.stack([torch.from_numpy(c["strengths"]) for c in clips]).float()
-        dropped = torch.from_numpy(rng.random((count, 1))) < 0.05 * self.dropping
-        refs = [
-            s.moods[int(rng.integers(5))] if rng.random() < 0.08 * self.dropping else s.reference
-            for s in scenes
-        ]
-        cos, sin = rope_freqs(frames, side, side, self.config.rope_dims, self.config.rope_theta)
+        """Conditions of latent frames `within` (B, T) of clips `picked` (B,)."""
+        (count, frames), scenes = within.shape, clips.scenes
+        scene, moods = clips.scene[picked], clips.moods[picked]
+        variant = clips.variants * picked + self._integers(generator, clips.variants, count)
+        audio = rows_of(clips.features, LATENTS * variant[:, None] + within).float()
+        deaf = self._chances(generator, count, 0.05)
+        cues = rows_of(clips.cues, LATENTS * picked[:, None] + within).float()
+        moody = self._chances(generator, count, 0.08)
+        mood = self._integers(generator, len(EMOTIONS), count) * moody
+        reference = rows_of(scenes.moods, len(EMOTIONS) * scene + mood)
+        unfelt = self._chances(generator, count, 0.05)
+        side = reference.shape[-1] // self.config.patch_size[1]
+        cos, sin = _positions(self.config, frames, side, self.device)
         states, pooled = self.prompt
         return Conditioning(
             text_states=states.expand(count, -1, -1),
             text_mask=None,
             pooled_text=pooled.expand(count, -1),
-            ref_latents=torch.stack(refs)[:, :, None].expand(-1, -1, frames, -1, -1),
-            audio=torch.stack(audio).float(),
-            face_masks=torch.stack([s.masks for s in scenes])[:, :, None],
-            motion_exp=torch.full((count, 4), MOTION_EXPRESSION),
-            motion_pose=torch.full((count, 4), MOTION_POSE),
-            fps=torch.full((count,), 25.0),
+            ref_latents=reference[:, :, None].expand(-1, -1, frames, -1, -1),
+            audio=rearrange(audio, "b t p f ... -> b p (t f) ...").masked_fill(
+                deaf.view(-1, 1, 1, 1, 1, 1), 0.0
+            ),
+            face_masks=scenes.masks[scene][:, :, None],
+            motion_exp=torch.full((count, 4), MOTION_EXPRESSION, device=self.device),
+            motion_pose=torch.full((count, 4), MOTION_POSE, device=self.device),
+            fps=torch.full((count,), 25.0, device=self.device),
             freqs_cos=cos,
             freqs_sin=sin,
-            cues=rearrange(torch.stack(cues).float(), "b f p k -> b p f k"),
-            emotion_latents=torch.stack([s.moods[m] for s, m in zip(scenes, moods, strict=True)]),
-            emotion_scale=scale.masked_fill(dropped, 0.0),
+            cues=rearrange(cues, "b t f p k -> b p (t f) k"),
+            emotion_latents=rows_of(scenes.moods, len(EMOTIONS) * scene[:, None] + moods),
+            emotion_scale=clips.strengths[picked].float().masked_fill(unfelt[:, None], 0.0),
         )
-
-
-def move(windows: Windows, device: str) -> Windows:
-    """The same batch on another device."""
-    fields = {f: getattr(windows.cond, f) for f in windows.cond.__dataclass_fields__}
-    moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in fields.items()}
-    return replace(
-        windows,
-        clean=windows.clean.to(device),
-        drawn_mouths=windows.drawn_mouths.to(device),
-        cond=Conditioning(**moved),
-        tokens=windows.tokens.to(device),
-        mouth=windows.mouth.to(device),
-        eyes=windows.eyes.to(device),
-    )

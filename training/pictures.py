@@ -104,12 +104,14 @@ def scene_of(index: int, size: int) -> Scene:
     return random_scene(rng, int(rng.choice([1, 2, 3], p=[0.65, 0.3, 0.05])), size)
 
 
-def _draw_scene(job: tuple[int, int, int]) -> Pixels:
+def _draw_scene(job: tuple[int, int, int]) -> tuple[Pixels, Pixels]:
+    """Clips of a scene, and the scene at rest."""
     index, clips, size = job
     scene = scene_of(index, size)
     renderer = Renderer(scene)
     rng = np.random.default_rng(77_000 + index)
-    return np.stack([draw_clip(scene, renderer, rng) for _ in range(clips)])
+    drawn = np.stack([draw_clip(scene, renderer, rng) for _ in range(clips)])
+    return drawn, rest_picture(scene)
 
 
 def rest_picture(scene: Scene) -> Pixels:
@@ -128,16 +130,17 @@ def main(
     counts = [cast_clips if i < len(cast()) else other_clips for i in range(scenes)]
     shape = (sum(counts), FRAMES, size, size, 3)
     clips = np.lib.format.open_memmap(FOLDER / "clips.npy", "w+", np.uint8, shape)
-    row = 0
+    row, rest = 0, []
     with get_context("spawn").Pool(jobs) as pool:
         work = [(i, counts[i], size) for i in range(scenes)]
-        for done, drawn in enumerate(pool.imap(_draw_scene, work)):
+        for done, (drawn, still) in enumerate(pool.imap(_draw_scene, work)):
             clips[row : row + len(drawn)] = drawn
             row += len(drawn)
+            rest.append(still)
             if done % 20 == 0:
                 logger.info("%d of %d scenes", done, scenes)
+    np.save(FOLDER / "rest.npy", np.stack(rest))
     all_scenes = [scene_of(i, size) for i in range(scenes)]
-    np.save(FOLDER / "rest.npy", np.stack([rest_picture(s) for s in all_scenes]))
     about = {
         "scene": np.repeat(np.arange(scenes), counts).tolist(),
         "mouth_boxes": [[list(b) for b in s.mouth_boxes()] for s in all_scenes],

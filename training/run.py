@@ -17,6 +17,14 @@ RUNS = Path(__file__).parent / "runs"
 logger = logging.getLogger(__name__)
 
 
+def pick_device() -> str:
+    """Where to train. A GPU multiplies in TF32, which training does not notice."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    torch.set_float32_matmul_precision("high")
+    return "cuda"
+
+
 @dataclass
 class Run:
     """Optimise `model` for `steps` steps; a second start of the same run goes on where it stopped.
@@ -39,12 +47,20 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self.parameters, self.learning_rate, betas=(0.9, 0.99), weight_decay=self.weight_decay
+            self.parameters,
+            self.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=self.weight_decay,
+            fused=self.parameters[0].is_cuda or None,
         )
         self.averaged = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self._started = time.monotonic()
         if self.checkpoint.exists():
             self._resume()
+        state = self.model.state_dict()  # shares the weights, and so follows them
+        self._floating = [k for k, v in state.items() if v.is_floating_point()]
+        self._others = [k for k in state if k not in self._floating]
+        self._state = state
 
     @property
     def checkpoint(self) -> Path:
@@ -93,20 +109,33 @@ class Run:
         """One optimiser step on gradients in the order of `parameters`, clipped to norm 1."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
+        self._keep(gradients)
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         self.step += 1
         decay = min(self.decay, self.step / (self.step + 20))
-        with torch.no_grad():
-            for name, value in self.model.state_dict().items():
-                if value.is_floating_point():
-                    self.averaged[name].lerp_(value, 1.0 - decay)
-                else:
-                    self.averaged[name].copy_(value)
+        for name in self._others:
+            self.averaged[name].copy_(self._state[name])
+        torch._foreach_lerp_(
+            [self.averaged[name] for name in self._floating],
+            [self._state[name] for name in self._floating],
+            1.0 - decay,
+        )
 
-    def log(self, **values: float) -> None:
+    def _keep(self, gradients: Sequence[Tensor | None]) -> None:
+        """Copies gradients, which may share memory or be strided, for clipping and optimiser."""
+        kept, given = [], []
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            if gradient is None:
+                parameter.grad = None
+                continue
+            if parameter.grad is None:
+                parameter.grad = torch.empty_like(parameter)
+            kept.append(parameter.grad)
+            given.append(gradient)
+        torch._foreach_copy_(kept, given)
+
+    def log(self, **values: float | Tensor) -> None:
         """Append one line of curves to log.jsonl."""
         line = {"step": self.step, "seconds": round(time.monotonic() - self._started, 1)}
         line |= {k: round(float(v), 5) for k, v in values.items()}

@@ -24,7 +24,7 @@ from runtime.models.autoencoder import Autoencoder, AutoencoderConfig
 from runtime.models.picture_decoder import SPATIAL_STRIDE
 from training.generated import GeneratedMoments
 from training.pictures import Box, PictureClips
-from training.run import Run
+from training.run import Run, pick_device
 from training.shipped import load_autoencoder, save_part
 
 COMMAND = "python -m training.pictures && python -m training.train_autoencoder"
@@ -45,15 +45,9 @@ class Crops:
     weights: Tensor  # (B, 1, 1, c, c)
     latents: Tensor | None = None  # (B, 3, C, c / 8, c / 8)
 
-    def to(self, device: str) -> Crops:
-        latents = None if self.latents is None else self.latents.to(device)
-        return Crops(
-            self.pictures.to(device), self.anchors.to(device), self.weights.to(device), latents
-        )
-
 
 class CropSampler:
-    """Crops of clips around mouths (most of them), eyes and anywhere else.
+    """Crops of clips around mouths (most of them), eyes and anywhere else, cut on `device`.
 
     `latents` (N, 3, C, h, w), scaled, are what a denoiser made for each clip.
     """
@@ -64,11 +58,15 @@ class CropSampler:
         crop: int,
         seed: int,
         latents: NDArray[np.float16] | None = None,
+        device: str = "cpu",
     ) -> None:
-        self.data, self.crop, self.latents = data, crop, latents
+        self.data, self.crop = data, crop
+        self.clips = torch.from_numpy(data.clips).to(device)
+        self.rest = torch.from_numpy(data.rest).to(device)
+        self.latents = None if latents is None else torch.from_numpy(latents).to(device)
         self.rng = np.random.default_rng(seed)
         size = data.rest.shape[1]
-        self.weight = np.ones((len(data.rest), size, size), np.float32)
+        weight_maps = np.ones((len(data.rest), size, size), np.float32)
         for scene in range(len(data.rest)):
             for boxes, weight in (
                 (data.eye_boxes[scene], EYE_WEIGHT),
@@ -76,28 +74,30 @@ class CropSampler:
             ):
                 for box in boxes:
                     x0, y0, x1, y1 = _pixels(box, size)
-                    self.weight[scene, y0:y1, x0:x1] = weight
+                    weight_maps[scene, y0:y1, x0:x1] = weight
+        self.weights = torch.from_numpy(weight_maps).to(device)
 
     def batch(self, count: int) -> Crops:
         """Random crops, with the latents that were made for them where there are any."""
-        rows, made = [], []
-        for index in self.rng.integers(len(self.data.clips), size=count):
+        clips, anchors, weights, made = [], [], [], []
+        for index in self.rng.integers(len(self.clips), size=count):
             scene = int(self.data.scene[index])
             where = self._where(scene)
-            clip = self.data.clips[index][:, where[0], where[1]]
-            anchor = self.data.rest[scene][where]
+            clip = self.clips[index][:, where[0], where[1]]
+            anchor = self.rest[scene][where]
             if self.latents is not None:
                 y, x = (slice(s.start // SPATIAL_STRIDE, s.stop // SPATIAL_STRIDE) for s in where)
-                made.append(torch.from_numpy(self.latents[index][..., y, x]).float())
+                made.append(self.latents[index][..., y, x])
             elif self.rng.random() < 0.1:  # a picture that was not taken at rest
                 anchor = clip[int(self.rng.integers(len(clip)))]
-            rows.append((clip, anchor, self.weight[scene][where]))
-        clips, anchors, weights = (np.stack(parts) for parts in zip(*rows, strict=True))
+            clips.append(clip)
+            anchors.append(anchor)
+            weights.append(self.weights[scene][where])
         return Crops(
-            rearrange(_signed(clips), "b f h w c -> b c f h w").contiguous(),
-            rearrange(_signed(anchors), "b h w c -> b c h w").contiguous(),
-            torch.from_numpy(weights)[:, None, None],
-            torch.stack(made) if made else None,
+            rearrange(_signed(torch.stack(clips)), "b f h w c -> b c f h w").contiguous(),
+            rearrange(_signed(torch.stack(anchors)), "b h w c -> b c h w").contiguous(),
+            torch.stack(weights)[:, None, None],
+            torch.stack(made).float() if made else None,
         )
 
     def _where(self, scene: int) -> tuple[slice, slice]:
@@ -119,8 +119,8 @@ def _pixels(box: Box, size: int) -> tuple[int, int, int, int]:
     return int(max(0, x)), int(max(0, y)), int(x + w) + 1, int(y + h) + 1
 
 
-def _signed(pixels: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(pixels).float().div_(127.5).sub_(1.0)
+def _signed(pixels: Tensor | NDArray[np.uint8]) -> Tensor:
+    return torch.as_tensor(pixels).float().div_(127.5).sub_(1.0)
 
 
 def losses(model: Autoencoder, crops: Crops) -> dict[str, Tensor]:
@@ -148,19 +148,19 @@ def encoded(model: Autoencoder, clips: Tensor, still: Tensor) -> Tensor:
     exact: Tensor = model.encoder(rearrange(clips, "b c (t f) h w -> (b t) c f h w", f=4))
     latents = rearrange(exact, "(b t) c h w -> b t c h w", b=len(clips))
     change = (latents - still[:, None]).detach().square().mean().sqrt()
-    amount = LATENT_NOISE * torch.rand(len(clips), 1, 1, 1, 1).to(latents).square()
+    amount = LATENT_NOISE * torch.rand_like(latents[:, :1, :1, :1, :1]).square()
     return latents + amount * change * torch.randn_like(latents)
 
 
 @torch.no_grad()
 def measure(model: Autoencoder, data: PictureClips, rows: list[int]) -> dict[str, float]:
     """PSNR in dB of whole clips: everywhere, and in the mouths' boxes."""
-    size = data.rest.shape[1]
+    size, device = data.rest.shape[1], model.latent_mean.device
     everywhere, mouths = [], []
     for row in rows:
         scene = int(data.scene[row])
-        clip = rearrange(_signed(np.asarray(data.clips[row])), "f h w c -> 1 c f h w")
-        state = model.start(rearrange(_signed(data.rest[scene]), "h w c -> 1 c h w"))
+        clip = rearrange(_signed(data.clips[row]).to(device), "f h w c -> 1 c f h w")
+        state = model.start(rearrange(_signed(data.rest[scene]).to(device), "h w c -> 1 c h w"))
         latents = model.encode_groups(rearrange(clip, "b c (t f) h w -> b t c f h w", f=4))
         out = []
         for t in range(latents.shape[2]):
@@ -272,26 +272,26 @@ def main(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(threads)
     torch.manual_seed(1)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = pick_device()
     data, config = PictureClips.load(), AutoencoderConfig()
     model = _refined() if refine else _fresh(data, config)
     model.to(device)
     run = Run("decoder" if refine else "autoencoder", model, steps, rate)
-    samplers = [CropSampler(data, crop, run.step)]
+    samplers = [CropSampler(data, crop, run.step, device=device)]
     if refine:
         moments = GeneratedMoments.load()
-        samplers.append(CropSampler(moments.pictures, crop, run.step, moments.latents))
+        samplers.append(CropSampler(moments.pictures, crop, run.step, moments.latents, device))
     for step in run:
         crops = samplers[step % len(samplers)].batch(batch)
-        parts = losses(model, crops.to(device))
+        parts = losses(model, crops)
         total = parts["pixels"] + 0.5 * parts["edges"] + 0.5 * parts["motion"]
         run.update(total)
         if step % 50 < 2:
             kind = "of_generated_" if crops.latents is not None else ""
-            run.log(**{kind + k: v.item() for k, v in parts.items()})
+            run.log(**{kind + k: v.detach() for k, v in parts.items()})
         if step % 400 == 399:
-            trained = Autoencoder(config)
-            trained.load_state_dict({k: v.cpu() for k, v in run.averaged.items()})
+            trained = Autoencoder(config).to(device)
+            trained.load_state_dict(run.averaged)
             rows = np.linspace(0, len(data.clips) - 1, 24).astype(int).tolist()
             run.log(**measure(trained, data, rows))
             export(run, data, config, refine)

@@ -30,19 +30,20 @@ from pathlib import Path
 import numpy as np
 import torch
 import typer
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from runtime.checkpoint import load_builtin
 from runtime.models.config import TINY, DiTConfig, Injection
 from runtime.models.dit import DiT
 from runtime.models.layers import patchify
 from runtime.sampler import TIMESTEPS
 from runtime.timing import FRAMES_PER_LATENT
-from training.latent_clips import Windows, WindowSampler, move
+from training.latent_clips import Windows, WindowSampler
 from training.mouth_curves import MOUTH_COLUMNS
-from training.run import Run
+from training.run import Run, pick_device
 from training.shipped import WEIGHTS, load_autoencoder, save_part, share_parts
+from training.step_graphs import StepGraphs
 from training.train_autoencoder import MOUTH_COMPONENTS
 
 COMMAND = "python -m training.clips && python -m training.train_dit"
@@ -77,37 +78,50 @@ class Trained(nn.Module):
         self.register_buffer("pooled_text", torch.zeros(1, TINY.pooled_text_dim))
 
 
-def draw_sigmas(count: int) -> Tensor:
-    """Noise levels (count,) in (0, 1]."""
-    even = torch.sigmoid(torch.randn(count))
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """What chance decides about a batch of windows."""
+
+    sigma: Tensor  # (B,): noise levels in (0, 1]
+    noise: Tensor  # (B, C, T, h, w), standard normal
+    grain: Tensor  # (B,): flaws of the clean latents, 0 .. FLAWS
+    trace: Tensor  # (B,)
+
+
+def draw(generator: torch.Generator, clean: Tensor) -> Draws:
+    """Noise levels, noise and flaws for clean latents (B, C, T, h, w), on their device."""
+    count, device = len(clean), clean.device
+    even = torch.sigmoid(torch.randn(count, generator=generator, device=device))
     sigma = FLOW_SHIFT * even / (1 + (FLOW_SHIFT - 1) * even)
-    return torch.where(torch.rand(count) < PURE_NOISE, torch.ones(count), sigma)
+    pure, grain, trace = torch.rand(3, count, generator=generator, device=device)
+    noise = torch.randn(clean.shape, generator=generator, device=device)
+    return Draws(sigma.masked_fill(pure < PURE_NOISE, 1.0), noise, FLAWS * grain, FLAWS * trace)
 
 
-def flawed_and_noised(rng: np.random.Generator, windows: Windows, sigma: Tensor) -> Tensor:
-    """Latents (B, C, T, h, w) at noise levels sigma (B,), from flawed clean ones.
+def flawed_and_noised(windows: Windows, draws: Draws) -> Tensor:
+    """Latents (B, C, T, h, w) at noise levels, from flawed clean ones.
 
     A stream's context is its own work. Taught on perfect context, errors would add up over time;
     taught to mend flaws (grain, and traces of another clip's motion) they die out.
     """
     clean = windows.clean
-    level = sigma[:, None, None, None, None]
-    grain, trace = (FLAWS * torch.rand(2, len(clean), 1, 1, 1, 1)).to(clean).unbind(0)
+    level, grain, trace = (
+        amount[:, None, None, None, None] for amount in (draws.sigma, draws.grain, draws.trace)
+    )
     motion = (clean - windows.cond.ref_latents).roll(1, dims=0)
-    noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32)).to(clean)
     spread = (level.square() + ((1 - level) * grain).square()).sqrt()  # of noise and grain
-    return (1 - level) * (clean + trace * motion) + spread * noise
+    return (1 - level) * (clean + trace * motion) + spread * draws.noise
 
 
 def window_loss(
-    trained: Trained, rng: np.random.Generator, windows: Windows, sigma: Tensor
+    trained: Trained, windows: Windows, draws: Draws
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Velocity error (that of the clean latents over sigma squared), mouths and eyes weighted, and
     the hint's. Beside it, what is left of a still picture's error: in mouths, in eyes, in the
     channels for mouths; and the hint's error as a share of what the mouths are.
     """
-    model = trained.dit
-    noisy = flawed_and_noised(rng, windows, sigma)
+    model, sigma = trained.dit, draws.sigma
+    noisy = flawed_and_noised(windows, draws)
     out = model.predict_clean(noisy, TIMESTEPS * sigma, windows.cond, windows.tokens)
     target = patchify(windows.clean, model.config.patch_size, windows.tokens)
     still = patchify(windows.cond.ref_latents, model.config.patch_size, windows.tokens)
@@ -115,7 +129,7 @@ def window_loss(
     error = squared.mean(-1)  # (B, T, n)
     weight = place_weights(windows)
     by_sigma = sigma.clamp(min=SMALLEST_SIGMA).square().reciprocal()
-    weighted = (squared * channel_weights(model.config).to(squared)).mean(-1)
+    weighted = (squared * channel_weights(model.config, squared.device)).mean(-1)
     loss = (weighted * weight[:, None] * by_sigma[:, None, None]).mean()
     moved = (still - target).square().mean(-1)
     hint = hint_error(trained, windows)
@@ -146,9 +160,9 @@ def place_weights(windows: Windows) -> Tensor:
     return 1 + MOUTH_WEIGHT * windows.mouth + EYE_WEIGHT * windows.eyes
 
 
-def channel_weights(config: DiTConfig) -> Tensor:
+def channel_weights(config: DiTConfig, device: torch.device) -> Tensor:
     """What an error in each value of a patch counts, (C * patch,)."""
-    weights = torch.ones(config.out_channels)
+    weights = torch.ones(config.out_channels, device=device)
     weights[-MOUTH_COMPONENTS:] = FINE_WEIGHT
     return weights.repeat_interleave(config.patch_values // config.out_channels)
 
@@ -160,47 +174,65 @@ def _share(error: Tensor, moved: Tensor, where: Tensor, sigma: Tensor) -> Tensor
 
 
 @torch.no_grad()
-def gates(trained: Trained, sampler: WindowSampler, device: str) -> dict[str, float]:
+def gates(trained: Trained, sampler: WindowSampler) -> dict[str, Tensor]:
     """The shares of `window_loss` at pure noise, on held-out speech."""
-    rng = np.random.default_rng(7)
-    result: dict[str, float] = {}
+    generator = torch.Generator(sampler.device).manual_seed(7)
+    result: dict[str, Tensor] = {}
     for people in (1, 2):
-        windows = move(sampler.batch(rng, 32, people, 3, GRID_TOKENS), device)
-        _, parts = window_loss(trained, rng, windows, torch.ones(32, device=device))
-        result |= {f"test_{k}{people}": v.item() for k, v in parts.items()}
+        windows = sampler.batch(generator, 32, people, 3, GRID_TOKENS)
+        draws = draw(generator, windows.clean)
+        _, parts = window_loss(trained, windows, replace(draws, sigma=torch.ones_like(draws.sigma)))
+        result |= {f"test_{k}{people}": v for k, v in parts.items()}
     return result
 
 
-Loss = Callable[[Trained, np.random.Generator, Windows, Tensor], tuple[Tensor, dict[str, Tensor]]]
+Loss = Callable[[Trained, Windows, Draws], tuple[Tensor, dict[str, Tensor]]]
+Gradients = tuple[tuple[Tensor, ...], dict[str, Tensor]]
 
 
 @dataclass
 class Learner:
-    """Gradients of one share of a batch; learners of several threads share the model."""
+    """Gradients of one share of a batch; learners of several threads share the model.
+
+    On a GPU each step is a graph (`StepGraphs`), unless `eager`.
+    """
 
     trained: Trained
     parameters: list[nn.Parameter]
     sampler: WindowSampler
-    rng: np.random.Generator
-    device: str
+    generator: torch.Generator
     loss: Loss = window_loss
+    eager: bool = False
 
-    def gradients(
-        self, people: int, frames: int, count: int, tokens: int
-    ) -> tuple[tuple[Tensor, ...], dict[str, float]]:
-        windows = move(self.sampler.batch(self.rng, count, people, frames, tokens), self.device)
-        sigma = draw_sigmas(count).to(self.device)
-        loss, parts = self.loss(self.trained, self.rng, windows, sigma)
-        values = {"loss": loss.item()} | {k: v.item() for k, v in parts.items()}
+    def __post_init__(self) -> None:
+        graphs = self.sampler.device != "cpu" and not self.eager
+        self._step: Callable[[Windows, Draws], Gradients]
+        self._step = StepGraphs(self.step) if graphs else self.step
+
+    def gradients(self, people: int, frames: int, count: int, tokens: int) -> Gradients:
+        """Of a new batch, with its curves; both are valid until the next call."""
+        windows = self.sampler.batch(self.generator, count, people, frames, tokens)
+        return self._step(windows, draw(self.generator, windows.clean))
+
+    def step(self, windows: Windows, draws: Draws) -> Gradients:
+        loss, parts = self.loss(self.trained, windows, draws)
+        values = {k: v.detach() for k, v in ({"loss": loss} | parts).items()}
         return torch.autograd.grad(loss, self.parameters), values
 
 
-def device_and_shares() -> tuple[str, int]:
-    """Where to train, and in how many shares of a batch.
-
-    Small matrices: a core each for two shares is faster than both for one.
-    """
-    return ("cuda", 1) if torch.cuda.is_available() else ("cpu", 2)
+def make_learners(
+    run: Run,
+    trained: Trained,
+    sampler: WindowSampler,
+    rng: np.random.Generator,
+    loss: Loss = window_loss,
+    eager: bool = False,
+) -> list[Learner]:
+    """One on a GPU. On a CPU two: a core each for small matrices is faster than both for one."""
+    shares = 2 if sampler.device == "cpu" else 1
+    seeds = rng.integers(2**62, size=shares)
+    generators = [torch.Generator(sampler.device).manual_seed(int(seed)) for seed in seeds]
+    return [Learner(trained, run.parameters, sampler, g, loss, eager) for g in generators]
 
 
 def learn(
@@ -210,7 +242,7 @@ def learn(
     batch: int,
     tokens: int,
     lengths: Sequence[int],
-) -> Iterator[tuple[int, dict[str, float]]]:
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """The steps that are left, each after it was taken, with its curves.
 
     `batch` windows a step, as many latent frames long as one of `lengths`; `tokens` are seen.
@@ -224,20 +256,45 @@ def learn(
             kept = GRID_TOKENS if rng.random() < WHOLE_SHARE else tokens
             work = [pool.submit(each.gradients, people, frames, count, kept) for each in learners]
             results = [w.result() for w in work]
-            gradients = zip(*(r[0] for r in results), strict=True)
-            run.apply([torch.stack(g).mean(0) for g in gradients])
+            run.apply(mean([gradients for gradients, _ in results]))
             yield step, results[0][1]
 
 
+def mean(shares: list[tuple[Tensor, ...]]) -> Sequence[Tensor]:
+    """The mean of the shares' gradients."""
+    if len(shares) == 1:
+        return shares[0]
+    return [torch.stack(parts).mean(0) for parts in zip(*shares, strict=True)]
+
+
+def take_weights(trained: Trained, file: Path) -> None:
+    """Take over the weights "dit.*" and "hint.*" of a file, or those of an exported transformer."""
+    weights = {k: v.float() for k, v in load_file(file).items() if not k.startswith("prompt.")}
+    ours = ("dit.", "hint.")
+    named = {k if k.startswith(ours) else f"dit.{k}": v for k, v in weights.items()}
+    missing, unexpected = trained.load_state_dict(named, strict=False)
+    lacking = [k for k in missing if k.startswith("dit.")]
+    if lacking or unexpected:
+        raise typer.BadParameter(
+            f"{file} has no {lacking[:3]} and has {unexpected[:3]}, which the model has not. Give "
+            "weights of a transformer of the present sizes."
+        )
+
+
 def open_run(
-    injection: Injection, steps: int, rate: float, device: str, from_shipped: bool = False
+    injection: Injection,
+    steps: int,
+    rate: float,
+    device: str,
+    start: Path | None = None,
+    decay: float = 0.998,
 ) -> tuple[Trained, Run]:
     """The model and its run; that of a variant keeps apart from the one that ships."""
     trained = Trained(injection).to(device)
-    if from_shipped:
-        trained.dit.load_state_dict(load_builtin().dit.state_dict())
+    if start is not None:
+        take_weights(trained, start)
     name = "dit" if injection == "add" else f"dit-{injection}"
-    return trained, Run(name, trained, steps, rate)
+    return trained, Run(name, trained, steps, rate, decay)
 
 
 def export(run: Run, injection: Injection, command: str = COMMAND) -> Path:
@@ -259,30 +316,34 @@ def main(
     batch: int = 32,
     tokens: int = 24,
     rate: float = 1e-3,
+    decay: float = 0.998,
     injection: Injection = "add",
-    from_shipped: bool = False,
+    start_from: Path | None = None,
+    check_every: int = 300,
+    eager: bool = False,
 ) -> None:
     """`batch` windows a step; `tokens` of the grid are seen, faces first.
 
-    `from_shipped`: a new run begins as the exported transformer.
+    `decay` is that of the averaged weights. With `start_from`, a file of weights, a new run begins
+    as these. Held-out speech is judged every `check_every` steps. `eager` does without CUDA graphs.
+    On a large GPU try batches of 256 and a decay of 0.999.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    device, shares = device_and_shares()
+    device = pick_device()
     torch.set_num_threads(1)
-    trained, run = open_run(injection, steps, rate, device, from_shipped)
-    torch.manual_seed(run.step)
+    trained, run = open_run(injection, steps, rate, device, start_from, decay)
     rng = np.random.default_rng(run.step)
-    prompt = (trained.text_states.cpu(), trained.pooled_text.cpu())
+    prompt = (trained.text_states, trained.pooled_text)
     autoencoder = load_autoencoder()
-    train, test = (WindowSampler(autoencoder, TINY, prompt, s) for s in ("train", "test"))
-    learners = [Learner(trained, run.parameters, train, r, device) for r in rng.spawn(shares)]
+    train, test = (WindowSampler(autoencoder, TINY, prompt, s, device) for s in ("train", "test"))
+    learners = make_learners(run, trained, train, rng, eager=eager)
+    judged = Trained(injection).to(device)
     for step, values in learn(run, learners, rng, batch, tokens, lengths=(1, 3, 3, 3, 3)):
         if step % 50 == 0:
             run.log(**values)
-        if step % 300 == 299:
-            shipped = Trained(injection).to(device)
-            shipped.load_state_dict(run.averaged)
-            run.log(**gates(shipped, test, device))
+        if (step + 1) % check_every == 0:
+            judged.load_state_dict(run.averaged)
+            run.log(**gates(judged, test))
             export(run, injection)
     export(run, injection)
 

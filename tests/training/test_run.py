@@ -65,3 +65,12 @@ def test_curves_are_kept_as_lines_of_json():
     run.log(loss=0.5)
     run.log(loss=0.25)
     assert (run.folder / "log.jsonl").read_text().count("\n") == 2
+
+
+def test_gradients_that_share_memory_are_each_clipped_once():
+    run = Run("shared", model(), steps=1, learning_rate=1e-2)
+    gradient = torch.full((2, 3), 10.0)
+    run.apply([gradient, gradient[:, 0]])
+    norm = torch.cat([p.grad.flatten() for p in run.parameters]).norm()
+    torch.testing.assert_close(norm, torch.tensor(1.0))
+    assert torch.equal(gradient, torch.full((2, 3), 10.0))
