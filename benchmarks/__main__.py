@@ -163,8 +163,8 @@ def matmul_peak(threads: int = 2) -> None:
 def model(
     size: Annotated[str, typer.Option(help="13b or tiny.")] = "13b",
     preset: Annotated[str, typer.Option(help="Windows, steps and picture size.")] = "live-512",
-    precision: Annotated[str, typer.Option(help="bf16, fp8 or fp32.")] = "bf16",
-    engine: Annotated[str, typer.Option(help="eager or compiled.")] = "compiled",
+    precision: Annotated[str, typer.Option(help="bf16, fp8, fp8-attention or fp32.")] = "bf16",
+    engine: Annotated[str, typer.Option(help="eager, compiled or fused.")] = "fused",
     device: Annotated[str, typer.Option(help="cuda, cuda:1, .. or cpu.")] = "cuda",
     runs: Annotated[int, typer.Option(help="Timed calls.")] = 10,
     random_weights: Annotated[

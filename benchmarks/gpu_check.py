@@ -40,7 +40,14 @@ Part = Callable[[float], Values]
 """Measures something; hears how many seconds are left."""
 Keep = Callable[[Values], None]
 
-NEEDED_S = {"tests": 60.0, "eager": 30.0, "compiled": 75.0, "stream": 60.0, "library": 45.0}
+NEEDED_S = {
+    "tests": 60.0,
+    "eager": 25.0,
+    "fused": 25.0,
+    "compiled": 45.0,
+    "stream": 40.0,
+    "library": 45.0,
+}
 """What a part of that kind may take: it is not begun with less left."""
 
 
@@ -53,7 +60,20 @@ class Check:
     preset: str = "live-512"
     runs: int = 10
     backend: str = "inductor"
-    precisions: tuple[str, ...] = ("bf16", "fp8")
+    calls: tuple[tuple[str, str], ...] = (  # precision and engine, most wanted first
+        ("bf16", "eager"),
+        ("bf16", "fused"),
+        ("fp8", "fused"),
+        ("fp8-attention", "fused"),
+        ("bf16", "compiled"),
+        ("fp8", "compiled"),
+    )
+    streams: tuple[tuple[str, str], ...] = (
+        ("fp8", "fused"),
+        ("fp8-attention", "fused"),
+        ("bf16", "fused"),
+    )
+    built: tuple[str, ...] = ("bf16", "fp8")  # precisions of the libraries' engines
     libraries: tuple[str, ...] = ("tensorrt", "tensorrt-rtx")
     tests: tuple[str, ...] = ("-m", "gpu")  # what pytest is told
     seconds: Mapping[str, float] = field(default_factory=lambda: NEEDED_S)
@@ -68,7 +88,8 @@ def on_a_cpu(check: Check) -> Check:
     return replace(
         check,
         backend="eager",
-        precisions=("fp32", "fp8"),
+        calls=tuple((one, engine) for one in ("fp32", "fp8") for engine in ("eager", "compiled")),
+        streams=(("fp8", "eager"), ("fp32", "eager")),
         tests=("tests/benchmarks/test_gpu_check.py", "-k", "outcomes_of_tests"),
         seconds=dict.fromkeys(NEEDED_S, 0.0),
     )
@@ -93,29 +114,23 @@ def run(check: Check, keep: Keep, budget_s: float = BUDGET_S) -> Values:
 
 def parts(check: Check) -> list[tuple[str, str, Part]]:
     """Name, kind and work of each part, most wanted first."""
-    wide, narrow = check.precisions[0], check.precisions[-1]
-    calls = [(wide, "eager"), *((one, "compiled") for one in check.precisions), (narrow, "eager")]
-    models = [(f"{p} {engine}", engine, model_part(check, p, engine)) for p, engine in calls]
+    models = [
+        (f"{one} {engine}", engine, model_part(check, one, engine)) for one, engine in check.calls
+    ]
     streams = [
-        (f"stream {one}", "stream", stream_part(check, one)) for one in reversed(check.precisions)
+        (f"stream {one}", "stream", stream_part(check, one, engine))
+        for one, engine in check.streams
+    ]
+    libraries = [
+        (f"{library} {one}", "library", library_part(check, library, one))
+        for library in check.libraries
+        for one in check.built
     ]
 
     def tests(left_s: float) -> Values:
         return gpu_tests(check.tests, min(left_s, TEST_LIMIT_S))
 
-    libraries = [
-        (f"{library} {one}", "library", library_part(check, library, one))
-        for library in check.libraries
-        for one in check.precisions
-    ]
-    return [
-        *models[:-1],
-        streams[0],
-        ("tests", "tests", tests),
-        models[-1],
-        *streams[1:],
-        *libraries,
-    ]
+    return [*models, streams[0], ("tests", "tests", tests), *streams[1:], *libraries]
 
 
 def outcome(part: Part, left_s: float, needed_s: float) -> Values:
@@ -151,9 +166,8 @@ def model_part(check: Check, precision: str, engine: str) -> Part:
     return work
 
 
-def stream_part(check: Check, precision: str) -> Part:
+def stream_part(check: Check, precision: str, engine: str) -> Part:
     live = LIVE_PRESETS[check.preset]
-    engine = "compiled" if check.device.type == "cuda" else "eager"
 
     def work(left_s: float) -> Values:
         size = (live.width_px, live.height_px)

@@ -28,7 +28,7 @@ from runtime.audio_features import Encoder
 from runtime.character import Character, Speaker
 from runtime.checkpoint import Prompt
 from runtime.engine.base import Engines
-from runtime.engine.torch_engine import compiled, eager, graphed
+from runtime.engine.torch_engine import compiled, eager, fused, graphed
 from runtime.face_mask import face_masks
 from runtime.models.audio_encoder import AudioEncoder, AudioEncoderConfig
 from runtime.models.config import DiTConfig
@@ -44,7 +44,7 @@ TEXT_TOKENS = 640  # as in random_model.py
 LATENT_PX = 8
 WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize", "cudaDeviceSynchronize")
 ALLOCATIONS = ("cudaMalloc", "cudaMallocAsync", "cudaFree", "cudaHostAlloc")
-ENGINES = {"eager": eager, "graphed": graphed, "compiled": compiled}
+ENGINES = {"eager": eager, "graphed": graphed, "compiled": compiled, "fused": fused}
 
 
 class RandomModulation(nn.Module):
@@ -158,7 +158,8 @@ def run(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     model = random_model(config, device, precision)
-    engines: Engines = ENGINES[engine](model)
+    attends_in_fp8 = precision == "fp8-attention"
+    engines: Engines = fused(model, True) if attends_in_fp8 else ENGINES[engine](model)
     with talking_picture(*size_px) as character:
         stream = StreamingGenerator(model, character, preset, 0, engines=engines, layout="i420")
     first_ms = tick_ms(stream, device)  # builds what is built at the first call
@@ -196,7 +197,7 @@ def steady_calls(stream: StreamingGenerator, device: torch.device) -> dict[str, 
     if device.type != "cuda":
         return {"waits in a tick": None, "allocations in a tick": None}
     speak(stream)
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True) as seen:
         stream.tick()
     calls = Counter(event.name for event in seen.events())
     return {

@@ -16,6 +16,7 @@ from benchmarks.random_model import (
 )
 from benchmarks.stopwatch import times_ms
 from runtime.engine.fused_engine import FusedDenoiser
+from runtime.engine.kinds import loaded_as
 from runtime.models.config import TINY, DiTConfig
 from runtime.models.dit import DiT
 from runtime.models.fp8_matmul import product, quantize
@@ -36,7 +37,7 @@ def peak_tflops(device: torch.device, precision: str, side: int | None = None) -
 def _product(device: torch.device, precision: str, side: int) -> Callable[[], object]:
     left = torch.randn(side, side, device=device, dtype=DTYPES[precision])
     right = torch.randn_like(left)
-    if precision == "fp8":
+    if loaded_as(precision) == "fp8":
         narrow_left, narrow_right = quantize(left, by_row=False), quantize(right, by_row=False)
         return lambda: product(narrow_left, narrow_right)
     out = torch.empty_like(left)

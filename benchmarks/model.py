@@ -8,7 +8,7 @@ needed for real time if they shared the steps (runtime/pipelined.py).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -28,17 +28,21 @@ from benchmarks.random_model import (
 )
 from benchmarks.stopwatch import times_ms, wait_for
 from runtime.engine.base import Denoiser
-from runtime.engine.cuda_graph import GraphedDenoiser
+from runtime.engine.cuda_graph import GraphedDenoiser, Recording
+from runtime.engine.kinds import loaded_as
 from runtime.engine.torch_engine import CompiledBlocks
 from runtime.errors import NotFound, Unsupported
 from runtime.models.config import RELEASED
 from runtime.models.dit import DiT
 from runtime.models.fp8_matmul import check_device
-from runtime.models.taehv import Taehv
+from runtime.models.taehv import Taehv, TaehvState
 from runtime.pipeline_stage import steps_of
 from runtime.presets import StreamPreset
 
-ENGINES = ("eager", "compiled")  # compiled: blocks by torch, replayed as one CUDA graph
+ENGINES = ("eager", "compiled", "fused")
+"""The plain modules; blocks compiled by torch; our kernels between the products. On a GPU the last
+two are replayed as CUDA graphs.
+"""
 
 LATENT_PX = 8  # pixels per side of a latent of the released model
 SIZES = {
@@ -110,15 +114,16 @@ def run(
     _check_name("precision", precision, DTYPES)
     _check_name("engine", engine, ENGINES)
     config, live = SIZES[size], PRESETS[preset]
-    if precision == "fp8":
+    if loaded_as(precision) == "fp8":
         check_device(device)
     window = _window(live)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     dit = random_dit(config, device, precision)
     call = random_call(dit, window, device, precision)
-    denoiser = _denoiser(dit, engine, device, backend)
-    timing = measure(denoiser, call, _decoder(device, precision), live.schedule, device, runs)
+    denoiser = _denoiser(dit, engine, precision, device, backend)
+    decode = _decode(device, precision, call.x[:, :, :1], engine != "eager")
+    timing = measure(denoiser, call, decode, live.schedule, device, runs)
     memory_gb = _peak_memory_gb(device)
     del dit, call, denoiser
     peak, flops = peak_tflops(device, precision), denoise_flops(config, window)
@@ -133,12 +138,16 @@ def run(
         "matrix product peak, TFLOP/s": peak,
         "peak memory, GB": memory_gb,
         **figures(timing, live.schedule, flops, peak),
+        "real-time factor by preset": {
+            name: real_time_factor(timing, other.schedule)
+            for name, other in PRESETS.items()
+            if _window(other) == window
+        },
     }
 
 
 def figures(timing: Timing, schedule: StreamPreset, flops: int, peak: float) -> dict[str, Any]:
     """What follows from the measured times; `flops` of a step, `peak` in TFLOP/s."""
-    tick_ms = schedule.steps * timing.step + schedule.hop * timing.decode
     reached = flops / timing.step / 1e9
     return {
         "ms a step": timing.step,
@@ -146,9 +155,14 @@ def figures(timing: Timing, schedule: StreamPreset, flops: int, peak: float) -> 
         "share of the peak": reached / peak,
         "decode, ms a latent frame": timing.decode,
         "first frame, ms after its sound": timing.first_frame,
-        "real-time factor": tick_ms / schedule.hop_ms,
+        "real-time factor": real_time_factor(timing, schedule),
         "devices for real time": devices_for_real_time(timing, schedule),
     }
+
+
+def real_time_factor(timing: Timing, schedule: StreamPreset) -> float:
+    """Compute over media time of a tick."""
+    return (schedule.steps * timing.step + schedule.hop * timing.decode) / schedule.hop_ms
 
 
 def devices_for_real_time(timing: Timing, schedule: StreamPreset) -> int | None:
@@ -165,22 +179,16 @@ def devices_for_real_time(timing: Timing, schedule: StreamPreset) -> int | None:
 def measure(
     denoiser: Denoiser,
     call: Call,
-    decoder: Taehv,
+    decode: Callable[[], Tensor],
     schedule: StreamPreset,
     device: torch.device,
     runs: int,
 ) -> Timing:
     """Times a call, the decoding of one latent frame to bytes on the host, and a tick's start."""
-    latent = call.x[:, :, :1]
-    state = decoder.start(*latent.shape[-2:])
-    _, state = decoder.decode_video(latent, state)
 
     @torch.inference_mode()
     def denoise() -> Tensor:
         return denoiser.denoise(call.x, call.step, call.window)
-
-    def decode() -> Tensor:
-        return decoder.decode_video(latent, state, "i420")[0].cpu()
 
     def first_frame() -> None:
         for _ in range(schedule.steps):
@@ -193,16 +201,35 @@ def measure(
     return Timing(step, decoded, first)
 
 
-def _denoiser(dit: DiT, engine: str, device: torch.device, backend: str) -> Denoiser:
-    denoiser: Denoiser = dit if engine == "eager" else CompiledBlocks(dit, backend)
-    return GraphedDenoiser(denoiser) if engine == "compiled" and device.type == "cuda" else denoiser
+def _denoiser(
+    dit: DiT, engine: str, precision: str, device: torch.device, backend: str
+) -> Denoiser:
+    if engine == "eager":
+        return dit
+    if engine == "compiled":
+        denoiser: Denoiser = CompiledBlocks(dit, backend)
+    else:
+        from runtime.engine.fused_gpu import FusedGpuDenoiser
+
+        denoiser = FusedGpuDenoiser(dit, precision == "fp8-attention")
+    return GraphedDenoiser(denoiser) if device.type == "cuda" else denoiser
 
 
-def _decoder(device: torch.device, precision: str) -> Taehv:
+def _decode(
+    device: torch.device, precision: str, latent: Tensor, is_recorded: bool
+) -> Callable[[], Tensor]:
+    """Decodes a latent frame (1, 16, 1, h, w) to I420 on the host."""
     with torch.device("meta"):
         decoder = Taehv()
     randomize(decoder, device, DTYPES[precision])
-    return decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _, state = decoder.decode_video(latent, decoder.start(*latent.shape[-2:]))
+
+    def work(given: Tensor, before: TaehvState) -> Tensor:
+        return decoder.decode_video(given, before, "i420")[0]
+
+    decode = Recording(work) if is_recorded and device.type == "cuda" else work
+    return lambda: decode(latent, state).cpu()
 
 
 def _window(live: LivePreset) -> WindowSize:

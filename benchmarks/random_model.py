@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from runtime.engine.kinds import loaded_as
 from runtime.models.conditioning import Conditioning, StepInputs, WindowInputs
 from runtime.models.config import DiTConfig
 from runtime.models.dit import DiT
@@ -22,8 +23,13 @@ from runtime.models.layers import Modulation
 from runtime.models.rope import rope_freqs
 from runtime.timing import VIDEO_FPS
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.bfloat16}
-"""Of everything but FP8 weights."""
+DTYPES = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp8": torch.bfloat16,
+    "fp8-attention": torch.bfloat16,
+}
+"""Of everything but FP8 numbers."""
 
 FP8_SPREAD = 64.0  # standard deviation of random FP8 weights, which reach to 448
 
@@ -58,11 +64,11 @@ def random_dit(config: DiTConfig, device: torch.device, precision: str) -> DiT:
     """A transformer on a device without modulation weights; FP8 in the blocks where asked for."""
     with torch.device("meta"):
         dit = DiT(config)
-        if precision == "fp8":
+        if loaded_as(precision) == "fp8":
             use_fp8(dit)
     without_modulations(dit)
     randomize(dit, device, DTYPES[precision])
-    if precision == "fp8":
+    if loaded_as(precision) == "fp8":
         use_scaled_products(dit)
     return dit
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from runtime.character import Character
 from runtime.character_store import BUILTIN_CHARACTERS, find_characters
-from runtime.engine.kinds import EngineChoice
+from runtime.engine.kinds import EngineChoice, loaded_as
 from runtime.presets import StreamPreset, find_preset, presets_of
 from runtime.timing import SAMPLE_RATE
 from runtime.values import Samples
@@ -102,7 +102,9 @@ class RuntimeEngine:
 
         config, in_torch = self._config, not self._lies_in_files
         return LiveOptions(
-            config.precision if in_torch else "bf16",  # what `avatar export` loads, for their hash
+            loaded_as(config.precision)
+            if in_torch
+            else "bf16",  # what `avatar export` loads, for their hash
             config.decoder,
             config.embeddings,
             blocks_on_device=in_torch,

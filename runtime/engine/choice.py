@@ -9,7 +9,7 @@ from runtime.character import Character
 from runtime.checkpoint import AvatarModel
 from runtime.engine.base import Engines
 from runtime.engine.description import Built, EngineDescription, find_engine, weights_hash
-from runtime.engine.kinds import LARGE, EngineChoice
+from runtime.engine.kinds import LARGE, EngineChoice, loaded_as
 from runtime.engine.parts import DenoiserPart, WindowShape, in_blocks, whole
 from runtime.errors import Unsupported
 from runtime.models.config import DiTConfig
@@ -96,7 +96,7 @@ def _torch(
     from runtime.engine.torch_engine import precision_of
 
     found = precision_of(model.dit)
-    if found != choice.precision:
+    if found != loaded_as(choice.precision):
         raise Unsupported(
             f"The weights are loaded in {found}, and {choice.kind} was asked for "
             f"{choice.precision}: it computes in what is loaded. Ask for {found}; the built-in "
@@ -122,6 +122,13 @@ def _open_graphed(choice: EngineChoice, model: StreamModel, shape: WindowShape) 
     from runtime.engine.torch_engine import graphed
 
     return _torch(graphed, choice, model)
+
+
+def _open_fused(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> Engines:
+    from runtime.engine.torch_engine import fused
+
+    attends_in_fp8 = choice.precision == "fp8-attention"
+    return _torch(lambda loaded: fused(loaded, attends_in_fp8), choice, model)
 
 
 def _open_compiled(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> Engines:
@@ -202,6 +209,7 @@ ENGINES: dict[str, Callable[[EngineChoice, StreamModel, WindowShape], Engines]] 
     "torch": _open_torch,
     "torch-eager": _open_eager,
     "torch-graphed": _open_graphed,
+    "torch-fused": _open_fused,
     "torch-compiled": _open_compiled,
     "torch-tensorrt": _open_torch_tensorrt,
     "onnx": _open_onnx,

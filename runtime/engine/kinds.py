@@ -15,6 +15,7 @@ PRECISIONS = {
     "torch": ("fp32", "bf16", "fp8"),
     "torch-eager": ("fp32", "bf16", "fp8"),
     "torch-graphed": ("fp32", "bf16", "fp8"),
+    "torch-fused": ("fp32", "bf16", "fp8", "fp8-attention"),
     "torch-compiled": ("fp32", "bf16", "fp8"),
     "torch-tensorrt": ("fp32", "bf16"),
     "onnx": ("fp32", "int8"),
@@ -26,7 +27,8 @@ PRECISIONS = {
 The torch kinds compute in what the model was loaded in: a folder that streams is fp32, a released
 one is loaded as asked for. "torch-eager" runs the modules as they are. So does "torch" on a GPU; on
 a CPU in fp32 it runs the same function with less around its products (fused_engine.py,
-fused_decoder.py).
+fused_decoder.py). "torch-fused" does that on a GPU (fused_gpu.py); in "fp8-attention" a model that
+was loaded in fp8 also attends in FP8.
 
 With "onnx" on a CPU torch decodes: ONNX Runtime's GridSample there takes longer than the whole of
 torch's decoder. On its other providers ONNX Runtime decodes too.
@@ -57,6 +59,11 @@ class EngineChoice:
     def __post_init__(self) -> None:
         check_precision(self.kind, self.precision)
         check_provider(self.kind, self.provider)
+
+
+def loaded_as(precision: str) -> str:
+    """What weights a precision of a torch engine needs."""
+    return "fp8" if precision == "fp8-attention" else precision
 
 
 def check_precision(kind: str, precision: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from runtime.engine.description import EngineDescription, TensorSpec
 from runtime.engine.kinds import PROVIDERS
+from runtime.engine.own_stream import OwnStream
 from runtime.engine.parts import PREDICTION, handed_on, named_values
 from runtime.errors import EngineError, Unsupported
 from runtime.models.audio_encoder import AudioEncoderConfig
@@ -47,10 +49,13 @@ class OnnxPart:
         threads: int = 0,
     ) -> None:
         self.description = description
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
-        self._reader: torch.cuda.Stream | None = None
+        self._device = device
+        self._stream = OwnStream(device) if device.type == "cuda" else None
         self._session = open_session(
-            folder / MODEL, provider, threads or torch.get_num_threads(), self._stream
+            folder / MODEL,
+            provider,
+            threads or torch.get_num_threads(),
+            None if self._stream is None else self._stream.cuda,
         )
         self._options = _onnxruntime().RunOptions()
         if self._stream is not None:
@@ -62,21 +67,11 @@ class OnnxPart:
 
     def run(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The part's outputs, valid until the next call; of `values` it takes its inputs."""
-        if self._stream is None:
-            self._compute(values, CPU)
-            return self._outputs
-        device = self._stream.device
-        caller = torch.cuda.current_stream(device)
-        self._stream.wait_stream(caller)
-        if self._reader is not None:  # what was queued to read the outputs of the last call
-            self._stream.wait_stream(self._reader)
-        with torch.cuda.stream(self._stream):
-            self._compute(values, device)
-        caller.wait_stream(self._stream)
-        self._reader = caller
+        with nullcontext() if self._stream is None else self._stream.turn():
+            self._compute(values)
         return self._outputs
 
-    def _compute(self, values: Mapping[str, Tensor], device: torch.device) -> None:
+    def _compute(self, values: Mapping[str, Tensor]) -> None:
         held = []  # until everything is queued; afterwards the stream keeps the order
         for spec in self.description.inputs:
             value = values[spec.name]
@@ -86,7 +81,7 @@ class OnnxPart:
                     f"{tuple(value.shape)}. Build an engine for this preset and these speakers: "
                     "avatar export onnx."
                 )
-            value = value.to(device, getattr(torch, spec.dtype)).contiguous()
+            value = value.to(self._device, getattr(torch, spec.dtype)).contiguous()
             self._binding.bind_input(*_bound(spec, value))
             held.append(value)
         self._session.run_with_iobinding(self._binding, self._options)

@@ -18,6 +18,7 @@ from torch import Tensor
 from runtime.checkpoint import AvatarModel
 from runtime.engine.base import Engines
 from runtime.engine.description import EngineDescription, TensorSpec
+from runtime.engine.own_stream import OwnStream
 from runtime.engine.parts import PREDICTION, named_values
 from runtime.engine.tensorrt_library import PLAN, TensorRT
 from runtime.errors import EngineError, Unsupported
@@ -39,8 +40,7 @@ class TensorRTChain:
                 f"{library.version} runs on an NVIDIA GPU, and there is none here. "
                 "Use --engine onnx or --engine torch."
             )
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        self._reader: torch.cuda.Stream | None = None
+        self._stream = OwnStream(torch.device("cuda", torch.cuda.current_device()))
         self._graph: torch.cuda.CUDAGraph | None = None
         self._calls = 0
         self._inputs: dict[str, Tensor] = {}
@@ -74,16 +74,10 @@ class TensorRTChain:
 
     def run(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Everything that the engines hand on; the tensors are overwritten by the next call."""
-        caller = torch.cuda.current_stream()
-        self._stream.wait_stream(caller)
-        if self._reader is not None:  # another session's stream may still read what we overwrite
-            self._stream.wait_stream(self._reader)
-        with torch.cuda.stream(self._stream):
+        with self._stream.turn():
             for name, place in self._inputs.items():
                 _copy(name, values[name], place)
             self._launch()
-        caller.wait_stream(self._stream)
-        self._reader = caller
         return self._outputs
 
     def _launch(self) -> None:
@@ -94,7 +88,7 @@ class TensorRTChain:
         self._calls += 1
         if self._calls == WARM_UPS:
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=self._stream):
+            with torch.cuda.graph(self._graph, stream=self._stream.cuda):
                 self._enqueue()
 
     def _enqueue(self) -> None:

@@ -1,4 +1,4 @@
-"""The model's own modules as engines: eager, recorded as a CUDA graph, or compiled.
+"""The model's own modules as engines: eager, recorded as a CUDA graph, fused, or compiled.
 
 A model whose weights are narrower than float32 computes in their type throughout: what goes in is
 rounded to it, as it is for an exported engine of that precision. FP8 weights are multiplied in FP8
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from runtime.engine.base import Decoder, Denoiser, Engines
-from runtime.engine.cuda_graph import GraphedDenoiser, tensors_in, with_tensors
+from runtime.engine.cuda_graph import GraphedDecoder, GraphedDenoiser, tensors_in, with_tensors
 from runtime.engine.fused_decoder import FusedDecoder
 from runtime.engine.fused_engine import FusedDenoiser
 from runtime.engine.kinds import LARGE
@@ -49,33 +49,56 @@ def cpu_decoder(model: StreamModel) -> Decoder:
 
 
 def graphed(model: StreamModel) -> Engines:
-    """The same kernels, recorded as one CUDA graph: fixed addresses, one launch a call.
+    """The same kernels, recorded as CUDA graphs: fixed addresses, one launch a call.
 
-    A denoiser has one recording, so streams of other shapes need engines of their own.
+    A recording is of one shape, so streams of other shapes need engines of their own.
     Unsupported where the model is not on a GPU.
     """
+    _check_gpu(model, "torch-graphed", "records CUDA graphs")
+    return _recorded(eager(model))
+
+
+def fused(model: StreamModel, attends_in_fp8: bool = False) -> Engines:
+    """The denoiser with three kernels in place of all between its products; recorded as `graphed`.
+
+    Unsupported where the model is not on a GPU, or Triton is missing.
+    """
+    _check_gpu(model, "torch-fused", "runs kernels in Triton")
+    try:
+        from runtime.engine.fused_gpu import FusedGpuDenoiser
+    except ImportError as error:
+        raise Unsupported(
+            f"torch-fused needs Triton, which comes with torch for CUDA on Linux: {error}. "
+            "Install such a torch, or use --engine torch-compiled.",
+            param="engine",
+        ) from error
+    return _recorded(_engines(model, FusedGpuDenoiser(model.dit, attends_in_fp8)))
+
+
+def _check_gpu(model: StreamModel, engine: str, what: str) -> None:
     if model.device.type != "cuda":
         raise Unsupported(
-            f"torch-graphed records CUDA graphs and needs an NVIDIA GPU; the model is on "
-            f"{model.device}. Use --engine torch, or --device cuda where a GPU is.",
+            f"{engine} {what} and needs an NVIDIA GPU; the model is on {model.device}. "
+            "Use --engine torch, or --device cuda where a GPU is.",
             param="engine",
         )
-    engines = eager(model)
-    return replace(engines, denoiser=GraphedDenoiser(engines.denoiser))
+
+
+def _recorded(engines: Engines) -> Engines:
+    denoiser, decoder = GraphedDenoiser(engines.denoiser), GraphedDecoder(engines.decoder)
+    return replace(engines, denoiser=denoiser, decoder=decoder)
 
 
 def compiled(model: StreamModel) -> Engines:
     """The denoiser compiled at its first call for that call's shapes; takes about a minute.
 
-    A large model is compiled by its two kinds of block, a small one whole. On a GPU a CUDA graph
-    runs what was compiled, as in `graphed`.
+    A large model is compiled by its two kinds of block, a small one whole. On a GPU CUDA graphs
+    run what was compiled, as in `graphed`.
     """
     large = model.dit.config.hidden_size >= LARGE
     inner = CompiledBlocks(model.dit) if large else CompiledDenoiser(model.dit)
     engines = _engines(model, inner)
-    if model.device.type != "cuda":
-        return engines
-    return replace(engines, denoiser=GraphedDenoiser(engines.denoiser))
+    return _recorded(engines) if model.device.type == "cuda" else engines
 
 
 def through_tensorrt(model: StreamModel) -> Engines:

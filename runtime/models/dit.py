@@ -264,15 +264,21 @@ class DiT(nn.Module):
 
     def listen(self, img: Tensor, index: int, window: WindowInputs) -> Tensor:
         """Adds sound and emotion to the video tokens; the reference tokens get nothing."""
-        tokens = window.masks.shape[2]
-        reference, video = torch.tensor_split(img, [tokens], dim=1)
-        added = self.audio_adapter_blocks[index](video, window.audio[index], window.masks)
-        if window.emotion_masks is not None:
-            rotation = window.rotation[tokens:]
-            added = added + self.emotion_blocks[index](
-                video, window.emotion[index], window.emotion_masks, rotation
-            )
-        return torch.cat((reference, video + added), dim=1)
+        reference, video = torch.tensor_split(img, [window.masks.shape[2]], dim=1)
+        return torch.cat((reference, video + self.heard(video, index, window)), dim=1)
+
+    def heard(self, video: Tensor, index: int, window: WindowInputs) -> Tensor:
+        """What adapter `index` adds to the video tokens (B, T * n, D)."""
+        added: Tensor = self.audio_adapter_blocks[index](video, window.audio[index], window.masks)
+        if window.emotion_masks is None:
+            return added
+        felt: Tensor = self.emotion_blocks[index](
+            video,
+            window.emotion[index],
+            window.emotion_masks,
+            window.rotation[window.masks.shape[2] :],
+        )
+        return added + felt
 
     def finish(self, hidden: Tensor, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
         """The last single block and the final layer."""

@@ -59,7 +59,7 @@ def test_pictures_are_those_of_the_cpu(model: AvatarModel, character: Character)
 
 def waits_and_allocations(work: Callable[[], Sequence[Frame]]) -> tuple[int, int]:
     """How often the work waits for the device, and asks it for memory."""
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True) as seen:
         assert len(work()) == 4
     calls = Counter(event.name for event in seen.events())
     return sum(calls[name] for name in WAITS), sum(calls[name] for name in ALLOCATIONS)
