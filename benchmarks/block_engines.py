@@ -37,6 +37,7 @@ def run(
     Unsupported and EngineError say why there is no engine here.
     """
     library = TensorRT.named(kind)
+    library.check_gpu()
     parts = {
         "double": DenoiserPart("double_01", range(1, 2), NONE),
         "single": DenoiserPart("single_00", NONE, range(1)),

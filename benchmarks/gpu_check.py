@@ -1,6 +1,6 @@
 """All that needs a GPU, in one command with a time of its own: `make gpu-check`.
 
-    tests            every test marked `gpu`: how many passed, and which failed
+    tests            every test marked `gpu` or `kernels`: how many passed, and which failed
     bf16 eager ..    model.py for each precision and engine
     stream ..        live_stream.py: real ticks, their waits and allocations
     tensorrt ..      block_engines.py for each library that is installed
@@ -75,7 +75,7 @@ class Check:
     )
     built: tuple[str, ...] = ("bf16", "fp8")  # precisions of the libraries' engines
     libraries: tuple[str, ...] = ("tensorrt", "tensorrt-rtx")
-    tests: tuple[str, ...] = ("-m", "gpu")  # what pytest is told
+    tests: tuple[str, ...] = ("-m", "gpu or kernels")  # what pytest is told
     seconds: Mapping[str, float] = field(default_factory=lambda: NEEDED_S)
 
     @property
@@ -200,7 +200,7 @@ def gpu_tests(arguments: tuple[str, ...], limit_s: float) -> Values:
         except subprocess.TimeoutExpired:
             return {"failed": f"the tests took longer than {limit_s:.0f} s"}
         if not report.exists():
-            return {"failed": "pytest wrote no report; run `pytest -m gpu` to see why"}
+            return {"failed": "pytest wrote no report; run `pytest -m 'gpu or kernels'` to see why"}
         return counted(ET.parse(report).getroot())
 
 

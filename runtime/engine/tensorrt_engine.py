@@ -21,7 +21,7 @@ from runtime.engine.description import EngineDescription, TensorSpec
 from runtime.engine.own_stream import OwnStream
 from runtime.engine.parts import PREDICTION, named_values
 from runtime.engine.tensorrt_library import PLAN, TensorRT
-from runtime.errors import EngineError, Unsupported
+from runtime.errors import EngineError
 from runtime.models.audio_encoder import AudioEncoderConfig
 from runtime.models.autoencoder import DecoderState
 from runtime.models.conditioning import StepInputs, WindowInputs
@@ -35,11 +35,7 @@ class TensorRTChain:
     """Engines that run one after the other as one CUDA graph; not for two threads at once."""
 
     def __init__(self, library: TensorRT, parts: Sequence[Found]) -> None:
-        if not torch.cuda.is_available():
-            raise Unsupported(
-                f"{library.version} runs on an NVIDIA GPU, and there is none here. "
-                "Use --engine onnx or --engine torch."
-            )
+        library.check_gpu()
         self._stream = OwnStream(torch.device("cuda", torch.cuda.current_device()))
         self._graph: torch.cuda.CUDAGraph | None = None
         self._calls = 0

@@ -13,6 +13,7 @@ from runtime.errors import NotFound, Unsupported
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 PLAN = "engine.plan"  # the file in an engine's folder
 EXTRAS = {"tensorrt": "gpu", "tensorrt-rtx": "rtx"}
+RTX_CAPABILITIES = ((8, 0), (8, 6), (8, 9))  # and 12.0 or later: what version 1.7.1 names
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,21 @@ class TensorRT:
     @property
     def version(self) -> str:
         return f"{MODULES[self.kind]} {self.module.__version__}"
+
+    def check_gpu(self) -> None:
+        """Unsupported where there is no GPU that the library's engines run on."""
+        if not torch.cuda.is_available():
+            raise Unsupported(
+                f"{self.version} runs on an NVIDIA GPU, and there is none here. "
+                "Use --engine onnx or --engine torch."
+            )
+        found = torch.cuda.get_device_capability()
+        if self.kind == "tensorrt-rtx" and found not in RTX_CAPABILITIES and found < (12, 0):
+            raise Unsupported(
+                f"{self.version} runs on GPUs of compute capability 8.0, 8.6, 8.9 and from 12.0 "
+                f"on; {torch.cuda.get_device_name()} has {found[0]}.{found[1]}. Use --engine "
+                "tensorrt or torch-fused."
+            )
 
     def gpu(self) -> str:
         """What an engine built here runs on: this GPU for TensorRT, RTX cards for TensorRT-RTX."""

@@ -22,6 +22,7 @@ from runtime.engine.cuda_graph import GraphedDenoiser
 from runtime.engine.fp8_attention import Fp8Attention, scale_of
 from runtime.engine.fused_gpu import FusedGpuDenoiser
 
+pytestmark = pytest.mark.kernels
 IS_GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if IS_GPU else "cpu")
 needs_gpu = pytest.mark.skipif(not IS_GPU, reason="needs an NVIDIA GPU")

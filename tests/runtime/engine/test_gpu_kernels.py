@@ -14,6 +14,7 @@ pytest.importorskip("triton", reason="Triton comes with torch for CUDA on Linux"
 
 from runtime.engine.gpu_kernels import Rows, heads, joined, normed
 
+pytestmark = pytest.mark.kernels
 IS_GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if IS_GPU else "cpu")
 FP8_ERROR = 3e-2 if IS_GPU else 7.5e-2  # the interpreter cuts digits off instead of rounding

@@ -1,6 +1,7 @@
 """A stream on ONNX Runtime shows what it shows on torch."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import onnxruntime
@@ -175,6 +176,8 @@ def on_a_gpu(provider: str) -> tuple[AvatarModel, EngineChoice]:
         pytest.skip("needs an NVIDIA GPU")
     if PROVIDERS[provider] not in onnxruntime.get_available_providers():
         pytest.skip(f"needs an ONNX Runtime with {provider}: pip install 'avatar-server[gpu]'")
+    if provider == "tensorrt" and find_spec("tensorrt") is None:
+        pytest.skip("needs TensorRT: pip install 'avatar-server[gpu]'")
     choice = EngineChoice("onnx", root=small_engines()[1], provider=provider)
     return load(model_folder()).to("cuda"), choice
 

@@ -40,6 +40,14 @@ def test_without_a_gpu_an_engine_says_that_it_needs_one() -> None:
         TensorRTChain(TensorRT.named("tensorrt-rtx"), [])
 
 
+def test_a_gpu_that_rtx_does_not_know_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
+    with pytest.raises(Unsupported, match=r"8.9 and from 12.0 on; NVIDIA H200 has 9.0"):
+        TensorRT.named("tensorrt-rtx").check_gpu()
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[AvatarModel, Path]:
     """The small model on the GPU, and its engines."""
