@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from runtime.engine.choice import open_engines
-from runtime.engine.fused_engine import FusedDenoiser
+from runtime.engine.fused_engine import FusedDenoiser, _patches, _unpatched
 from runtime.engine.kinds import EngineChoice
 from runtime.errors import Unsupported
 from runtime.models.conditioning import StepInputs, WindowInputs
 from runtime.models.config import DiTConfig
 from runtime.models.dit import DiT
+from runtime.models.layers import patchify, unpatchify
 from tests.export.exported import SHAPE
 from tests.runtime.models.test_dit import SMALL, T, conditioning, noisy, random_dit
 from tests.runtime.small_world import small_model
@@ -19,10 +20,11 @@ from tests.runtime.small_world import small_model
 Call = tuple[torch.Tensor, StepInputs, WindowInputs]
 
 
-def call_of(dit: DiT, config: DiTConfig = SMALL) -> Call:
-    cond = conditioning(config=config)
+def call_of(dit: DiT, config: DiTConfig = SMALL, speakers: int = 1) -> Call:
+    cond = conditioning(speakers, config=config)
     if config.emotion:
-        cond = replace(cond, emotion_latents=cond.ref_latents[:, None, :, 0])
+        moods = cond.ref_latents[:, None, :, 0].expand(-1, speakers, -1, -1, -1)
+        cond = replace(cond, emotion_latents=moods)
     x, t = noisy()
     return x, dit.prepare_step(t, cond), dit.prepare_window(cond, T)
 
@@ -38,6 +40,35 @@ def test_it_equals_the_modules(config: DiTConfig, newest: int | None) -> None:
     found = FusedDenoiser(dit).denoise(x, step, window)
     assert found.shape == expected.shape
     assert (found - expected).norm() < 1e-5 * expected.norm()
+
+
+@torch.inference_mode()
+def test_it_equals_the_modules_for_two_speakers() -> None:
+    dit = random_dit()
+    x, step, window = call_of(dit, speakers=2)
+    expected = dit.denoise(x, step, window)
+    found = FusedDenoiser(dit).denoise(x, step, window)
+    assert (found - expected).norm() < 1e-5 * expected.norm()
+
+
+@torch.inference_mode()
+def test_it_equals_the_modules_where_torch_has_no_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    dit = random_dit()
+    x, step, window = call_of(dit)
+    expected = dit.denoise(x, step, window)
+    found = FusedDenoiser(dit).denoise(x, step, window)
+    assert (found - expected).norm() < 1e-5 * expected.norm()
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_patches_are_those_of_patchify(width: int, columns: int) -> None:
+    size = (1, 2, width)
+    x = torch.randn(1, 3, 2, 2 * 2, columns * width)
+    patches = _patches(x, size)
+    assert patches.equal(patchify(x, size))
+    assert _unpatched(patches, size, 2).equal(unpatchify(patches, size, 2))
 
 
 @torch.inference_mode()
