@@ -11,6 +11,7 @@ found is written down after each part, so that what cuts the command off loses o
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import time
@@ -25,8 +26,9 @@ import torch
 
 from benchmarks import block_engines, live_stream
 from benchmarks import model as model_bench
-from benchmarks.model import LATENT_PX, SIZES
+from benchmarks.model import LATENT_PX, PEAK, SIZES
 from benchmarks.model import PRESETS as LIVE_PRESETS
+from runtime.engine.kinds import loaded_as
 from runtime.engine.parts import WindowShape
 from runtime.errors import AvatarError
 from runtime.models.config import DiTConfig
@@ -103,10 +105,12 @@ def run(check: Check, keep: Keep, budget_s: float = BUDGET_S) -> Values:
         left = end - time.monotonic()
         found[name] = outcome(part, left, check.seconds[kind])
         compare_with_eager(found)
+        compare_with_peak(found)
         keep(found)
         torch.compiler.reset()
+        gc.collect()  # the model that is gone: compiled blocks refer to themselves
         if check.device.type == "cuda":
-            torch.cuda.empty_cache()  # of the model that is gone; the next one is as large
+            torch.cuda.empty_cache()  # the next one is as large
     found["seconds"] = budget_s - (end - time.monotonic())
     keep(found)
     return found
@@ -155,6 +159,20 @@ def compare_with_eager(found: Values) -> None:
     if "bf16 eager" in steps:
         for name, ms in steps.items():
             found[name]["times faster than eager bf16"] = steps["bf16 eager"] / ms
+
+
+def compare_with_peak(found: Values) -> None:
+    """What share of the peak each engine reaches: of the largest that the run has measured.
+
+    A peak is measured after a model has run, on a card that is warmer each time.
+    """
+    calls = [values for values in found.values() if isinstance(values, dict) and PEAK in values]
+    peaks: dict[str, float] = {}
+    for values in calls:
+        weights = loaded_as(values["precision"])
+        peaks[weights] = max(peaks.get(weights, 0.0), values[PEAK])
+    for values in calls:
+        values["share of the peak"] = values["TFLOP/s"] / peaks[loaded_as(values["precision"])]
 
 
 def model_part(check: Check, precision: str, engine: str) -> Part:

@@ -44,6 +44,7 @@ ENGINES = ("eager", "compiled", "fused")
 two are replayed as CUDA graphs.
 """
 
+PEAK = "matrix product peak, TFLOP/s"
 LATENT_PX = 8  # pixels per side of a latent of the released model
 SIZES = {
     "13b": RELEASED,
@@ -135,7 +136,7 @@ def run(
         "engine": engine,
         "tokens": window.tokens(config),
         "TFLOP a step": flops / 1e12,
-        "matrix product peak, TFLOP/s": peak,
+        PEAK: peak,
         "peak memory, GB": memory_gb,
         **figures(timing, live.schedule, flops, peak),
         "real-time factor by preset": {

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.gpu_check import Check, compare_with_eager, counted, on_a_cpu, outcome, run
+from benchmarks.gpu_check import (
+    Check,
+    compare_with_eager,
+    compare_with_peak,
+    counted,
+    on_a_cpu,
+    outcome,
+    run,
+)
+from benchmarks.model import PEAK
 from runtime.errors import Unsupported
 
 REPORT = """<testsuites><testsuite>
@@ -81,6 +90,19 @@ def test_engines_are_compared_with_eager_bf16_of_the_same_run() -> None:
     found = {"budget, s": 1.0, "bf16 eager": {"ms a step": 90.0}, "fp8 x": {"ms a step": 30.0}}
     compare_with_eager(found)
     assert found["fp8 x"] == {"ms a step": 30.0, "times faster than eager bf16": 3.0}
+
+
+def test_a_share_is_of_the_largest_peak_of_the_run() -> None:
+    found: dict[str, Any] = {
+        "bf16 eager": {"precision": "bf16", "TFLOP/s": 400.0, PEAK: 800.0},
+        "bf16 fused": {"precision": "bf16", "TFLOP/s": 600.0, PEAK: 700.0},
+        "fp8 fused": {"precision": "fp8", "TFLOP/s": 700.0, PEAK: 1000.0},
+        "fp8-attention fused": {"precision": "fp8-attention", "TFLOP/s": 700.0, PEAK: 1400.0},
+        "tests": {"passed": 1},
+    }
+    compare_with_peak(found)
+    shares = [values.get("share of the peak") for values in found.values()]
+    assert shares == [0.5, 0.75, 0.5, 0.5, None]
 
 
 def test_outcomes_of_tests_are_counted() -> None:
