@@ -71,14 +71,18 @@ def _record(work: Callable[..., Any], given: tuple[Any, ...]) -> _Recorded:
         for _ in range(WARM_UP_CALLS):
             work(*placed)
     graph = torch.cuda.CUDAGraph()
-    # Other sessions' threads may ask for memory meanwhile: only this one may not.
+    # Other threads may ask for memory meanwhile: only this one may not.
     with torch.cuda.graph(graph, stream=stream.cuda, capture_error_mode="thread_local"):
         result = work(*placed)
     return _Recorded(graph, stream, places, result)
 
 
 class GraphedDenoiser:
-    """Replays what another denoiser launched when it was first called."""
+    """Replays what another denoiser launched when it was first called.
+
+    All latent frames are recorded, however few are asked for: presets with windows of one length
+    share a recording, and each takes as many of the last as it moves.
+    """
 
     def __init__(self, denoiser: Denoiser) -> None:
         self._recording = Recording(denoiser.denoise)
@@ -87,7 +91,7 @@ class GraphedDenoiser:
         """As the recorded denoiser, errors as `Recording`; the output is overwritten by the next
         call.
         """
-        out: Tensor = self._recording(x, step, window)
+        out: Tensor = self._recording(x, step, replace(window, newest=None))
         return out
 
 

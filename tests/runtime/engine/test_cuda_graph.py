@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from runtime.engine import cuda_graph
 from runtime.engine.cuda_graph import GraphedDenoiser, tensors_in, with_tensors
 from runtime.errors import BadInput, Unsupported
 from runtime.models.conditioning import Conditioning, StepInputs, WindowInputs
@@ -40,6 +41,17 @@ def test_without_a_gpu_recording_is_refused() -> None:
     dit = random_dit()
     with pytest.raises(Unsupported, match="NVIDIA GPU"):
         GraphedDenoiser(dit).denoise(torch.randn(1, 16, T, H, W), *inputs(dit, conditioning()))
+
+
+def test_all_latent_frames_are_recorded_however_few_are_asked_for_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Presets that move 2 and 3 of 3 share an engine; the second once got 2."""
+    monkeypatch.setattr(cuda_graph, "Recording", lambda work: work)
+    dit = random_dit()
+    x, (step, window) = torch.randn(1, 16, T, H, W), inputs(dit, conditioning())
+    found = GraphedDenoiser(dit).denoise(x, step, replace(window, newest=1))
+    assert found.shape == x.shape
 
 
 @pytest.fixture
