@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from runtime.character import Character
 from runtime.character_store import BUILTIN_CHARACTERS, find_characters
-from runtime.engine.kinds import EngineChoice, loaded_as
+from runtime.engine.kinds import ANY_SHAPE, EngineChoice, loaded_as
 from runtime.presets import StreamPreset, find_preset, presets_of
 from runtime.timing import SAMPLE_RATE
 from runtime.values import Samples
@@ -50,7 +50,7 @@ class RuntimeEngine:
     def __init__(self, config: Model) -> None:
         self._config = config
         self._model: StreamModel | None = None
-        self._engines: dict[WindowShape, Engines] = {}
+        self._engines: dict[WindowShape | None, Engines] = {}  # None: of every shape
         self._pipeline: Pipeline | None = None
 
     def load(self) -> None:
@@ -101,10 +101,9 @@ class RuntimeEngine:
         from runtime.model_folder import LiveOptions
 
         config, in_torch = self._config, not self._lies_in_files
+        exported = "bf16"  # what `avatar export` loads, for the hash of the weights
         return LiveOptions(
-            loaded_as(config.precision)
-            if in_torch
-            else "bf16",  # what `avatar export` loads, for their hash
+            loaded_as(config.precision) if in_torch else exported,
             config.decoder,
             config.embeddings,
             blocks_on_device=in_torch,
@@ -147,13 +146,17 @@ class RuntimeEngine:
         return RuntimeGenerator(stream, spans)
 
     def _engines_of(self, character: Character, preset: StreamPreset) -> Engines:
-        """The engines of streams of these shapes, opened once; EngineError where there are none."""
+        """The engines of streams of these shapes, opened once; EngineError where there are none.
+
+        Those that serve every shape are opened once in all: each has weights laid out its own way.
+        """
         from runtime.engine.choice import open_engines, stream_shape
 
         assert self._model is not None, "load() comes first"
         config = self._config
         shape = stream_shape(self._model, character, preset.window)
-        if shape not in self._engines:
+        key = None if config.engine in ANY_SHAPE else shape
+        if key not in self._engines:
             choice = EngineChoice(
                 config.engine,
                 config.precision,
@@ -162,8 +165,8 @@ class RuntimeEngine:
                 threads=config.threads,
                 blocks_per_part=config.blocks,
             )
-            self._engines[shape] = open_engines(choice, self._model, shape)
-        return self._engines[shape]
+            self._engines[key] = open_engines(choice, self._model, shape)
+        return self._engines[key]
 
     def _warm_up(self) -> None:
         """Run silence, speech and an interruption: each preset, and each number of speakers."""

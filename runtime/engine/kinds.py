@@ -34,6 +34,9 @@ With "onnx" on a CPU torch decodes: ONNX Runtime's GridSample there takes longer
 torch's decoder. On its other providers ONNX Runtime decodes too.
 """
 
+ANY_SHAPE = ("torch", "torch-eager")
+"""Kinds that serve windows of every shape; an engine of another kind serves one shape only."""
+
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",

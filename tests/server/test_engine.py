@@ -8,10 +8,11 @@ import pytest
 from runtime.checkpoint import AvatarModel
 from runtime.engine.kinds import PROVIDERS
 from runtime.errors import EngineError, Unsupported
+from runtime.presets import PRESETS
 from server.config import ConfigError, Model, load_config
 from server.engine import RuntimeEngine
 from tests.export.exported import model_folder, small_engines
-from tests.runtime.small_world import save_model
+from tests.runtime.small_world import save_model, small_character, small_model
 
 
 def test_a_server_without_its_engines_does_not_start(tmp_path: Path) -> None:
@@ -29,6 +30,15 @@ def test_engines_that_fit_no_character_are_told_at_the_start() -> None:
     config = Model(checkpoint=model_folder(), engine="onnx", engines=engines, threads=1)
     with pytest.raises(EngineError, match=r"shape 3 .* 8 x 8 latents.* wanted is 2 .* 32 x 32"):
         RuntimeEngine(config).load()
+
+
+@pytest.mark.parametrize(("kind", "is_one"), [("torch", True), ("torch-compiled", False)])
+def test_what_serves_every_shape_is_opened_once(tmp_path: Path, kind: str, is_one: bool) -> None:
+    """Each one has weights of its own in memory."""
+    engine, character = RuntimeEngine(Model(engine=kind, threads=1)), small_character(tmp_path)
+    engine._model = small_model()
+    short, long = (engine._engines_of(character, PRESETS[p]) for p in ("interactive", "balanced"))
+    assert (short is long) == is_one
 
 
 def test_a_provider_that_is_not_here_is_told_before_a_model_is_loaded(tmp_path: Path) -> None:
