@@ -1,47 +1,36 @@
 """A training step as one CUDA graph: a small model's thousands of kernels, launched at once.
 
-A step is a function of dataclasses of tensors that draws no random numbers and waits for nothing.
-Each shape of its arguments is captured the first time that it comes; then a call copies its
-arguments into those of the capture and replays. A step that cannot be captured raises.
+A step is a function of dataclasses and tuples of tensors that draws no random numbers and waits for
+nothing. Each shape of its arguments is captured the first time that it comes; then a call copies
+its arguments into those of the capture and replays. A step that cannot be captured raises.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
 import torch
 from torch import Tensor
+
+from runtime.engine.cuda_graph import tensors_in, with_tensors
 
 Result = TypeVar("Result")
 Value = TypeVar("Value")
 WARM_UPS = 3  # calls before a capture: libraries choose kernels and make their workspaces
 
 
-def tensors_in(value: object) -> list[Tensor]:
-    """The tensors of a dataclass or tuple and of those in it, in order."""
-    if isinstance(value, Tensor):
-        return [value]
-    parts = value if isinstance(value, tuple) else ()
-    if is_dataclass(value):
-        parts = tuple(getattr(value, field.name) for field in fields(value))
-    return [tensor for part in parts for tensor in tensors_in(part)]
-
-
 def copied(value: Value) -> Value:
     """The same with tensors of its own, each in memory without gaps or repeats."""
-    if isinstance(value, Tensor):
-        return cast("Value", value.contiguous().clone())
-    if not is_dataclass(value) or isinstance(value, type):
-        return value
-    return replace(value, **{f.name: copied(getattr(value, f.name)) for f in fields(value)})
+    own = (tensor.clone(memory_format=torch.contiguous_format) for tensor in tensors_in(value))
+    return cast("Value", with_tensors(value, own))
 
 
 @dataclass(frozen=True, slots=True)
 class _Capture(Generic[Result]):
     graph: torch.cuda.CUDAGraph
-    inputs: list[Tensor]
+    inputs: tuple[Tensor, ...]
     result: Result
 
 
@@ -54,7 +43,7 @@ class StepGraphs(Generic[Result]):
         self._captures: dict[tuple[torch.Size, ...], _Capture[Result]] = {}
 
     def __call__(self, *arguments: object) -> Result:
-        fresh = tensors_in(arguments)
+        fresh = tuple(tensors_in(arguments))
         shapes = tuple(tensor.shape for tensor in fresh)
         if shapes not in self._captures:
             self._captures[shapes] = self._capture(arguments)
@@ -64,7 +53,7 @@ class StepGraphs(Generic[Result]):
         return capture.result
 
     def _capture(self, arguments: tuple[object, ...]) -> _Capture[Result]:
-        kept = tuple(copied(argument) for argument in arguments)
+        kept = copied(arguments)
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         here = torch.cuda.current_stream()
         side.wait_stream(here)
@@ -75,4 +64,4 @@ class StepGraphs(Generic[Result]):
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):
             result = self.step(*kept)
-        return _Capture(graph, tensors_in(kept), result)
+        return _Capture(graph, tuple(tensors_in(kept)), result)
