@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.model import check_engine
 from benchmarks.random_model import random_dit, randomize
 from benchmarks.stopwatch import wait_for
 from runtime.audio_features import Encoder
@@ -43,6 +44,7 @@ WARM_UP_TICKS = 3
 TEXT_TOKENS = 640  # as in random_model.py
 LATENT_PX = 8
 WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize")
+"""Not cudaDeviceSynchronize, with which the profiler itself ends."""
 ALLOCATIONS = ("cudaMalloc", "cudaMallocAsync", "cudaFree", "cudaHostAlloc")
 ENGINES = {"eager": eager, "graphed": graphed, "compiled": compiled, "fused": fused}
 
@@ -155,6 +157,7 @@ def run(
     ticks: int,
 ) -> dict[str, Any]:
     """Ticks of a stream that is always spoken to: times, memory, what a steady tick asks for."""
+    check_engine(engine, precision, device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     model = random_model(config, device, precision)

@@ -114,6 +114,7 @@ def run(
     _check_name("preset", preset, PRESETS)
     _check_name("precision", precision, DTYPES)
     _check_name("engine", engine, ENGINES)
+    check_engine(engine, precision, device)
     config, live = SIZES[size], PRESETS[preset]
     if loaded_as(precision) == "fp8":
         check_device(device)
@@ -244,7 +245,7 @@ def device_named(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise Unsupported(
             "No NVIDIA GPU is here. Run it where one is, or with --device cpu --size tiny "
-            "--preset smoke.",
+            "--preset smoke --engine eager.",
             param="device",
         )
     return device
@@ -253,6 +254,21 @@ def device_named(name: str) -> torch.device:
 def _check_name(kind: str, name: str, known: Collection[str]) -> None:
     if name not in known:
         raise NotFound.among(kind, name, known, param=kind)
+
+
+def check_engine(engine: str, precision: str, device: torch.device) -> None:
+    """Unsupported where the engine has not that precision or does not run on the device."""
+    if precision == "fp8-attention" and engine != "fused":
+        raise Unsupported(
+            f"The engine {engine} does not attend in FP8; ask for fp8, or for fused.",
+            param="precision",
+        )
+    if engine == "fused" and device.type != "cuda":
+        raise Unsupported(
+            f"The engine fused runs kernels on an NVIDIA GPU, and {device} was asked for. Use "
+            "--engine eager or compiled.",
+            param="engine",
+        )
 
 
 def _peak_memory_gb(device: torch.device) -> float | None:

@@ -1,7 +1,7 @@
 """Attention in FP8 by cuDNN, which torch does not offer: asked for through NVIDIA's own front end.
 
     attention = Fp8Attention(tokens, heads, head_dim, device)
-    out = attention(qkv, amplitudes)        # qkv (3, N, heads, head_dim) float8
+    out = attention(qkv, scales)            # qkv (3, N, heads, head_dim) float8, scales (3,)
 
 Queries, keys and values are E4M3 with one scale each, probabilities too (within [0, 1], so theirs
 is fixed); sums are float32. A mean of values is no larger than the largest, so the result takes the
@@ -21,21 +21,24 @@ from runtime.errors import Unsupported
 from runtime.models.fp8 import FP8, FP8_MAX
 from runtime.models.fp8_matmul import SMALLEST_AMPLITUDE, Fp8Matrix
 
-PROBABILITY_SCALE = 256.0  # 1 becomes 256: of two, below the largest number
+PROBABILITY_SCALE = 256.0  # a power of two: 1 becomes 256, below the largest FP8 number, 448
 NEEDED_CAPABILITY = (9, 0)
 
 
 class Fp8Attention:
-    """Every token to every token, for one number of tokens. Not for two threads at once."""
+    """Every token to every token, for one number of tokens. Not for two threads at once.
 
-    def __init__(self, tokens: int, heads: int, size: int, device: torch.device) -> None:
+    Unsupported where GPU or front end are missing; what cuDNN refuses it says by itself.
+    """
+
+    def __init__(self, tokens: int, heads: int, head_dim: int, device: torch.device) -> None:
         self._cudnn = _front_end(device)
-        self._shape = (tokens, heads * size)
+        self._shape = (tokens, heads * head_dim)
         self._handle = self._cudnn.create_handle()
         one = torch.ones(1, 1, 1, 1, device=device)
         self._fixed = {"scale_s": one * PROBABILITY_SCALE, "descale_s": one / PROBABILITY_SCALE}
         self._largest = {"amax_s": one.clone(), "amax_o": one.clone()}  # which cuDNN wants to tell
-        self._graph, self._places = self._built(tokens, heads, size)
+        self._graph, self._places = self._built(tokens, heads, head_dim)
         space = max(self._graph.get_workspace_size(), 1)
         self._workspace = torch.empty(space, dtype=torch.uint8, device=device)
 
@@ -59,7 +62,7 @@ class Fp8Attention:
         )
         return Fp8Matrix(out, scales[2])
 
-    def _built(self, tokens: int, heads: int, size: int) -> tuple[Any, dict[str, Any]]:
+    def _built(self, tokens: int, heads: int, head_dim: int) -> tuple[Any, dict[str, Any]]:
         """cuDNN's plan, and its tensors by name."""
         cudnn, kinds = self._cudnn, self._cudnn.data_type
         graph = cudnn.pygraph(
@@ -68,8 +71,8 @@ class Fp8Attention:
             compute_data_type=kinds.FLOAT,
             handle=self._handle,
         )
-        dims = [1, heads, tokens, size]
-        strides = [tokens * heads * size, size, heads * size, 1]
+        dims = [1, heads, tokens, head_dim]
+        strides = [tokens * heads * head_dim, head_dim, heads * head_dim, 1]
         number = {"dim": [1, 1, 1, 1], "stride": [1, 1, 1, 1], "data_type": kinds.FLOAT}
         places = {
             name: graph.tensor(name=name, dim=dims, stride=strides, data_type=kinds.FP8_E4M3)
@@ -78,7 +81,7 @@ class Fp8Attention:
         scales = ("descale_q", "descale_k", "descale_v", "descale_s", "scale_s", "scale_o")
         places |= {name: graph.tensor(name=name, **number) for name in scales}
         out, _, largest_s, largest_o = graph.sdpa_fp8(
-            **places, generate_stats=False, attn_scale=size**-0.5
+            **places, generate_stats=False, attn_scale=head_dim**-0.5
         )
         out.set_output(True).set_dim(dims).set_stride(strides).set_data_type(kinds.FP8_E4M3)
         for largest in (largest_s, largest_o):
@@ -100,10 +103,14 @@ def scale_of(values: Tensor) -> Tensor:
 
 def _front_end(device: torch.device) -> ModuleType:
     """NVIDIA's module; Unsupported says what is missing."""
-    if device.type != "cuda" or torch.cuda.get_device_capability(device) < NEEDED_CAPABILITY:
+    found, name = (0, 0), str(device)
+    if device.type == "cuda":
+        found = torch.cuda.get_device_capability(device)
+        name = f"{torch.cuda.get_device_name(device)} with {found[0]}.{found[1]}"
+    if found < NEEDED_CAPABILITY:
         raise Unsupported(
-            f"FP8 attention needs an NVIDIA GPU of compute capability 9.0 or later, found {device}."
-            " Use precision fp8, whose attention is in bf16.",
+            "FP8 attention needs an NVIDIA GPU of compute capability 9.0 or later, found "
+            f"{name}. Use precision fp8, whose attention is in bf16.",
             param="precision",
         )
     try:

@@ -18,7 +18,7 @@ from benchmarks.model import (
 )
 from benchmarks.random_model import WindowSize, denoise_flops, random_call, random_dit
 from runtime.engine.torch_engine import CompiledBlocks
-from runtime.errors import NotFound
+from runtime.errors import NotFound, Unsupported
 from runtime.models.config import RELEASED, TINY, DiTConfig
 from runtime.models.fp8_linear import ScaledFp8Linear
 from runtime.presets import StreamPreset
@@ -141,6 +141,15 @@ def test_unknown_names_are_refused_with_the_known_ones(
 ) -> None:
     with pytest.raises(NotFound, match=known):
         run(size, preset, precision, engine, CPU, runs=1)
+
+
+@pytest.mark.parametrize(
+    ("precision", "engine", "reason"),
+    [("bf16", "fused", "NVIDIA GPU"), ("fp8-attention", "eager", "does not attend in FP8")],
+)
+def test_what_an_engine_cannot_do_is_refused(precision: str, engine: str, reason: str) -> None:
+    with pytest.raises(Unsupported, match=reason):
+        run("tiny", "smoke", precision, engine, CPU, runs=1)
 
 
 def test_the_command_says_that_weights_are_random() -> None:
