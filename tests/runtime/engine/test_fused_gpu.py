@@ -55,6 +55,20 @@ def test_it_computes_what_the_transformer_does(
     assert relative(found, expected) < error
 
 
+@pytest.mark.parametrize("speakers", [1, 2])
+def test_it_hears_every_speaker_and_shows_their_moods(speakers: int) -> None:
+    torch.manual_seed(0)
+    dit = random_dit(replace(SIZES["tiny"], emotion=True), DEVICE, "fp32")
+    call = random_call(dit, replace(SIZE, speakers=speakers, text_tokens=1), DEVICE, "fp32")
+    with torch.inference_mode():
+        expected = dit.denoise(call.x, call.step, call.window)
+        deaf = replace(call.window, masks=torch.zeros_like(call.window.masks))
+        unmoved = dit.denoise(call.x, call.step, deaf)
+    found = FusedGpuDenoiser(dit).denoise(call.x, call.step, call.window)
+    assert relative(found, expected) < ERRORS["fp32"]
+    assert relative(unmoved, expected) > 100 * ERRORS["fp32"]
+
+
 def test_rotations_may_be_complex(given: tuple[DiT, Call, float]) -> None:
     dit, call, _ = given
     denoiser = FusedGpuDenoiser(dit)
