@@ -54,7 +54,7 @@ class Product:
         return F.linear(rows, self._weight, self._bias)
 
 
-class Feed:
+class FeedForward:
     """An MLP of rows."""
 
     def __init__(self, mlp: MLP) -> None:
@@ -83,7 +83,7 @@ class Stream:
         self.norms = Norms(block, f"{name}_attn_")
         mlp = block.get_submodule(f"{name}_mlp")
         assert isinstance(mlp, MLP)
-        self.mlp = Feed(mlp)
+        self.mlp = FeedForward(mlp)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ def heads(
     `rotation` (R, head_dim / 2, 2) float32 turns the first R rows, others are turned by nothing.
     `out` (2 or 3, M, heads, head_dim), rows of a larger tensor or not: queries, keys, and values as
     they are where there is a third. FP8 numbers are multiplied by `inverse` (3,) before rounding.
+    head_dim is a power of two.
     """
     parts, rows, count, size = out.shape
     group = _divisor(count, 8)

@@ -84,7 +84,8 @@ class TensorRTChain:
         self._calls += 1
         if self._calls == WARM_UPS:
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=self._stream.cuda):
+            stream = self._stream.cuda
+            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
                 self._enqueue()
 
     def _enqueue(self) -> None:
