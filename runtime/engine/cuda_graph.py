@@ -71,7 +71,7 @@ def _record(work: Callable[..., Any], given: tuple[Any, ...]) -> _Recorded:
         for _ in range(WARM_UP_CALLS):
             work(*placed)
     graph = torch.cuda.CUDAGraph()
-    # Other threads may ask for memory and for events (handover.py) meanwhile: only this one may not.
+    # Other threads may ask for memory and events (handover.py) meanwhile: only this one may not.
     with torch.cuda.graph(graph, stream=stream.cuda, capture_error_mode="thread_local"):
         result = work(*placed)
     return _Recorded(graph, stream, places, result)
