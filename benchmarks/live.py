@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from urllib.request import urlopen
 
 import numpy as np
 
@@ -43,6 +44,13 @@ class Server:
         """CPU seconds that the server has used, all threads."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(") ", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+
+    def slices(self, kind: str) -> float:
+        """How many slices of a kind, new or held, it has sent."""
+        with urlopen(f"{self.url}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        name = f'avatar_slices_total{{kind="{kind}"}} '
+        return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
 
     def memory_mb(self) -> float:
         """Resident memory."""
@@ -99,18 +107,23 @@ def percentile(values: list[int | None], share: float) -> float | None:
 
 
 def latency(server: Server, count: int) -> dict[str, float | None]:
-    """First moving picture, first sound, evenness, and CPU while one speaker talks."""
+    """First moving picture, first sound, evenness, and CPU while one speaker talks.
+
+    A held slice repeats the picture because the next is late; a still one may be of who rests.
+    """
     cpu, wall = server.cpu_s(), time.monotonic()
     reports = talks(server, count)
     cpu, wall = server.cpu_s() - cpu, time.monotonic() - wall
     speakers = [report.speakers[0] for report in reports]
+    held, new = server.slices("held"), server.slices("new")
     return {
         "first_move_ms_p50": percentile([s.first_move_ms for s in speakers], 50),
         "first_move_ms_p95": percentile([s.first_move_ms for s in speakers], 95),
         "first_sound_ms_p50": percentile([s.first_sound_ms for s in speakers], 50),
         "first_picture_ms_p50": percentile([r.first_frame_ms for r in reports], 50),
         "fps": median(r.flow.fps for r in reports),
-        "repeated_share": sum(r.flow.repeated for r in reports)
+        "held_share": held / max(1.0, held + new),
+        "still_share": sum(r.flow.still for r in reports)
         / max(1, sum(r.flow.frames for r in reports)),
         "cores_used": cpu / wall,
         "cpu_share_of_two_cores": cpu / wall / 2,

@@ -45,11 +45,14 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """How evenly pictures came: `repeated` show the one before, `late` came over 20 ms late."""
+    """How evenly pictures came: `still` show what the one before did, `late` came over 20 ms late.
+
+    Who rests is still, and so is a picture that is held for want of the next.
+    """
 
     frames: int
     fps: float
-    repeated: int
+    still: int
     late: int
 
 
@@ -108,7 +111,7 @@ def first_sound(sounds: Sequence[Sound], after_s: float, audible: float) -> Soun
 
 
 def flow(pictures: Sequence[Picture], fps: int) -> Flow:
-    """Count pictures, those that repeat the one before, and those that came late.
+    """Count pictures, those like the one before, and those that came late.
 
     Late is against the steadiest pace that fits: the median of arrival minus time in the stream.
     """
@@ -117,9 +120,9 @@ def flow(pictures: Sequence[Picture], fps: int) -> Flow:
     arrivals = np.array([picture.arrived_s for picture in pictures])
     delays = arrivals - np.array([picture.pts for picture in pictures]) / 90_000
     late = int(np.sum(delays - median(delays.tolist()) > LATE_S))
-    repeated = sum(picture.change < SAME_PICTURE for picture in pictures[1:])
+    still = sum(picture.change < SAME_PICTURE for picture in pictures[1:])
     shown_fps = (len(pictures) - 1) / float(arrivals[-1] - arrivals[0])
-    return Flow(len(pictures), round(shown_fps, 2), repeated, late)
+    return Flow(len(pictures), round(shown_fps, 2), still, late)
 
 
 def sound_ahead(

@@ -83,7 +83,7 @@ def show(report: TalkReport, console: Console) -> None:
     flow = report.flow
     table.add_row("pictures", f"{flow.frames}", f"{flow.fps} a second")
     table.add_row(
-        "repeated / late", f"{flow.repeated} / {flow.late}", "same picture; over 20 ms late"
+        "still / late", f"{flow.still} / {flow.late}", "like the one before; over 20 ms late"
     )
     console.print(table)
 

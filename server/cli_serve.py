@@ -10,6 +10,7 @@ import uvicorn
 
 from runtime.engine.kinds import PRECISIONS, PROVIDERS
 from runtime.errors import AvatarError
+from runtime.presets import PRESETS
 from server.app import create_app
 from server.config import ConfigError, ServerConfig, load_config
 from server.engine import RuntimeEngine
@@ -53,6 +54,10 @@ def serve(
     decoder: Annotated[
         Path | None,
         typer.Option(help="A TAEHV file for released weights; default: taehv.pth in their folder."),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help=f"What sessions begin with: {', '.join(PRESETS)}; default: interactive."),
     ] = None,
     max_sessions: Annotated[int | None, typer.Option(help="Sessions at once.")] = None,
     threads: Annotated[
@@ -98,6 +103,7 @@ def serve(
             "engines": engines,
             "blocks": blocks,
             "decoder": decoder,
+            "default_preset": preset,
         },
     }
     logging.basicConfig(

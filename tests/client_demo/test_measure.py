@@ -57,7 +57,7 @@ def test_the_first_sound_is_the_first_audible_one_after_the_speech():
     assert measure.first_sound(sounds, 0.5, 0.01) is sounds[70]
 
 
-def test_repeated_and_late_pictures_are_counted():
+def test_still_and_late_pictures_are_counted():
     arrivals = [index * 0.04 + (0.05 if index in (5, 6) else 0) for index in range(50)]
     seen = [
         Picture(at, index * 3600, REST, 0.0 if index == 20 else 1.0)
@@ -66,7 +66,7 @@ def test_repeated_and_late_pictures_are_counted():
 
     flow = measure.flow(seen, 25)
 
-    assert (flow.frames, flow.repeated, flow.late) == (50, 1, 2)
+    assert (flow.frames, flow.still, flow.late) == (50, 1, 2)
     assert flow.fps == pytest.approx(25, abs=0.1)
 
 

@@ -50,7 +50,7 @@ def test_the_json_holds_every_figure():
     figures = json.loads(report().to_json())
 
     assert figures["speakers"][0]["first_move_ms"] == 640
-    assert figures["flow"] == {"frames": 250, "fps": 25.0, "repeated": 3, "late": 1}
+    assert figures["flow"] == {"frames": 250, "fps": 25.0, "still": 3, "late": 1}
 
 
 def test_unknown_times_have_no_difference():

@@ -44,6 +44,12 @@ def test_a_checkpoint_without_weights_fails_with_its_path_and_what_to_do(tmp_pat
     assert "avatar serve: " in done.stderr
 
 
+def test_sessions_begin_with_a_preset_that_there_is():
+    done = run("serve", "--port", "0", "--preset", "fast")
+    assert done.returncode == 1
+    assert "model.default_preset: found 'fast', expected one of interactive" in done.stderr
+
+
 def test_a_provider_that_is_not_here_fails_in_one_line_before_the_server_listens():
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("cuda is here")
