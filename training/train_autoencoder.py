@@ -30,7 +30,8 @@ from training.shipped import load_autoencoder, save_part
 COMMAND = "python -m training.pictures && python -m training.train_autoencoder"
 LATENT_NOISE = 0.25  # of what moves, at most
 MOUTH_COMPONENTS = 16  # of the linear code, for what the others leave of mouths
-MOUTH_WEIGHT, EYE_WEIGHT = 6.0, 3.0
+MOUTH_WEIGHT, EYE_WEIGHT = 6.0, 6.0
+MOUTHS, EYES = 0.5, 0.35  # of the crops
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,15 @@ class CropSampler:
                     x0, y0, x1, y1 = _pixels(box, size)
                     weight_maps[scene, y0:y1, x0:x1] = weight
         self.weights = torch.from_numpy(weight_maps).to(device)
+        moved = np.array([_eyes_move(data, index) for index in range(len(data.clips))])
+        self.eyes_move = moved / moved.sum()
 
     def batch(self, count: int) -> Crops:
         """Random crops, with the latents that were made for them where there are any."""
         clips, anchors, weights, made = [], [], [], []
-        for index in self.rng.integers(len(self.clips), size=count):
+        for _ in range(count):
+            index, where = self._place()
             scene = int(self.data.scene[index])
-            where = self._where(scene)
             clip = self.clips[index][:, where[0], where[1]]
             anchor = self.rest[scene][where]
             if self.latents is not None:
@@ -100,18 +103,34 @@ class CropSampler:
             torch.stack(made).float() if made else None,
         )
 
-    def _where(self, scene: int) -> tuple[slice, slice]:
-        """Rows and columns of a crop of a scene, on the grid of latents."""
-        size, crop = self.data.rest.shape[1], self.crop
-        centre = self.rng.uniform(0.15, 0.85, 2)
+    def _place(self) -> tuple[int, tuple[slice, slice]]:
+        """A clip, and rows and columns of a crop of it, on the grid of latents."""
         pick = self.rng.random()
-        if pick < 0.85:
-            boxes = self.data.mouth_boxes[scene] if pick < 0.6 else self.data.eye_boxes[scene]
+        # Eyes are shut in few clips and look like nothing else then: clips that move them more.
+        likely = self.eyes_move if MOUTHS <= pick < MOUTHS + EYES else None
+        index = int(self.rng.choice(len(self.clips), p=likely))
+        scene = int(self.data.scene[index])
+        centre = self.rng.uniform(0.15, 0.85, 2)
+        if pick < MOUTHS + EYES:
+            boxes = self.data.mouth_boxes[scene] if pick < MOUTHS else self.data.eye_boxes[scene]
             x, y, w, h = boxes[int(self.rng.integers(len(boxes)))]
             centre = np.array([x + w / 2, y + h / 2]) + self.rng.normal(0, 0.05, 2)
+        size, crop = self.data.rest.shape[1], self.crop
         corner = np.round((centre * size - crop / 2) / SPATIAL_STRIDE) * SPATIAL_STRIDE
         left, top = (int(v) for v in np.clip(corner, 0, size - crop))
-        return slice(top, top + crop), slice(left, left + crop)
+        return index, (slice(top, top + crop), slice(left, left + crop))
+
+
+def _eyes_move(data: PictureClips, index: int) -> float:
+    """How far the eyes of a clip are from those at rest, where they are farthest: 0 .. 255."""
+    scene, size = int(data.scene[index]), data.rest.shape[1]
+    change = 0.0
+    for box in data.eye_boxes[scene]:
+        x0, y0, x1, y1 = _pixels(box, size)
+        eyes = data.clips[index][:, y0:y1, x0:x1].astype(np.int16)
+        frames = np.abs(eyes - data.rest[scene][y0:y1, x0:x1]).mean((1, 2, 3))
+        change = max(change, float(frames.max()))
+    return change
 
 
 def _pixels(box: Box, size: int) -> tuple[int, int, int, int]:

@@ -80,8 +80,8 @@ class FusedDecoder:
         self._between = _between_cells()
         self._inner = _Product(*_per_place(decoder.paint[0]))
         weight, bias = _per_place(decoder.paint[2])
-        self._opaque = _Product(weight[:PIXELS], bias[:PIXELS])
-        self._coloured = weight[PIXELS:].t().contiguous()
+        self._shares = _Product(weight[: 2 * PIXELS], bias[: 2 * PIXELS])
+        self._colour = _Product(weight[2 * PIXELS :], bias[2 * PIXELS :])
 
     @torch.inference_mode()
     def decode(self, latent: Tensor, state: DecoderState | FusedState) -> tuple[Tensor, FusedState]:
@@ -139,14 +139,16 @@ class FusedDecoder:
         return self._edge(x.permute(0, 3, 1, 2)).relu_().permute(0, 2, 3, 1)
 
     def _painted(self, x: Tensor, change: Tensor, scene: PreparedPicture) -> tuple[Tensor, Tensor]:
-        """Opacity (F y x, p q) and the picture with sketch and correction, (3, F y x, p q)."""
+        """Opacity (F y x, p q), and colour with picture and sketch through it, (3, F y x, p q)."""
         spread = "(h w) (f a b c) -> f h a w (b c)"
         sketch = rearrange(
             self._sketch(change), spread, h=scene.cells.shape[0], f=FRAMES_PER_LATENT, **SIDES
         )
         inner = self._inner(x.flatten(0, 2)).relu_()
-        covered = _sum(scene.cells, sketch).view(-1, 3 * PIXELS).addmm_(inner, self._coloured)
-        return self._opaque(inner).sigmoid_(), covered.view(-1, 3, PIXELS).transpose(0, 1)
+        opacity, through = self._shares(inner).sigmoid_().view(-1, 2, PIXELS).unbind(1)
+        drawn = _sum(scene.cells, sketch).view(-1, 3, PIXELS)
+        covered = self._colour(inner).view(-1, 3, PIXELS).addcmul_(drawn, through.unsqueeze(1))
+        return opacity, covered.transpose(0, 1)
 
     def _moved(self, x: Tensor, scene: PreparedPicture) -> Tensor:
         """The picture moved by a flow, (3, F y x, p q)."""
@@ -196,8 +198,8 @@ class _Block:
 
 
 def _of_changes(decoder: Decoder) -> tuple[_Product, tuple[Tensor, Tensor]]:
-    """What a change (C) makes of a latent's cells, linearly: the pixels of the sketch, with the
-    paint's bias, to (f a b 3 p q); what the brush sees of them, with the bias of `up`, as a weight
+    """What a change (C) makes of a latent's cells, linearly: the pixels of the sketch, to
+    (f a b 3 p q); what the brush sees of them, with the bias of `up`, as a weight
     (F, C, a b d) and a bias (F, 1, a b d).
     """
     cells = rearrange(decoder.linear.weight, "k (c f) (a p) (b q) -> f a b (c p q) k", c=3, **SIDES)
@@ -206,8 +208,7 @@ def _of_changes(decoder: Decoder) -> tuple[_Product, tuple[Tensor, Tensor]]:
     up_bias = rearrange(_bias(decoder.up), "(d a b) -> a b d", **SIDES)
     brush = rearrange(seen @ cells, "f a b d k -> f k (a b d)").contiguous()
     brush_bias = shades @ seen.t() + seen_bias + up_bias
-    correction = _bias(decoder.paint[2])[PIXELS:]
-    sketch_bias = (shades + correction).expand(-1, CELLS, CELLS, -1)
+    sketch_bias = shades.expand(-1, CELLS, CELLS, -1)
     sketch = _Product(cells.flatten(0, 3), sketch_bias.flatten())
     return sketch, (brush, brush_bias.flatten(1).unsqueeze(1))
 

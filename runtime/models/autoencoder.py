@@ -117,6 +117,8 @@ class Autoencoder(nn.Module):
         heads = (self.encoder.out, self.decoder.flow, self.decoder.paint[-1])
         for head in heads:
             head.get_parameter("weight").data.mul_(0.02)
+        through = slice(PATCH**2, 2 * PATCH**2)
+        self.decoder.paint[-1].get_parameter("bias").data[through] = 3.0  # nearly all of it
         self.decoder.latent_in.weight.data.mul_(0.3)
 
     @torch.no_grad()

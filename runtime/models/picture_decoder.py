@@ -3,9 +3,10 @@
 Three parts. The *sketch* is linear: the principal components of what changes in drawn people. The
 *trunk* reads a latent frame, the one before it and the picture, and says for each of the four video
 frames what state every place is in. The *brush*, one and the same for all four, moves the picture
-by a flow and covers what a moved picture cannot show (teeth, a tongue, an eyelid) with a corrected
-sketch. Where it covers nothing the character's own pixels are left: identity is kept there, and
-grain of a sketch is not seen.
+by a flow and covers what a moved picture cannot show: with a corrected sketch, or with a colour of
+its own where nothing of the picture is to shine through (teeth, a tongue, an eyelid). Where it
+covers nothing the character's own pixels are left: identity is kept there, and grain of a sketch is
+not seen.
 
 Axes: B batch, C latent channels, F video frames, H W pixels, h w latents (8 pixels).
 """
@@ -24,6 +25,7 @@ from runtime.timing import FRAMES_PER_LATENT
 SPATIAL_STRIDE = 8  # pixels per side of a latent
 PATCH = 4  # pixels per side of the finest feature cell
 FLOW_GAIN = 0.05  # a step of the optimiser then moves pixels by hundredths, not by whole ones
+PAINT = 5  # numbers a pixel: how opaque, how much of picture and sketch shines through, a colour
 PICTURE_WIDTHS = (48, 64)  # of the picture's own features: they are made once per character
 
 
@@ -88,7 +90,7 @@ class Decoder(nn.Module):
         self.edge = nn.Conv2d(brush, brush, 3, padding=1)
         self.flow = nn.Conv2d(brush, 2, 3, padding=1)
         self.paint = nn.Sequential(
-            nn.Conv2d(brush, 64, 1), nn.ReLU(), nn.Conv2d(64, 4 * PATCH**2, 1)
+            nn.Conv2d(brush, 64, 1), nn.ReLU(), nn.Conv2d(64, PAINT * PATCH**2, 1)
         )
 
     def forward(self, latent: Tensor, previous: Tensor, anchor: Anchor) -> Tensor:
@@ -103,9 +105,9 @@ class Decoder(nn.Module):
         x = F.relu(x + self.edge(x))
         flow_px = self.max_flow_px * torch.tanh(self.flow(x) * FLOW_GAIN)
         painted = self._paint(x)
-        opacity, correction = torch.sigmoid(painted[:, :1]), painted[:, 1:]
+        opacity, through = torch.split(torch.sigmoid(painted[:, :2]), 1, dim=1)
         moved = self._move(anchor.picture, flow_px)
-        covered = _to_each_frame(sketch + correction, anchor.picture)
+        covered = torch.addcmul(painted[:, 2:], through, _to_each_frame(sketch, anchor.picture))
         pictures = torch.addcmul(moved, opacity, covered - moved)
         return rearrange(pictures, "(b f) c h w -> b c f h w", f=FRAMES_PER_LATENT)
 
@@ -126,7 +128,7 @@ class Decoder(nn.Module):
         )
 
     def _paint(self, x: Tensor) -> Tensor:
-        """`paint` of (N, D, H/4, W/4), spread over its pixels, as matrix products: (N, 4, H, W)."""
+        """`paint` of (N, D, H/4, W/4), spread over its pixels, as matrix products: (N, 5, H, W)."""
         first, _, last = self.paint
         inner = F.relu(_per_place(first, x.flatten(2).transpose(1, 2)))
         cells = _per_place(last, inner)

@@ -94,7 +94,7 @@ def test_a_linear_start_reconstructs_what_its_components_span():
     for head in (model.encoder.out, model.decoder.flow, model.decoder.paint[-1]):
         head.weight.zero_()
         head.bias.zero_()
-    model.decoder.paint[-1].bias[: PATCH**2] = 30.0  # opaque: the sketch alone is seen
+    model.decoder.paint[-1].bias[: 2 * PATCH**2] = 30.0  # opaque, all shines through: the sketch
     picture = torch.zeros(1, 3, 16, 16)
     change = (0.1 * torch.randn(1, 2, 2, 6) @ components).reshape(1, 2, 2, 3, 4, 8, 8)
     group = rearrange(change, "b h w c f p q -> b 1 c f (h p) (w q)")
