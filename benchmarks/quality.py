@@ -19,6 +19,7 @@ from runtime.checkpoint import AvatarModel
 from runtime.motion_cues import MOTION_CUES
 from runtime.presets import StreamPreset
 from runtime.stream import StreamingGenerator
+from runtime.stream_scene import window_cues
 from training.cast import CastMember, cast
 from training.make_characters import draw
 from training.mouth_meter import mouth_opening
@@ -42,6 +43,7 @@ class Talked:
     opening: Floats  # (S, F)
     jaw: Floats  # (S, F)
     change: Floats  # (2, F'): of the speaking mouth's box from rest, as generated and as drawn
+    shut_eyes: Floats  # (2,): mean error where eyes are shut, as generated and of the picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Quality:
     opening_share: float  # mean opening over what the true jaw would show
     change_correlation: float  # of how much the mouth changes from rest: generated, truly drawn
     change_share: float  # mean change while speaking over that of the true drawing
+    shut_eye_error: float  # against the true drawing, as a share of what open eyes would leave
     identity_psnr_db: float  # outside mouths and eyes, against the character's picture
     silent_neighbour: float | None = None  # movement of the silent mouth over the speaking one
 
@@ -80,7 +83,7 @@ def talk(
     drawn = draw_talk(member, speaking, mouth[:count])
     box = member.scene.mouth_boxes()[speaking]
     change = np.stack([mouth_change(each, rest, box) for each in (frames[:count], drawn)])
-    return Talked(frames, rest, opening, jaw, change)
+    return Talked(frames, rest, opening, jaw, change, shut_eyes(member, frames, rest, seed))
 
 
 def draw_talk(member: CastMember, speaking: int, mouth: Floats) -> Pixels:
@@ -90,6 +93,26 @@ def draw_talk(member: CastMember, speaking: int, mouth: Floats) -> Pixels:
     mouths[:, speaking] = mouth
     still = np.zeros((len(mouth), people, len(MOTION_CUES)), np.float32)
     return renderer.frames(mouths, still, ["neutral"] * people, np.ones(people))
+
+
+def shut_eyes(member: CastMember, frames: Pixels, rest: Pixels, seed: int) -> Floats:
+    """Mean absolute error in the eyes' boxes against the true drawing, in frames in which somebody
+    blinks: of what was generated from that seed, and of the picture at rest, in levels.
+    """
+    people = len(member.speaker_ids)
+    cues = window_cues(seed, people, range(len(frames)))
+    shut = np.flatnonzero((cues[..., MOTION_CUES.index("blink")] > 0.5).any(0))
+    mouths = np.zeros((len(shut), people, 6), np.float32)
+    drawn = Renderer(member.scene).frames(
+        mouths, cues[:, shut].transpose(1, 0, 2), ["neutral"] * people, np.ones(people)
+    )
+    size, errors = rest.shape[0], []
+    for box in member.scene.eye_boxes():
+        x, y, w, h = (round(v * size) for v in box)
+        where = np.s_[..., y : y + h, x : x + w, :]
+        true = drawn[where].astype(np.float32)
+        errors.append([np.abs(each[where] - true).mean() for each in (frames[shut], rest)])
+    return np.asarray(np.mean(errors, axis=0), np.float32)
 
 
 def mouth_change(frames: Pixels, rest: Pixels, box: tuple[float, float, float, float]) -> Floats:
@@ -160,6 +183,7 @@ def judge(talks: list[tuple[CastMember, Talked, int]]) -> Quality:
         opening_share=float(np.mean(shares)),
         change_correlation=float(np.mean(alike)),
         change_share=float(np.mean(sizes)),
+        shut_eye_error=float(np.mean([t.shut_eyes[0] / t.shut_eyes[1] for _, t, _ in talks])),
         identity_psnr_db=float(np.mean(psnrs)),
         silent_neighbour=float(np.mean(neighbours)) if neighbours else None,
     )

@@ -46,6 +46,8 @@ ROWS = (
     _quality("its size, share of the true drawing's", "-", "change_share"),
     _quality("mouth opening in silence, share of that while speaking", "5 %", "silent_opening",
              form="{:.1%}"),
+    _quality("error in shut eyes against the drawing, share of what open eyes would leave", "-",
+             "shut_eye_error"),
     _quality("PSNR outside mouth and eyes against the picture, dB", "26", "identity_psnr_db",
              form="{:.1f}"),
     _quality("mouth movement of a silent neighbour over that of the speaker", "0.1",

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from runtime.checkpoint import load_builtin
 from runtime.models.dit import DiT
+from runtime.motion_cues import MOTION_CUES
 from runtime.presets import StreamPreset, find_preset
 from runtime.sampler import TIMESTEPS, euler_step, noise_levels
 from runtime.values import EMOTIONS
@@ -37,6 +38,8 @@ from training.run import RUNS, pick_device
 
 FOLDER = RUNS / "generated"
 MOMENT = 3  # latent frames
+BLINK = MOTION_CUES.index("blink")
+BLINKS = 12.0  # times as often as others: they are short, and look like nothing else
 GRID_TOKENS = 64
 WINDOWS_AT_ONCE = {"cpu": 12, "cuda": LATENTS}
 logger = logging.getLogger(__name__)
@@ -152,11 +155,19 @@ class MomentMaker:
         preset = find_preset("interactive")
         made = denoise_clip(self.dit, self.sampler, people, index, preset, seed)
         able = [n for n in made if n - MOMENT + 1 in made]
-        drawn = np.random.default_rng(seed).choice(able, self.moments, replace=False)
+        likely = 1.0 + BLINKS * self._blinks(people, index)[able]
+        source = np.random.default_rng(seed)
+        drawn = source.choice(able, self.moments, replace=False, p=likely / likely.sum())
         picked = [int(n) for n in drawn]
         latents = torch.stack([_window(made, n, MOMENT).transpose(0, 1) for n in picked])
         motion = motion_of(self.sampler, people, index, picked)
         return latents.half().cpu().numpy(), motion
+
+    def _blinks(self, people: int, index: int) -> NDArray[np.float32]:
+        """How far somebody's eyes are shut in each latent frame of a clip, (L,), 0 .. 1."""
+        cues = self.sampler.clips[people].cues[LATENTS * index : LATENTS * (index + 1)]
+        lids: NDArray[np.float32] = cues[..., BLINK].amax((1, 2)).float().cpu().numpy()
+        return lids
 
 
 def main(clips: int = 200, moments: int = 8, jobs: int = 2) -> None:
