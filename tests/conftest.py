@@ -1,9 +1,14 @@
-"""Fixtures of more than one folder of tests."""
+"""What more than one folder of tests needs."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    # Before anything imports Triton: its kernels then run on the CPU, number by number.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(scope="module")
