@@ -28,8 +28,8 @@ from benchmarks.stopwatch import wait_for
 from runtime.audio_features import Encoder
 from runtime.character import Character, Speaker
 from runtime.checkpoint import Prompt
-from runtime.engine.base import Engines
-from runtime.engine.torch_engine import compiled, eager, fused, graphed
+from runtime.engine.choice import open_engines, stream_shape
+from runtime.engine.kinds import EngineChoice
 from runtime.face_mask import face_masks
 from runtime.models.audio_encoder import AudioEncoder, AudioEncoderConfig
 from runtime.models.config import DiTConfig
@@ -46,7 +46,6 @@ LATENT_PX = 8
 WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize")
 """Not cudaDeviceSynchronize, with which the profiler itself ends."""
 ALLOCATIONS = ("cudaMalloc", "cudaMallocAsync", "cudaFree", "cudaHostAlloc")
-ENGINES = {"eager": eager, "graphed": graphed, "compiled": compiled, "fused": fused}
 
 
 class RandomModulation(nn.Module):
@@ -161,9 +160,9 @@ def run(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     model = random_model(config, device, precision)
-    attends_in_fp8 = precision == "fp8-attention"
-    engines: Engines = fused(model, True) if attends_in_fp8 else ENGINES[engine](model)
     with talking_picture(*size_px) as character:
+        shape = stream_shape(model, character, preset.window)
+        engines = open_engines(EngineChoice(f"torch-{engine}", precision), model, shape)
         stream = StreamingGenerator(model, character, preset, 0, engines=engines, layout="i420")
     first_ms = tick_ms(stream, device)  # builds what is built at the first call
     for _ in range(WARM_UP_TICKS):

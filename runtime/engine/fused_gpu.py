@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from runtime.engine.fp8_attention import Fp8Attention, scale_of
 from runtime.engine.gpu_kernels import Rows, heads, joined, normed
 from runtime.errors import Unsupported
-from runtime.models.attention import fastest_kernel
-from runtime.models.blocks import DoubleBlock, SingleBlock
+from runtime.models.blocks import DoubleBlock, SingleBlock, attend
 from runtime.models.conditioning import StepInputs, WindowInputs
 from runtime.models.dit import DiT
 from runtime.models.fp8 import FP8, FP8_MAX
@@ -195,10 +194,10 @@ class FusedGpuDenoiser:
         if len(qkv) == 1:  # values are read where they lie
             out = qkv[0].new_empty(2, *shape)
             _place(qkv, norms, rotation, out)
-            return [_attention(out[0], out[1], torch.unflatten(values[0], 1, shape[1:]))]
+            return [_attended(out, torch.unflatten(values[0], 1, shape[1:]))]
         out = qkv[0].new_empty(3, *shape)
         _place(qkv, norms, rotation, out)
-        return torch.split(_attention(out[0], out[1], out[2]), lengths)
+        return torch.split(_attended(out[:2], out[2]), lengths)
 
     def _attention_of(self, shape: tuple[int, int, int], device: torch.device) -> Fp8Attention:
         if shape[0] not in self._fp8_attention:
@@ -231,12 +230,9 @@ def _place(
         rotation = rotation[len(part) :]
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """(N, heads, head_dim) each, (N, D)."""
-    q, k, v = (each.transpose(0, 1)[None] for each in (q, k, v))
-    with fastest_kernel(q, None):
-        out = F.scaled_dot_product_attention(q, k, v)
-    return out[0].transpose(0, 1).flatten(1)
+def _attended(qk: Tensor, v: Tensor) -> Tensor:
+    """qk (2, N, heads, head_dim), v (N, heads, head_dim) to (N, D)."""
+    return attend(qk.transpose(0, 1)[None], v[None], None)[0]
 
 
 def _sum(rows: Tensor, added: Added) -> Tensor:
