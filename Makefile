@@ -11,10 +11,10 @@ export OMP_WAIT_POLICY := PASSIVE
 
 setup: $(READY)
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml packages/avatar_client/pyproject.toml
 	@sh training/debian_packages.sh $(APT_PACKAGES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e packages/avatar_client -e '.[dev]'
 	touch $@
 
 serve: $(READY)

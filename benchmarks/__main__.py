@@ -88,8 +88,8 @@ def quality(
 ) -> None:
     """Lip sync, closed lips, identity and isolation, measured from generated pixels."""
     from benchmarks import quality as bench
-    from runtime.checkpoint import load, load_builtin
-    from runtime.presets import find_preset
+    from runtime.stream.presets import find_preset
+    from runtime.weights.checkpoint import load, load_builtin
 
     tried, schedule = load(model) if model else load_builtin(), find_preset(preset)
     name, command = "quality", "quality"

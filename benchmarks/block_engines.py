@@ -20,10 +20,10 @@ from export.verify import in_float64, relative_l2
 from export.windows import Values, random_values
 from runtime.engine.description import Built
 from runtime.engine.parts import DenoiserPart, WindowShape
-from runtime.engine.tensorrt_engine import TensorRTChain
-from runtime.engine.tensorrt_library import TensorRT
-from runtime.models.config import DiTConfig
-from runtime.models.dit import DiT
+from runtime.engine.trt.engine import TensorRTChain
+from runtime.engine.trt.library import TensorRT
+from runtime.models.dit.config import DiTConfig
+from runtime.models.dit.dit import DiT
 
 CHECKED = WindowShape(latent_frames=1, speakers=1, rows=4, columns=4, text_tokens=4)
 NONE = range(0)

@@ -14,19 +14,19 @@ from torch import Tensor
 from benchmarks.quality import best_lag
 from export.cli import Request
 from export.cli import run as run_export
-from runtime.character_store import find_character
-from runtime.checkpoint import AvatarModel, load_builtin
-from runtime.engine.base import Denoiser, Engines
+from runtime.character.store import find_character
 from runtime.engine.choice import open_engines, stream_shape
 from runtime.engine.kinds import EngineChoice
-from runtime.models.conditioning import StepInputs, WindowInputs
-from runtime.presets import find_preset
-from runtime.stream import StreamingGenerator
+from runtime.models.dit.conditioning import StepInputs, WindowInputs
+from runtime.stream.engines import Denoiser, Engines
+from runtime.stream.generator import StreamingGenerator
+from runtime.stream.presets import find_preset
 from runtime.timing import SAMPLE_RATE
 from runtime.values import Samples
-from training.cast import cast
-from training.mouth_meter import mouth_opening
-from training.speech import make_track
+from runtime.weights.checkpoint import AvatarModel, load_builtin
+from training.drawing.cast import cast
+from training.scores.mouth_meter import mouth_opening
+from training.voices.speech import make_track
 
 CHARACTER, PRESET = "mira", "interactive"
 CHARACTERS = 4  # of the cast talk

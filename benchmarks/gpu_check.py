@@ -31,7 +31,7 @@ from benchmarks.model import PRESETS as LIVE_PRESETS
 from runtime.engine.kinds import loaded_as
 from runtime.engine.parts import WindowShape
 from runtime.errors import AvatarError
-from runtime.models.config import DiTConfig
+from runtime.models.dit.config import DiTConfig
 
 BUDGET_S = 460.0  # of the 8 minutes; the rest is for imports and the last report
 TEST_LIMIT_S = 130.0

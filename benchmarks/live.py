@@ -24,8 +24,8 @@ from urllib.request import urlopen
 
 import numpy as np
 
-from client_demo.report import TalkReport
-from client_demo.talk import TalkPlan, talk
+from client_demo.measure.report import TalkReport
+from client_demo.measure.talk import TalkPlan, talk
 
 HELLO = Path(__file__).parent.parent / "client_demo" / "samples" / "hello.wav"
 START_TIMEOUT_S = 180.0
@@ -60,7 +60,7 @@ class Server:
 @contextmanager
 def running_server(*flags: str) -> Iterator[Server]:
     """A server on a free port, warm; stopped afterwards. RuntimeError with its words if it ends."""
-    command = [sys.executable, "-m", "server.cli", "serve", "--port", "0", *flags]
+    command = [sys.executable, "-m", "server.cli.avatar", "serve", "--port", "0", *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         yield Server(_address(process), process.pid)

@@ -25,19 +25,19 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.model import check_engine
 from benchmarks.random_model import random_dit, randomize
 from benchmarks.stopwatch import wait_for
-from runtime.audio_features import Encoder
-from runtime.character import Character, Speaker
-from runtime.checkpoint import Prompt
+from runtime.audio.features import Encoder
+from runtime.character.character import Character, Speaker
+from runtime.character.face_mask import face_masks
 from runtime.engine.choice import open_engines, stream_shape
 from runtime.engine.kinds import EngineChoice
-from runtime.face_mask import face_masks
+from runtime.hunyuan.live.whisper import LiveWhisper
 from runtime.models.audio_encoder import AudioEncoder, AudioEncoderConfig
-from runtime.models.config import DiTConfig
-from runtime.models.dit import DiT
-from runtime.models.taehv import LATENT_CHANNELS, Taehv, TaehvState
-from runtime.presets import StreamPreset
-from runtime.released.live_whisper import LiveWhisper
-from runtime.stream import StreamingGenerator
+from runtime.models.autoencoder.taehv import LATENT_CHANNELS, Taehv, TaehvState
+from runtime.models.dit.config import DiTConfig
+from runtime.models.dit.dit import DiT
+from runtime.stream.generator import StreamingGenerator
+from runtime.stream.model import Prompt
+from runtime.stream.presets import StreamPreset
 from runtime.values import Box
 
 WARM_UP_TICKS = 3

@@ -15,11 +15,11 @@ from benchmarks.random_model import (
     randomize,
 )
 from benchmarks.stopwatch import times_ms
-from runtime.engine.fused_engine import FusedDenoiser
+from runtime.engine.cpu.denoiser import FusedDenoiser
 from runtime.engine.kinds import loaded_as
-from runtime.models.config import TINY, DiTConfig
-from runtime.models.dit import DiT
-from runtime.models.fp8_matmul import product, quantize
+from runtime.models.dit.config import TINY, DiTConfig
+from runtime.models.dit.dit import DiT
+from runtime.models.fp8.matmul import product, quantize
 
 GPU_SIDE, CPU_SIDE = 8192, 1024  # of the square matrices
 WARM_UP, RUNS = 3, 10

@@ -3,7 +3,7 @@
 A tick moves `hop` latent frames by `steps` calls and decodes them. What is reported: a call's time
 and its share of the matrix products' peak measured in the same run, the decoder's, the real-time
 factor of both together, memory, the time to the first frame, and how many such devices would be
-needed for real time if they shared the steps (runtime/pipelined.py).
+needed for real time if they shared the steps (runtime/multi_gpu/pipelined.py).
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from benchmarks.random_model import (
     randomize,
 )
 from benchmarks.stopwatch import times_ms, wait_for
-from runtime.engine.base import Denoiser
-from runtime.engine.cuda_graph import GraphedDenoiser, Recording
+from runtime.engine.gpu.cuda_graph import GraphedDenoiser, Recording
 from runtime.engine.kinds import loaded_as
 from runtime.engine.torch_engine import CompiledBlocks
 from runtime.errors import NotFound, Unsupported
-from runtime.models.config import RELEASED
-from runtime.models.dit import DiT
-from runtime.models.fp8_matmul import check_device
-from runtime.models.taehv import Taehv, TaehvState
-from runtime.pipeline_stage import steps_of
-from runtime.presets import StreamPreset
+from runtime.models.autoencoder.taehv import Taehv, TaehvState
+from runtime.models.dit.config import RELEASED
+from runtime.models.dit.dit import DiT
+from runtime.models.fp8.matmul import check_device
+from runtime.multi_gpu.pipeline_stage import steps_of
+from runtime.stream.engines import Denoiser
+from runtime.stream.presets import StreamPreset
 
 ENGINES = ("eager", "compiled", "fused")
 """The plain modules; blocks compiled by torch; our kernels between the products. On a GPU the last
@@ -211,7 +211,7 @@ def _denoiser(
     if engine == "compiled":
         denoiser: Denoiser = CompiledBlocks(dit, backend)
     else:
-        from runtime.engine.fused_gpu import FusedGpuDenoiser
+        from runtime.engine.gpu.denoiser import FusedGpuDenoiser
 
         denoiser = FusedGpuDenoiser(dit, precision == "fp8-attention")
     return GraphedDenoiser(denoiser) if device.type == "cuda" else denoiser

@@ -1,7 +1,7 @@
 """How well characters talk, measured from the pixels that the library generates.
 
 Held-out voices say held-out texts. What is compared with the truth is how far the mouth is open in
-each generated picture (training/mouth_meter.py, pixels only) and the jaw curve of the speech. That
+each generated picture (training/scores/mouth_meter.py) and the jaw curve of the speech. That
 meter wants a crisp inside of the mouth; beside it stands how much the mouth's box changes at all.
 """
 
@@ -14,18 +14,19 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.character import Character
-from runtime.checkpoint import AvatarModel
-from runtime.motion_cues import MOTION_CUES
-from runtime.presets import StreamPreset
-from runtime.stream import StreamingGenerator
-from runtime.stream_scene import window_cues
-from training.cast import CastMember, cast
-from training.make_characters import draw
-from training.mouth_meter import mouth_opening
-from training.people import Renderer, random_scene
+from runtime.character.character import Character
+from runtime.character.motion_cues import MOTION_CUES
+from runtime.engine.torch_engine import default_engines
+from runtime.stream.constants import window_cues
+from runtime.stream.generator import StreamingGenerator
+from runtime.stream.presets import StreamPreset
+from runtime.weights.checkpoint import AvatarModel
+from training.drawing.cast import CastMember, cast
+from training.drawing.people import Renderer, random_scene
+from training.make.characters import draw
+from training.scores.mouth_meter import mouth_opening
 from training.shipped import CHARACTERS
-from training.speech import make_track
+from training.voices.speech import make_track
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -72,7 +73,7 @@ def talk(
 ) -> Talked:
     """Let one speaker of a character say held-out text; the others are silent."""
     pcm, mouth = make_track(np.random.default_rng(seed), seconds, "test", silent_share=0.0)
-    stream = StreamingGenerator(model, character, preset, seed)
+    stream = StreamingGenerator(model, character, preset, seed, engines=default_engines(model))
     stream.push(character.speaker_ids[speaking], pcm)
     frames = np.stack([frame.pixels for frame in stream.flush()])
     rest = character.pixels()

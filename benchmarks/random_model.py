@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from runtime.engine.kinds import loaded_as
-from runtime.models.conditioning import Conditioning, StepInputs, WindowInputs
-from runtime.models.config import DiTConfig
-from runtime.models.dit import DiT
-from runtime.models.fp8 import FP8, FP8_MAX, use_fp8
-from runtime.models.fp8_linear import use_scaled_products
-from runtime.models.layers import Modulation
-from runtime.models.rope import rope_freqs
+from runtime.models.dit.conditioning import Conditioning, StepInputs, WindowInputs
+from runtime.models.dit.config import DiTConfig
+from runtime.models.dit.dit import DiT
+from runtime.models.dit.layers import Modulation
+from runtime.models.dit.rope import rope_freqs
+from runtime.models.fp8.linear import use_scaled_products
+from runtime.models.fp8.storage import FP8, FP8_MAX, use_fp8
 from runtime.timing import VIDEO_FPS
 
 DTYPES = {

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.quality import best_lag
-from runtime.character import Character
-from runtime.checkpoint import load_builtin
-from runtime.presets import find_preset
-from runtime.stream import StreamingGenerator
+from runtime.character.character import Character
+from runtime.engine.torch_engine import default_engines
+from runtime.stream.generator import StreamingGenerator
+from runtime.stream.presets import find_preset
 from runtime.timing import SAMPLE_RATE, VIDEO_FPS
-from training.cast import cast
-from training.mouth_meter import mouth_opening
+from training.drawing.cast import cast
+from training.scores.mouth_meter import mouth_opening
 from training.shipped import CHARACTERS
-from training.speech import make_track
+from training.voices.speech import make_track
 
 PART_S = 20.0
 
@@ -29,9 +29,11 @@ def memory_mb() -> float:
 
 def run(minutes: float, preset: str = "interactive") -> dict[str, float]:
     """Talk for `minutes` in one stream; compare its first and its last 20 seconds."""
-    member = cast()[0]
+    model, member = load_builtin(), cast()[0]
     character = Character.load(CHARACTERS / member.id)
-    stream = StreamingGenerator(load_builtin(), character, find_preset(preset))
+    stream = StreamingGenerator(
+        model, character, find_preset(preset), engines=default_engines(model)
+    )
     rest, rng = character.pixels(), np.random.default_rng(17)
     speaker, box = member.speaker_ids[0], member.scene.mouth_boxes()[0]
     parts: list[tuple[int, float]] = []

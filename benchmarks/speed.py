@@ -8,13 +8,14 @@ from collections import defaultdict
 import numpy as np
 import torch
 
-from runtime.character_store import find_character
-from runtime.checkpoint import AvatarModel, load_builtin
-from runtime.presets import PRESETS, StreamPreset
+from runtime.character.store import find_character
+from runtime.engine.torch_engine import default_engines
 from runtime.spans import SpanRecorder
-from runtime.stream import StreamingGenerator
+from runtime.stream.generator import StreamingGenerator
+from runtime.stream.presets import PRESETS, StreamPreset
 from runtime.timing import VIDEO_FPS
-from training.speech import make_track
+from runtime.weights.checkpoint import AvatarModel, load_builtin
+from training.voices.speech import make_track
 
 WARM_UP_S = 2.0
 
@@ -28,7 +29,7 @@ def real_time_factor(
     busy machine the clock says more of the others than of this.
     """
     character = find_character(character_id)
-    stream = StreamingGenerator(model, character, preset)
+    stream = StreamingGenerator(model, character, preset, engines=default_engines(model))
     pcm, _ = make_track(np.random.default_rng(3), WARM_UP_S + seconds + 3, "test")
     for speaker in character.speaker_ids:
         stream.push(speaker, pcm)
@@ -46,7 +47,9 @@ def stages_ms(model: AvatarModel, preset: StreamPreset, ticks: int = 20) -> dict
     """Mean milliseconds of each stage of a tick, one speaker."""
     character = find_character("mira")
     spans = SpanRecorder()
-    stream = StreamingGenerator(model, character, preset, spans=spans)
+    stream = StreamingGenerator(
+        model, character, preset, spans=spans, engines=default_engines(model)
+    )
     pcm, _ = make_track(np.random.default_rng(3), 12.0, "test")
     stream.push("mira", pcm)
     for _ in range(5):

@@ -13,9 +13,8 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from avatar_client.client import AvatarClient
 from websockets.asyncio.client import ClientConnection, connect
-
-from .client import AvatarClient
 
 
 async def give_a_face(voice_model: ClientConnection, avatar: AvatarClient) -> None:

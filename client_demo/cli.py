@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from avatar_client.recording import RecordingError
+from avatar_client.session_socket import AvatarClientError
 from rich.console import Console
 
-from .audio_file import AudioFileError
-from .recording import RecordingError
-from .report import show
-from .session_socket import AvatarClientError
-from .talk import TalkPlan, talk
+from client_demo.measure.audio_file import AudioFileError
+from client_demo.measure.report import show
+from client_demo.measure.talk import TalkPlan, talk
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from avatar_client.session_socket import AvatarClientError
 from rich.console import Console
 
-from .cli import DEFAULT_URL, run
-from .session_socket import AvatarClientError
-from .talk import TalkPlan
+from client_demo.cli import DEFAULT_URL, run
+from client_demo.measure.talk import TalkPlan
 
 SAMPLES = Path(__file__).parent / "samples"
 READY_TIMEOUT_S = 180.0  # a cold start loads torch and warms the model up

@@ -18,7 +18,6 @@ from export.to_onnx import DTYPES, WEIGHTS, save_graph, to_graph
 from export.to_tensorrt import build_plan
 from export.verify import check_error, error_of
 from export.windows import Values, decoder_values, random_values, sound_values
-from runtime.checkpoint import AvatarModel
 from runtime.engine.choice import (
     built_audio_encoder,
     built_decoder,
@@ -27,8 +26,9 @@ from runtime.engine.choice import (
 from runtime.engine.description import Built, EngineDescription, TensorSpec, file_hash
 from runtime.engine.onnx_engine import MODEL
 from runtime.engine.parts import DenoiserPart, WindowShape
-from runtime.engine.tensorrt_library import PLAN, TensorRT
-from runtime.models.dit import DiT
+from runtime.engine.trt.library import PLAN, TensorRT
+from runtime.models.dit.dit import DiT
+from runtime.weights.checkpoint import AvatarModel
 
 Progress = Callable[[str], None]
 Served = tuple[Exportable, Values]

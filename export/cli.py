@@ -14,13 +14,13 @@ from rich.table import Table
 
 from runtime.engine.kinds import FILES, check_precision
 from runtime.errors import AvatarError, BadInput
-from runtime.presets import PRESETS, find_preset
+from runtime.stream.presets import PRESETS, find_preset
 
 if TYPE_CHECKING:
     from export.building import Made, Target
     from export.windows import Values
     from runtime.engine.parts import DenoiserPart, WindowShape
-    from runtime.models.config import DiTConfig
+    from runtime.models.dit.config import DiTConfig
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 export = typer.Typer(
@@ -127,8 +127,8 @@ def _export_model(request: Request, target: Target) -> list[Made]:
     """A model that streams: the built-in one or a folder of the same kind."""
     from export.building import make_denoiser, make_small_parts
     from export.windows import Walk, recorded, spoken_by
-    from runtime.checkpoint import load, load_builtin
     from runtime.engine.choice import denoiser_parts, stream_shape
+    from runtime.weights.checkpoint import load, load_builtin
 
     model = load_builtin() if request.model is None else load(request.model)
     presets = PRESETS.values() if request.preset is None else [find_preset(request.preset)]
@@ -154,7 +154,7 @@ def _export_released(request: Request, target: Target) -> list[Made]:
     from export.windows import Walk, load_calls, seen_shape
     from runtime.engine.choice import denoiser_parts
     from runtime.engine.parts import WindowShape
-    from runtime.released.loading import load_dit
+    from runtime.hunyuan.weights.loading import load_dit
 
     assert request.model is not None
     if request.precision == "fp8" and request.windows is None:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from runtime.engine.parts import DenoiserPart, WindowShape
 from runtime.models.audio_encoder import AudioEncoder
-from runtime.models.autoencoder import Autoencoder
-from runtime.models.conditioning import WindowInputs
-from runtime.models.dit import DiT
-from runtime.models.layers import patchify, unpatchify
-from runtime.models.picture_decoder import Anchor
+from runtime.models.autoencoder.autoencoder import Autoencoder
+from runtime.models.autoencoder.picture_decoder import Anchor
+from runtime.models.dit.conditioning import WindowInputs
+from runtime.models.dit.dit import DiT
+from runtime.models.dit.layers import patchify, unpatchify
 
 DECODER_INPUTS = ("latent", "previous", "picture", "still", "quarter", "eighth")
 

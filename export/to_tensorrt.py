@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.engine.description import TensorSpec
-from runtime.engine.tensorrt_library import TensorRT
+from runtime.engine.trt.library import TensorRT
 from runtime.errors import EngineError
 
 DTYPES = {

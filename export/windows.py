@@ -13,21 +13,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from export.modules import denoiser_part
-from runtime.audio_features import CONTEXT_STEPS
-from runtime.character import Character, Speaker
-from runtime.character_store import BUILTIN_CHARACTERS, find_characters
-from runtime.checkpoint import AvatarModel
+from runtime.audio.features import CONTEXT_STEPS
+from runtime.character.character import Character, Speaker
+from runtime.character.store import BUILTIN_CHARACTERS, find_characters
 from runtime.engine.parts import DenoiserPart, WindowShape, handed_on, named_values
 from runtime.engine.torch_engine import eager
 from runtime.errors import BadInput
 from runtime.models.audio_encoder import AudioEncoderConfig
-from runtime.models.conditioning import StepInputs, WindowInputs
-from runtime.models.config import DiTConfig
-from runtime.models.dit import DiT
-from runtime.presets import StreamPreset
-from runtime.stream import StreamingGenerator
+from runtime.models.dit.conditioning import StepInputs, WindowInputs
+from runtime.models.dit.config import DiTConfig
+from runtime.models.dit.dit import DiT
+from runtime.stream.generator import StreamingGenerator
+from runtime.stream.presets import StreamPreset
 from runtime.timing import FRAMES_PER_LATENT, SAMPLE_RATE
 from runtime.values import Box
+from runtime.weights.checkpoint import AvatarModel
 
 OWN_CHARACTERS = Path("characters")  # where `avatar characters add` puts them
 Values = dict[str, Tensor]

@@ -2,7 +2,7 @@
 
 import sys
 
-from server.cli import main
+from server.cli.avatar import main
 
 sys.argv[1:1] = ["serve"]
 main()

@@ -9,7 +9,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from server.server_events import MetricsTick
+from server.protocol.server_events import MetricsTick
 
 TICK_BUCKETS_S = (0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.3, 0.5, 1.0, 2.0)
 LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.1, 0.5)

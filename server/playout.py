@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from runtime.timing import OUTPUT_RATE, OUTPUT_SAMPLES_PER_FRAME, SAMPLES_PER_FRAME, VIDEO_FPS
 from runtime.values import Pixels
-from server.server_events import ServerEvent
-from server.speech_lane import SpeakerLane
+from server.protocol.server_events import ServerEvent
+from server.speech.lane import SpeakerLane
 
 SLOT_S = 1 / VIDEO_FPS
 SLOT_MS = 1000 // VIDEO_FPS

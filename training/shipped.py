@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import runtime
 from runtime.models.audio_encoder import AudioEncoder, AudioEncoderConfig
-from runtime.models.autoencoder import Autoencoder, AutoencoderConfig
+from runtime.models.autoencoder.autoencoder import Autoencoder, AutoencoderConfig
 
 Module = TypeVar("Module", bound=nn.Module)
 

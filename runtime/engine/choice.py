@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.character import Character
-from runtime.checkpoint import AvatarModel
-from runtime.engine.base import Engines
+from runtime.character.character import Character
 from runtime.engine.description import Built, EngineDescription, find_engine, weights_hash
 from runtime.engine.kinds import LARGE, EngineChoice, loaded_as
 from runtime.engine.parts import DenoiserPart, WindowShape, in_blocks, whole
 from runtime.errors import Unsupported
-from runtime.models.config import DiTConfig
-from runtime.models.dit import DiT
-from runtime.stream_model import StreamModel
-from runtime.stream_scene import moving_strip
+from runtime.models.dit.config import DiTConfig
+from runtime.models.dit.dit import DiT
+from runtime.stream.constants import moving_strip
+from runtime.stream.engines import Engines
+from runtime.stream.model import StreamModel
+from runtime.weights.checkpoint import AvatarModel
 
 SMALL_PARTS_PRECISION = "fp32"  # of decoder and audio encoder, whatever the denoiser has
 ANY_SOUND = "one window of sound"
@@ -83,7 +83,7 @@ def built_audio_encoder(model: AvatarModel, kind: str) -> Built:
 def _built(part: str, kind: str, precision: str, shape: str, weights: str) -> Built:
     if kind == "onnx":
         return Built(part, kind, precision, shape, weights)
-    from runtime.engine.tensorrt_library import TensorRT
+    from runtime.engine.trt.library import TensorRT
 
     library = TensorRT.named(kind)
     return Built(part, kind, precision, shape, weights, library.version, library.gpu())
@@ -107,9 +107,9 @@ def _torch(
 
 
 def _open_torch(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> Engines:
-    from runtime.engine.torch_engine import usual
+    from runtime.engine.torch_engine import default_engines
 
-    return _torch(usual, choice, model)
+    return _torch(default_engines, choice, model)
 
 
 def _open_eager(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> Engines:
@@ -171,7 +171,7 @@ def _open_onnx(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> 
 
 
 def _open_tensorrt(choice: EngineChoice, model: StreamModel, shape: WindowShape) -> Engines:
-    from runtime.engine.tensorrt_engine import open_denoiser, open_tensorrt
+    from runtime.engine.trt.engine import open_denoiser, open_tensorrt
 
     denoiser = _find_denoiser(choice, model, shape)
     if not isinstance(model, AvatarModel):

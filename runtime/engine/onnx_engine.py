@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from runtime.engine.description import EngineDescription, TensorSpec
+from runtime.engine.gpu.own_stream import OwnStream
 from runtime.engine.kinds import PROVIDERS
-from runtime.engine.own_stream import OwnStream
 from runtime.engine.parts import PREDICTION, handed_on, named_values
 from runtime.errors import EngineError, Unsupported
 from runtime.models.audio_encoder import AudioEncoderConfig
-from runtime.models.autoencoder import DecoderState
-from runtime.models.conditioning import StepInputs, WindowInputs
+from runtime.models.autoencoder.autoencoder import DecoderState
+from runtime.models.dit.conditioning import StepInputs, WindowInputs
 
 if TYPE_CHECKING:
     import onnxruntime

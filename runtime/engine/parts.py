@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from runtime.errors import Unsupported
-from runtime.models.conditioning import StepInputs, WindowInputs
-from runtime.models.config import DiTConfig
+from runtime.models.dit.conditioning import StepInputs, WindowInputs
+from runtime.models.dit.config import DiTConfig
 
 PREDICTION = "prediction"
 

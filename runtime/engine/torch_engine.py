@@ -13,17 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runtime.engine.base import Decoder, Denoiser, Engines
-from runtime.engine.cuda_graph import GraphedDecoder, GraphedDenoiser, tensors_in, with_tensors
-from runtime.engine.fused_decoder import FusedDecoder
-from runtime.engine.fused_engine import FusedDenoiser
+from runtime.engine.cpu.decoder import FusedDecoder
+from runtime.engine.cpu.denoiser import FusedDenoiser
+from runtime.engine.gpu.cuda_graph import GraphedDecoder, GraphedDenoiser, tensors_in, with_tensors
 from runtime.engine.kinds import LARGE
 from runtime.errors import Unsupported
-from runtime.models.autoencoder import Autoencoder
-from runtime.models.conditioning import StepInputs, WindowInputs
-from runtime.models.dit import DiT
-from runtime.models.fp8 import Fp8Linear
-from runtime.stream_model import StreamModel
+from runtime.models.autoencoder.autoencoder import Autoencoder
+from runtime.models.dit.conditioning import StepInputs, WindowInputs, real_rotation
+from runtime.models.dit.dit import DiT
+from runtime.models.fp8.storage import Fp8Linear
+from runtime.stream.engines import Decoder, Denoiser, Engines
+from runtime.stream.model import StreamModel
 
 PRECISION_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
@@ -33,7 +33,7 @@ def eager(model: StreamModel) -> Engines:
     return _engines(model, model.dit)
 
 
-def usual(model: StreamModel) -> Engines:
+def default_engines(model: StreamModel) -> Engines:
     """On a CPU in float32 the fused denoiser and decoder, elsewhere `eager`."""
     if model.device.type != "cpu" or precision_of(model.dit) != "fp32":
         return eager(model)
@@ -65,7 +65,7 @@ def fused(model: StreamModel, attends_in_fp8: bool = False) -> Engines:
     """
     _check_gpu(model, "torch-fused", "runs kernels in Triton")
     try:
-        from runtime.engine.fused_gpu import FusedGpuDenoiser
+        from runtime.engine.gpu.denoiser import FusedGpuDenoiser
     except ImportError as error:
         raise Unsupported(
             f"torch-fused needs Triton, which comes with torch for CUDA on Linux: {error}. "
@@ -103,7 +103,7 @@ def compiled(model: StreamModel) -> Engines:
 
 def through_tensorrt(model: StreamModel) -> Engines:
     """The denoiser built by torch-tensorrt at its first call; see torch_tensorrt_engine.py."""
-    from runtime.engine.torch_tensorrt_engine import TorchTensorRTDenoiser
+    from runtime.engine.trt.torch_tensorrt import TorchTensorRTDenoiser
 
     by_block = model.dit.config.hidden_size >= LARGE
     return _engines(model, TorchTensorRTDenoiser(model.dit, by_block))
@@ -168,10 +168,3 @@ class CompiledBlocks:
 
     def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
         return self._dit.denoise(x, step, real_rotation(window))
-
-
-def real_rotation(window: WindowInputs) -> WindowInputs:
-    """`window` with its rotation in real pairs: compilers know no complex numbers."""
-    if not window.rotation.is_complex():
-        return window
-    return replace(window, rotation=torch.view_as_real(window.rotation))

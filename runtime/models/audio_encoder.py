@@ -49,7 +49,7 @@ class AudioEncoderConfig:
         except TypeError as error:
             raise CheckpointError(
                 f"audio_encoder configuration {dict(values)} does not fit: {error}. "
-                "Export the encoder again with `python -m training.train_audio`."
+                "Export the encoder again with `python -m training.train.audio_encoder`."
             ) from error
 
     def to_dict(self) -> dict[str, int | None]:

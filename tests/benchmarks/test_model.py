@@ -19,9 +19,9 @@ from benchmarks.model import (
 from benchmarks.random_model import WindowSize, denoise_flops, random_call, random_dit
 from runtime.engine.torch_engine import CompiledBlocks
 from runtime.errors import NotFound, Unsupported
-from runtime.models.config import RELEASED, TINY, DiTConfig
-from runtime.models.fp8_linear import ScaledFp8Linear
-from runtime.presets import StreamPreset
+from runtime.models.dit.config import RELEASED, TINY, DiTConfig
+from runtime.models.fp8.linear import ScaledFp8Linear
+from runtime.stream.presets import StreamPreset
 
 CPU = torch.device("cpu")
 SCHEDULE = StreamPreset("test", window=9, hop=5, shift=0, steps=4)  # 800 ms a tick

@@ -2,7 +2,7 @@ import aioice.ice
 import numpy as np
 import pytest
 
-from tests.end_to_end.engines import make_characters
+from tests.support.engines import make_characters
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ import numpy as np
 
 from server.config import Limits, Model, ServerConfig
 from server.protocol import Error, OutputStarted, OutputStopped, pack_binary_append
-from tests.end_to_end.flash import FlashEngine
-from tests.end_to_end.stand import client, serving, until
+from tests.support.flash import FlashEngine
+from tests.support.stand import client, serving, until
 
 BAD_TEXTS = {
     "{ no json": "invalid_json",

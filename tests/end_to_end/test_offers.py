@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from server.config import Limits, ServerConfig
-from server.event_fields import ErrorCode, ProtocolError
 from server.protocol import Error, OutputStarted, OutputStopped
-from server.signaling import Peer
-from tests.end_to_end.flash import FlashEngine
-from tests.end_to_end.stand import client, serving
+from server.protocol.fields import ErrorCode, ProtocolError
+from server.webrtc.peer import Peer
+from tests.support.flash import FlashEngine
+from tests.support.stand import client, serving
 
 
 @pytest.mark.parametrize("codec", ["video/VP8", "video/H264"])

@@ -8,10 +8,10 @@ import pytest_asyncio
 
 import client_demo
 from server.config import Model, ServerConfig
-from server.engine import RuntimeEngine
+from server.generation.runtime_backend import RuntimeEngine
 from server.protocol import parse_binary
-from tests.end_to_end.browser import chromium, opened
-from tests.end_to_end.stand import serving
+from tests.support.browser import chromium, opened
+from tests.support.stand import serving
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 

@@ -3,9 +3,9 @@
 import pytest
 
 from server.config import Listen, ServerConfig
-from tests.end_to_end.browser import chromium, opened
-from tests.end_to_end.flash import FlashEngine
-from tests.end_to_end.stand import serving
+from tests.support.browser import chromium, opened
+from tests.support.flash import FlashEngine
+from tests.support.stand import serving
 
 pytestmark = pytest.mark.slow
 

@@ -5,14 +5,14 @@ import contextlib
 import logging
 
 import pytest
+from avatar_client.client import AvatarClient
+from avatar_client.session_socket import AvatarClientError, expect
 
-from client_demo.client import AvatarClient
-from client_demo.session_socket import AvatarClientError, expect
 from server.config import Limits, ServerConfig
 from server.protocol import Error, OutputStarted, OutputStopped, SessionCreated
-from tests.end_to_end.cable import cable
-from tests.end_to_end.flash import FlashEngine
-from tests.end_to_end.stand import serving, until
+from tests.support.cable import cable
+from tests.support.flash import FlashEngine
+from tests.support.stand import serving, until
 
 LIMIT_S = 30.0
 
@@ -164,11 +164,11 @@ async def test_a_client_whose_socket_is_lost_closes_at_once(world):
 async def test_the_log_says_what_becomes_of_a_session_without_socket(
     world, caplog, resume_ms, told
 ):
-    with caplog.at_level(logging.WARNING, "client_demo.session_socket"):
+    with caplog.at_level(logging.WARNING, "avatar_client.session_socket"):
         async with world(resume_ms) as (_, line, client):
             with client.events() as events:
                 line.cut()
                 assert [event async for event in events] == []
-    assert [r.getMessage() for r in caplog.records if r.name == "client_demo.session_socket"] == [
+    assert [r.getMessage() for r in caplog.records if r.name == "avatar_client.session_socket"] == [
         f"{client.session.session_id} lost its socket; {told}"
     ]

@@ -24,10 +24,10 @@ from server.protocol import (
     SessionQueued,
     SessionUpdated,
 )
-from server.signaling import Peer
-from tests.end_to_end.engines import SmallEngine
-from tests.end_to_end.flash import FlashEngine
-from tests.end_to_end.stand import client, serving, until
+from server.webrtc.peer import Peer
+from tests.support.engines import SmallEngine
+from tests.support.flash import FlashEngine
+from tests.support.stand import client, serving, until
 
 KEY = "a-key-of-24-characters-0"
 

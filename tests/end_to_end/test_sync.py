@@ -6,8 +6,8 @@ import numpy as np
 
 from server.config import ServerConfig
 from server.protocol import OutputStarted, OutputStopped
-from tests.end_to_end.flash import FlashEngine
-from tests.end_to_end.stand import TIMEOUT_S, client, serving
+from tests.support.flash import FlashEngine
+from tests.support.stand import TIMEOUT_S, client, serving
 
 CLICK_MS, PERIOD_MS, CLICKS = 40, 400, 6
 PART_SAMPLES = 96  # 2 ms

@@ -7,14 +7,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from avatar_client.client import AvatarClient
+from avatar_client.session_socket import AvatarClientError
 
-from client_demo.client import AvatarClient
-from client_demo.session_socket import AvatarClientError
-from client_demo.talk import TalkPlan, talk
+from client_demo.measure.talk import TalkPlan, talk
 from server.config import Limits, ServerConfig
 from server.protocol import OutputStarted, OutputStopped
-from tests.end_to_end.flash import FlashEngine
-from tests.end_to_end.stand import serving
+from tests.support.flash import FlashEngine
+from tests.support.stand import serving
 
 RATE = 24_000
 

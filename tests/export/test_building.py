@@ -14,7 +14,7 @@ from export.windows import Walk
 from runtime.engine.choice import denoiser_parts
 from runtime.engine.description import EngineDescription
 from runtime.errors import EngineError
-from tests.export.exported import SHAPE, random_calls, small_engines
+from tests.support.exported import SHAPE, random_calls, small_engines
 
 
 def engine_folder(part: str) -> Path:

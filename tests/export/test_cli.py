@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from export.cli import app
 from runtime.engine.description import EngineDescription
-from tests.export.exported import model_folder
-from tests.released_folder import TINY_SHALLOW, write_tiny_release
+from tests.support.exported import model_folder
+from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
 
 
 def avatar(*arguments: object) -> tuple[int, str]:

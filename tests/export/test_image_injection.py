@@ -12,16 +12,16 @@ from export.quantize import activation_peaks, to_fp8
 from export.to_onnx import to_graph
 from export.verify import ALLOWED, error_of
 from export.windows import Walk, random_values
-from runtime.checkpoint import SMALL_DIT, AvatarModel
-from runtime.engine.base import Engines
 from runtime.engine.choice import denoiser_parts, open_engines
 from runtime.engine.kinds import EngineChoice
 from runtime.engine.parts import in_blocks
-from runtime.presets import StreamPreset
-from runtime.stream import StreamingGenerator
-from tests.export.exported import SHAPE, random_calls
-from tests.runtime.models.test_image_injection import every_injection
-from tests.runtime.small_world import babble, pixels, run, small_character
+from runtime.stream.engines import Engines
+from runtime.stream.generator import StreamingGenerator
+from runtime.stream.presets import StreamPreset
+from runtime.weights.checkpoint import SMALL_DIT, AvatarModel
+from tests.runtime.models.dit.test_image_injection import every_injection
+from tests.support.exported import SHAPE, random_calls
+from tests.support.small_world import babble, pixels, run, small_character
 
 PRESET = StreamPreset("all past", window=3, hop=1, shift=0, steps=2)
 

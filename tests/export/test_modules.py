@@ -17,8 +17,8 @@ from runtime.engine.parts import (
     named_values,
     whole,
 )
-from runtime.models.config import DiTConfig
-from tests.runtime.models.test_dit import SMALL, H, T, W, conditioning, noisy, random_dit
+from runtime.models.dit.config import DiTConfig
+from tests.runtime.models.dit.test_dit import SMALL, H, T, W, conditioning, noisy, random_dit
 
 CUTS = {"whole": whole, "blocks": in_blocks, "pairs of blocks": lambda config: in_blocks(config, 2)}
 SHAPE = WindowShape(latent_frames=T, speakers=2, rows=H, columns=W, text_tokens=3)

@@ -13,13 +13,13 @@ from export.to_onnx import parameters_in, save_graph, to_graph
 from export.to_tensorrt import Network, Plan, build_plan
 from export.verify import ALLOWED, error_of
 from export.windows import recorded, stand_in
-from runtime.checkpoint import load_builtin
 from runtime.engine.choice import denoiser_parts, stream_shape
 from runtime.engine.description import Built, EngineDescription
-from runtime.engine.tensorrt_library import TensorRT
+from runtime.engine.trt.library import TensorRT
 from runtime.errors import EngineError, Unsupported
-from runtime.presets import find_preset
-from tests.export.exported import BLOCKS, released_block
+from runtime.stream.presets import find_preset
+from runtime.weights.checkpoint import load_builtin
+from tests.support.exported import BLOCKS, released_block
 
 pytest.importorskip("tensorrt_rtx", reason="pip install 'avatar-server[rtx]'")
 

@@ -13,7 +13,7 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from runtime.models.config import DiTConfig
+from runtime.models.dit.config import DiTConfig
 
 GOLDEN = Path(os.environ.get("AVATAR_PARITY_DIR", Path(__file__).parent / "golden"))
 

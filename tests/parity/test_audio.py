@@ -10,8 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from runtime.hunyuan.encoders.audio import (
+    pad_release_features,
+    release_audio_features,
+    whisper_log_mel,
+)
 from runtime.models.audio_encoder import AudioEncoder, AudioEncoderConfig
-from runtime.released.audio import pad_release_features, release_audio_features, whisper_log_mel
 
 GOLDEN = Path(os.environ.get("AVATAR_PARITY_DIR", Path(__file__).parent / "golden")) / "audio"
 CASES = sorted(path.stem for path in GOLDEN.glob("audio_*.safetensors"))

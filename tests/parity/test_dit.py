@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from runtime.models.audio_adapter import group_frames
-from runtime.models.blocks import attention_mask
-from runtime.models.conditioning import Conditioning
-from runtime.models.dit import DiT
+from runtime.models.dit.audio_adapter import group_frames
+from runtime.models.dit.blocks import attention_mask
+from runtime.models.dit.conditioning import Conditioning
+from runtime.models.dit.dit import DiT
 from tests.parity.cases import GOLDEN, GoldenCase, case_names
 
 OUT = {"atol": 5e-5, "rtol": 1e-5}

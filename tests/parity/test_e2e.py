@@ -6,12 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from runtime.models.dit import DiT
-from runtime.released.conditions import ClipConditions, PromptStates
-from runtime.released.guided_dit import GuidedDiT, Placement
-from runtime.released.offline import OfflineSettings, advance, start_clip
-from runtime.released.plan import ReleasePlan, guidance_at, latents_drawn, latents_kept, uses_cache
-from runtime.released.preprocess import Size
+from runtime.hunyuan.encoders.preprocess import Size
+from runtime.hunyuan.offline.conditions import ClipConditions, PromptStates
+from runtime.hunyuan.offline.guided_dit import GuidedDiT, Placement
+from runtime.hunyuan.offline.loop import OfflineSettings, advance, start_clip
+from runtime.hunyuan.offline.plan import (
+    ReleasePlan,
+    guidance_at,
+    latents_drawn,
+    latents_kept,
+    uses_cache,
+)
+from runtime.models.dit.dit import DiT
 from tests.parity.cases import GOLDEN, GoldenCase, case_names
 
 ATOL = 1e-4  # README of the golden data: the release itself moves by 1.3e-5 in float64

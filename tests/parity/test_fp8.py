@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from runtime.models.fp8 import FP8, Fp8Linear, quantize
+from runtime.models.fp8.storage import FP8, Fp8Linear, quantize
 from tests.parity.cases import GOLDEN, GoldenCase, case_names
 
 CASES = case_names("fp8")

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from runtime.models.config import RELEASED
-from runtime.models.dit import DiT
+from runtime.models.dit.config import RELEASED
+from runtime.models.dit.dit import DiT
 from tests.parity.cases import manifest
 
 

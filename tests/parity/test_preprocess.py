@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from runtime.released.preprocess import (
+from runtime.hunyuan.encoders.preprocess import (
     Size,
     face_mask_pixels,
     latent_mask,
@@ -23,7 +23,12 @@ from runtime.released.preprocess import (
     release_size,
     resized,
 )
-from runtime.released.prompts import PICTURE_SENTENCE, TEMPLATE_TOKENS, Prompts, llava_template
+from runtime.hunyuan.encoders.prompts import (
+    PICTURE_SENTENCE,
+    TEMPLATE_TOKENS,
+    Prompts,
+    llava_template,
+)
 from runtime.values import Box
 from tests.parity.cases import GOLDEN, GoldenCase, case_names
 

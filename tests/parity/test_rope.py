@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from runtime.models.rope import apply_rope, rope_freqs, rotations
+from runtime.models.dit.rope import apply_rope, rope_freqs, rotations
 from tests.parity.cases import GOLDEN, GoldenCase, case_names
 
 FREQS_ATOL = 5e-6

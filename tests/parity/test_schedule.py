@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from runtime.released.offline import OfflineSettings, Velocities, advance, start_clip
-from runtime.released.plan import (
+from runtime.flow_matching import euler_step, noise_levels
+from runtime.hunyuan.offline.loop import OfflineSettings, Velocities, advance, start_clip
+from runtime.hunyuan.offline.plan import (
     ReleasePlan,
     ReleaseWindow,
     guidance_at,
@@ -18,7 +19,6 @@ from runtime.released.plan import (
     negative_prompt_at,
     uses_cache,
 )
-from runtime.sampler import euler_step, noise_levels
 from tests.parity.cases import GOLDEN, GoldenCase, case_names
 
 FUSIONS = case_names("schedule", "fusion_*")

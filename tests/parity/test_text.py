@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from runtime.released.prompts import TEMPLATE_TOKENS
-from runtime.released.text import LLAVA_TOKENS, LlavaText, load_model
+from runtime.hunyuan.encoders.prompts import TEMPLATE_TOKENS
+from runtime.hunyuan.encoders.text import LLAVA_TOKENS, LlavaText, load_model
 from tests.parity.cases import GOLDEN, GoldenCase, case_names
 
 CASES = case_names("text", "llava_*")

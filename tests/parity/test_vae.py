@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from runtime.released.vae import ReleasedVae, load_vae, to_frames
-from runtime.released.vae_checkpoint import VaeConfig
-from runtime.released.vae_layers import build_layers
-from runtime.released.vae_tiling import AxisTiles, Tiles
+from runtime.hunyuan.vae.autoencoder import ReleasedVae, load_vae, to_frames
+from runtime.hunyuan.vae.checkpoint import VaeConfig
+from runtime.hunyuan.vae.layers import build_layers
+from runtime.hunyuan.vae.tiling import AxisTiles, Tiles
 from tests.parity.cases import GOLDEN, GoldenCase, case_names, manifest
 
 ENCODED_ATOL = 3e-5

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from runtime.models.config import TINY
-from training import clips
-from training.clips import LATENTS
-from training.latent_clips import WindowSampler
+from runtime.models.dit.config import TINY
+from training.data import clips
+from training.data.clips import LATENTS
+from training.data.latent_clips import WindowSampler
 from training.shipped import load_autoencoder
 
 

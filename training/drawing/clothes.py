@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import skia
 
+from training.drawing.identity import Identity
 from training.drawing.shapes import (
     Point,
     blob,
@@ -17,7 +18,6 @@ from training.drawing.shapes import (
     oval,
     pieces,
 )
-from training.identity import Identity
 
 BOTTOM = 420.0  # far below any picture
 NECK = 67.0  # the height of the chin for which the shapes below are given, units

@@ -5,6 +5,7 @@ from __future__ import annotations
 import skia
 
 from training.drawing.expression import Expression
+from training.drawing.identity import Identity
 from training.drawing.shapes import (
     argb,
     blob,
@@ -16,7 +17,6 @@ from training.drawing.shapes import (
     mix,
     ribbon,
 )
-from training.identity import Identity
 
 EYES_Y = -7.0
 BROWS_Y = -27.0

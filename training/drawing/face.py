@@ -5,6 +5,7 @@ from __future__ import annotations
 import skia
 
 from training.drawing.expression import Expression
+from training.drawing.identity import Identity
 from training.drawing.mouth import MOUTH_Y
 from training.drawing.shapes import (
     Point,
@@ -21,7 +22,6 @@ from training.drawing.shapes import (
     pieces,
     radial,
 )
-from training.identity import Identity
 
 SKULL_TOP = -72.0
 CHIN_DROP = 6.5  # how far the chin follows the fully open jaw, units

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import skia
 
+from training.drawing.identity import Identity
 from training.drawing.shapes import (
     Point,
     blob,
@@ -17,7 +18,6 @@ from training.drawing.shapes import (
     oval,
     pieces,
 )
-from training.identity import Identity
 
 
 class Hair:

@@ -6,8 +6,8 @@ import skia
 
 from training.drawing.hair import SKULL, Hair
 from training.drawing.hair_long import locks
+from training.drawing.identity import Identity
 from training.drawing.shapes import Rgb, blob, darker, lighter, line, linear, mirrored, pieces
-from training.identity import Identity
 
 
 def scarf_colours(identity: Identity) -> tuple[Rgb, Rgb]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import skia
 
 from training.drawing.expression import Expression
+from training.drawing.identity import Identity
 from training.drawing.shapes import Point, Rgb, darker, fill, lighter, line, linear, mix, oval
-from training.identity import Identity
 
 MOUTH_Y = 33.0  # the lip line at rest, units below the origin
 FULL_OPENING = 18.5  # height of the fully open interior, units

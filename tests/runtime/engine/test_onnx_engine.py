@@ -8,9 +8,7 @@ import onnxruntime
 import pytest
 import torch
 
-from runtime.character import Character
-from runtime.checkpoint import AvatarModel, load
-from runtime.engine.base import Engines
+from runtime.character.character import Character
 from runtime.engine.choice import (
     built_audio_encoder,
     built_decoder,
@@ -18,17 +16,19 @@ from runtime.engine.choice import (
     open_engines,
     stream_shape,
 )
+from runtime.engine.cpu.decoder import FusedDecoder
 from runtime.engine.description import Built, find_engine
-from runtime.engine.fused_decoder import FusedDecoder
 from runtime.engine.kinds import PROVIDERS, EngineChoice
 from runtime.engine.onnx_engine import MODEL, OnnxDecoder, OnnxPart, provider_device
 from runtime.engine.parts import WindowShape, whole
 from runtime.errors import BadInput, EngineError, NotFound, Unsupported
-from runtime.presets import StreamPreset
-from runtime.stream import StreamingGenerator
-from runtime.stream_scene import picture_tensor
-from tests.export.exported import SHAPE, model_folder, small_engines
-from tests.runtime.small_world import babble, pixels, run, small_character
+from runtime.stream.constants import picture_tensor
+from runtime.stream.engines import Engines
+from runtime.stream.generator import StreamingGenerator
+from runtime.stream.presets import StreamPreset
+from runtime.weights.checkpoint import AvatarModel, load
+from tests.support.exported import SHAPE, model_folder, small_engines
+from tests.support.small_world import babble, pixels, run, small_character
 
 PRESET = StreamPreset("all past", window=3, hop=1, shift=0, steps=2)
 

@@ -8,15 +8,15 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from runtime.checkpoint import AvatarModel
 from runtime.engine.choice import ENGINES, open_engines
 from runtime.engine.kinds import PRECISIONS, EngineChoice
 from runtime.engine.torch_engine import CompiledBlocks, CompiledDenoiser, NarrowDenoiser
 from runtime.errors import Unsupported
-from runtime.stream import StreamingGenerator
-from tests.export.exported import SHAPE
-from tests.runtime.models.test_dit import T, conditioning, noisy, random_dit
-from tests.runtime.small_world import PRESETS, babble, pixels, run, small_character, small_model
+from runtime.stream.generator import StreamingGenerator
+from runtime.weights.checkpoint import AvatarModel
+from tests.runtime.models.dit.test_dit import T, conditioning, noisy, random_dit
+from tests.support.exported import SHAPE
+from tests.support.small_world import PRESETS, babble, pixels, run, small_character, small_model
 
 
 def test_eager_runs_the_models_own_modules() -> None:
@@ -63,7 +63,7 @@ def test_a_large_denoiser_is_compiled_by_its_blocks() -> None:
 
 @torch.inference_mode()
 def test_a_choice_of_attention_kernel_is_captured_in_one_graph() -> None:
-    """As on a GPU, where the kernel is asked for by name (runtime/models/attention.py)."""
+    """As on a GPU, where the kernel is asked for by name (runtime/models/dit/attention.py)."""
     q = torch.randn(1, 2, 4, 8)
 
     def attend(q: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""Measuring a server as a client sees it."""

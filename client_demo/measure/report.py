@@ -1,0 +1,138 @@
+"""What a talk showed: the figures, as a table for people and as JSON for machines."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from client_demo.measure.measure import Flow, Offset
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerReport:
+    """One speaker's line. None where it was not seen or heard.
+
+    first_move_ms: from sending the first audible bytes to the arrival of the first picture in
+    which the mouth moves.
+    first_sound_ms: from sending the first audible bytes to the arrival of audible sound.
+    sound_after_event_ms: where the stream has the sound's onset, minus where `started` put it.
+    """
+
+    speaker: str
+    file: str
+    speech_ms: int
+    first_move_ms: int | None
+    first_sound_ms: int | None
+    started_ms: int | None
+    played_ms: int | None
+    started_to_ended_ms: int | None
+    interrupted: bool
+    sound_after_event_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptReport:
+    """From sending the interruption to the event, the last open mouth and the last sound."""
+
+    cleared_event_ms: int | None
+    last_move_ms: int | None
+    last_sound_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TalkReport:
+    """clock_offset_ms: by how much the sender's reports put picture 0 after sound 0."""
+
+    character: str
+    out: str
+    connect_ms: int | None
+    first_frame_ms: int | None
+    speakers: list[SpeakerReport]
+    interruption: InterruptReport | None
+    sound_ahead: Offset | None
+    clock_offset_ms: float | None
+    recording_alignment: str
+    flow: Flow
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+
+def since_ms(start_s: float | None, end_s: float | None) -> int | None:
+    """Milliseconds from one loop time to another; None where either is unknown."""
+    if start_s is None or end_s is None:
+        return None
+    return round((end_s - start_s) * 1000)
+
+
+def show(report: TalkReport, console: Console) -> None:
+    """Print the report as a table."""
+    table = Table(title=f"{report.character} → {report.out}", title_justify="left")
+    table.add_column("measured")
+    table.add_column("value", justify="right")
+    table.add_column("how", style="dim")
+    table.add_row("connect", _ms(report.connect_ms), "socket open and session granted")
+    table.add_row("first picture", _ms(report.first_frame_ms), "from the start, WebRTC included")
+    for speaker in report.speakers:
+        _add_speaker(table, speaker, len(report.speakers) > 1)
+    if report.interruption is not None:
+        _add_interruption(table, report.interruption)
+    _add_offset(table, report)
+    flow = report.flow
+    table.add_row("pictures", f"{flow.frames}", f"{flow.fps} a second")
+    table.add_row(
+        "still / late", f"{flow.still} / {flow.late}", "like the one before; over 20 ms late"
+    )
+    console.print(table)
+
+
+def _add_speaker(table: Table, one: SpeakerReport, several: bool) -> None:
+    table.add_section()
+    who = f"{one.speaker}: " if several else ""
+    table.add_row(
+        f"{who}first movement", _ms(one.first_move_ms), "first audible bytes sent → mouth moves"
+    )
+    table.add_row(
+        f"{who}first sound",
+        _ms(one.first_sound_ms),
+        "first audible bytes sent → audible here (80 ms jitter buffer included)",
+    )
+    table.add_row(f"{who}started", _ms(one.started_ms), "first bytes sent → event")
+    table.add_row(
+        f"{who}sound after its event", _ms(one.sound_after_event_ms), "in the stream's time"
+    )
+    end = "cleared" if one.interrupted else "stopped"
+    table.add_row(
+        f"{who}started → {end}",
+        _ms(one.started_to_ended_ms),
+        f"played {_ms(one.played_ms)} of {_ms(one.speech_ms)}",
+    )
+
+
+def _add_interruption(table: Table, interruption: InterruptReport) -> None:
+    table.add_section()
+    table.add_row("interrupt → cleared", _ms(interruption.cleared_event_ms), "event")
+    table.add_row("interrupt → mouth closed", _ms(interruption.last_move_ms), "last open mouth")
+    table.add_row("interrupt → quiet", _ms(interruption.last_sound_ms), "last audible sound")
+
+
+def _add_offset(table: Table, report: TalkReport) -> None:
+    table.add_section()
+    offset = report.sound_ahead
+    value = "–" if offset is None else f"{offset.ahead_ms:+d} ms"
+    how = "mouth and loudness too unlike, or several speak"
+    if offset is not None:
+        how = f"sound ahead of mouth where they are most alike ({offset.correlation}); ± 20 ms"
+    table.add_row("A/V offset, seen", value, how)
+    clock = report.clock_offset_ms
+    table.add_row(
+        "A/V offset, clocks",
+        "–" if clock is None else f"{clock:+.1f} ms",
+        "picture 0 after sound 0, by the sender's reports",
+    )
+
+
+def _ms(value: int | None) -> str:
+    return "–" if value is None else f"{value:,} ms"

@@ -1,0 +1,305 @@
+"""One talk with a server, measured: speech in at speaking pace, the stream recorded and watched."""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from avatar_client.client import DEFAULT_RATE, AvatarClient
+from avatar_client.gallery import character_speaking
+from avatar_client.received_media import ReceivedMedia
+from avatar_client.session_socket import AvatarClientError, EventReader, expect
+from avatar_client.stream_clock import reports_apart_us
+
+from client_demo.measure import measure
+from client_demo.measure.audio_file import (
+    AUDIBLE,
+    CHUNK_MS,
+    Speech,
+    at_speaking_pace,
+    read_speech,
+    sound_onset,
+)
+from client_demo.measure.observation import Observer
+from client_demo.measure.report import InterruptReport, SpeakerReport, TalkReport, since_ms
+from server.protocol import OutputCleared, OutputStarted, OutputStopped
+
+REST_S = 1.5  # the character is watched at rest before anybody speaks
+AFTER_S = 0.8  # and after, so that the mouth is seen to close
+FIRST_PICTURE_TIMEOUT_S = 20.0
+PACKETS_TIMEOUT_S = 5.0
+PATIENCE_S = 30.0
+SLOWEST = 4  # times its length: a server that is slower than that is not waited for
+
+
+@dataclass(frozen=True, slots=True)
+class TalkPlan:
+    """What to say: (speaker, sound file) pairs that run side by side; None is the first speaker.
+
+    Without `character` the named speakers choose one, or the server where none is named.
+    """
+
+    url: str
+    lines: tuple[tuple[str | None, Path], ...]
+    out: Path
+    character: str | None = None
+    api_key: str | None = None
+    pace: Literal["realtime", "fast"] = "realtime"
+    interrupt_after_s: float | None = None
+
+
+@dataclass(slots=True)
+class Line:
+    """One speaker's speech and what became of it; times are those of the event loop.
+
+    `onset_ms`: of the first audible sound in the speech; None where all of it is quiet.
+    """
+
+    speaker: str
+    path: Path
+    speech: Speech
+    onset_ms: int | None
+    first_sent_s: float | None = None
+    voice_sent_s: float | None = None  # when the first audible sample was sent
+    started: tuple[float, OutputStarted] | None = None
+    ended: tuple[float, OutputStopped | OutputCleared] | None = None
+
+
+async def talk(plan: TalkPlan) -> TalkReport:
+    """Hold the talk, write `plan.out` (mp4) and report what was measured.
+
+    Raises AudioFileError, AvatarClientError, RecordingError.
+    """
+    speeches = [read_speech(path, DEFAULT_RATE) for _, path in plan.lines]
+    loop = asyncio.get_running_loop()
+    begun_s = loop.time()
+    character = plan.character
+    names = {name for name, _ in plan.lines if name is not None}
+    if character is None and names:
+        character = await character_speaking(plan.url, names, plan.api_key)
+    client = await AvatarClient.connect(plan.url, character, api_key=plan.api_key)
+    connected_s = loop.time()
+    async with client:
+        first = client.session.speakers[0]["id"]
+        named = zip(plan.lines, speeches, strict=True)
+        lines = [
+            Line(name or first, path, speech, _onset_ms(speech)) for (name, path), speech in named
+        ]
+        _check_each_speaks_once(lines)
+        observer = Observer({one["id"]: one["box"] for one in client.session.speakers})
+        client.media.tap(observer)
+        recorder = client.record(plan.out)
+        await client.open_media()
+        await _wait_for_rest(client, observer)
+        interrupted_s = await _converse(client, plan, lines)
+        await asyncio.sleep(AFTER_S)
+        await recorder.aclose()
+        return _report(
+            plan, client, lines, observer, (begun_s, connected_s, interrupted_s), recorder.alignment
+        )
+
+
+def _check_each_speaks_once(lines: list[Line]) -> None:
+    for number, line in enumerate(lines):
+        if line.speaker in [one.speaker for one in lines[:number]]:
+            raise AvatarClientError(
+                f"{line.speaker} is to say two files at once. Name who says which, such as "
+                "ana=a.wav ben=b.wav, or join the files."
+            )
+
+
+def _onset_ms(speech: Speech) -> int | None:
+    onset = sound_onset(speech.samples, speech.rate)
+    return None if onset is None else onset * 1000 // speech.rate
+
+
+async def _wait_for_rest(client: AvatarClient, observer: Observer) -> None:
+    """Wait for a picture and for the tracks' offset, then watch REST_S of the idle stream."""
+    try:
+        await asyncio.wait_for(observer.has_seen.wait(), FIRST_PICTURE_TIMEOUT_S)
+    except TimeoutError:
+        raise AvatarClientError(
+            f"No picture came within {FIRST_PICTURE_TIMEOUT_S:.0f} s. Is UDP between this machine "
+            "and the server open? Its log tells the candidates."
+        ) from None
+    with contextlib.suppress(TimeoutError):  # the report says that it stayed unknown
+        await asyncio.wait_for(client.media.synchronised.wait(), PACKETS_TIMEOUT_S)
+    await asyncio.sleep(REST_S)
+
+
+async def _converse(client: AvatarClient, plan: TalkPlan, lines: list[Line]) -> float | None:
+    """Say the lines side by side and wait for their ends; the loop time of the interruption."""
+    patience_s = SLOWEST * max(line.speech.duration_s for line in lines) + PATIENCE_S
+    with client.events() as events:
+        following = asyncio.create_task(_follow(events, lines))
+        speaking = [asyncio.create_task(_say(client, line, plan.pace)) for line in lines]
+        tasks = [following, *speaking]
+        try:
+            async with asyncio.timeout(patience_s):
+                interrupted_s = None
+                if plan.interrupt_after_s is not None:
+                    interrupted_s = await _interrupt(client, plan.interrupt_after_s)
+                await asyncio.gather(*tasks)
+        except TimeoutError:
+            raise AvatarClientError(
+                f"The speech did not end within {patience_s:.0f} s: the server is too slow, or it "
+                "stands still. Its log and GET /metrics tell how late it is."
+            ) from None
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    return interrupted_s
+
+
+async def _say(client: AvatarClient, line: Line, pace: Literal["realtime", "fast"]) -> None:
+    chunks = at_speaking_pace(line.speech) if pace == "realtime" else _at_once(line.speech)
+    await client.speak(_noted(chunks, line), line.speaker)
+
+
+async def _at_once(speech: Speech) -> AsyncIterator[bytes]:
+    for chunk in speech.chunks():
+        yield chunk
+
+
+async def _noted(chunks: AsyncIterator[bytes], line: Line) -> AsyncIterator[bytes]:
+    """Pass `chunks` on and note when the first one, and the first audible one, is sent."""
+    loop = asyncio.get_running_loop()
+    first_audible = None if line.onset_ms is None else line.onset_ms // CHUNK_MS
+    index = 0
+    async for chunk in chunks:
+        if index == 0:
+            line.first_sent_s = loop.time()
+        if index == first_audible:
+            line.voice_sent_s = loop.time()
+        index += 1
+        yield chunk
+
+
+async def _follow(events: EventReader, lines: list[Line]) -> None:
+    """Note the start and end of every line, until all have ended."""
+    loop = asyncio.get_running_loop()
+    by_speaker = {line.speaker: line for line in lines}
+    async for event in events:
+        if isinstance(event, OutputStarted) and event.speaker in by_speaker:
+            by_speaker[event.speaker].started = (loop.time(), event)
+        elif isinstance(event, OutputStopped | OutputCleared) and event.speaker in by_speaker:
+            by_speaker[event.speaker].ended = (loop.time(), event)
+            if all(line.ended for line in lines):
+                return
+    raise AvatarClientError(
+        "The session ended while the character spoke. Look at the server's log."
+    )
+
+
+async def _interrupt(client: AvatarClient, after_s: float) -> float:
+    """Interrupt everybody `after_s` after the first line is heard."""
+    with client.events() as events:
+        await expect(events, OutputStarted, PATIENCE_S)
+    await asyncio.sleep(after_s)
+    await client.interrupt()
+    return asyncio.get_running_loop().time()
+
+
+def _report(
+    plan: TalkPlan,
+    client: AvatarClient,
+    lines: list[Line],
+    observer: Observer,
+    moments_s: tuple[float, float, float | None],
+    alignment: str,
+) -> TalkReport:
+    begun_s, connected_s, interrupted_s = moments_s
+    fps = client.session.video.get("fps", 25)
+    moves = {line.speaker: _movement(line, observer) for line in lines}
+    first = min(lines, key=lambda line: line.voice_sent_s or math.inf)
+    clocks = client.media.clocks
+    skew_us = reports_apart_us(clocks["audio"], clocks["video"])
+    return TalkReport(
+        character=client.session.character,
+        out=str(plan.out),
+        connect_ms=since_ms(begun_s, connected_s),
+        first_frame_ms=since_ms(begun_s, observer.first_picture_s),
+        speakers=[
+            _speaker_report(line, observer, moves[line.speaker], line is first) for line in lines
+        ],
+        interruption=_interruption(interrupted_s, lines, observer, moves),
+        sound_ahead=_offset(client.media, lines, observer, moves),
+        clock_offset_ms=None if skew_us is None else round(skew_us / 1000, 1),
+        recording_alignment=alignment,
+        flow=measure.flow(observer.pictures[lines[0].speaker], fps),
+    )
+
+
+def _movement(line: Line, observer: Observer) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    assert line.first_sent_s is not None  # every line was begun
+    return measure.movement(observer.pictures[line.speaker], line.first_sent_s)
+
+
+def _speaker_report(
+    line: Line,
+    observer: Observer,
+    moved: np.ndarray[tuple[int], np.dtype[np.float64]],
+    is_first: bool,
+) -> SpeakerReport:
+    """The sound of several speakers is one mix: its onset is that of the first who speaks."""
+    sent_s = line.first_sent_s or 0.0
+    voice_s = line.voice_sent_s
+    move_s = measure.first_move_s(observer.pictures[line.speaker], moved, sent_s)
+    sound = measure.first_sound(observer.sounds, sent_s, AUDIBLE) if is_first else None
+    started = line.started
+    late_ms = None
+    if sound is not None and started is not None and line.onset_ms is not None:
+        late_ms = round(sound.pts / 48) - started[1].media_time_ms - line.onset_ms
+    return SpeakerReport(
+        speaker=line.speaker,
+        file=str(line.path),
+        speech_ms=round(line.speech.duration_s * 1000),
+        first_move_ms=since_ms(voice_s, move_s),
+        first_sound_ms=since_ms(voice_s, sound.arrived_s if sound else None),
+        started_ms=since_ms(sent_s, started[0] if started else None),
+        played_ms=line.ended[1].audio_end_ms if line.ended else None,
+        started_to_ended_ms=since_ms(started[0], line.ended[0]) if started and line.ended else None,
+        interrupted=bool(line.ended and line.ended[1].interrupted),
+        sound_after_event_ms=late_ms,
+    )
+
+
+def _interruption(
+    interrupted_s: float | None,
+    lines: list[Line],
+    observer: Observer,
+    moves: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]],
+) -> InterruptReport | None:
+    if interrupted_s is None:
+        return None
+    last_moves = [measure.last_move_s(observer.pictures[one], moves[one]) for one in moves]
+    loud = [sound.arrived_s for sound in observer.sounds if sound.loudness >= AUDIBLE]
+    cleared = [line.ended[0] for line in lines if line.ended]
+    return InterruptReport(
+        cleared_event_ms=since_ms(interrupted_s, max(cleared, default=None)),
+        last_move_ms=since_ms(interrupted_s, max((x for x in last_moves if x), default=None)),
+        last_sound_ms=since_ms(interrupted_s, max(loud, default=None)),
+    )
+
+
+def _offset(
+    media: ReceivedMedia,
+    lines: list[Line],
+    observer: Observer,
+    moves: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]],
+) -> measure.Offset | None:
+    """Only where one speaker speaks: the sound of several is one mix."""
+    if len(lines) != 1 or not observer.sounds or not media.synchronised.is_set():
+        return None
+    speaker = lines[0].speaker
+    return measure.sound_ahead(
+        np.array([media.moment_us("video", one.pts) for one in observer.pictures[speaker]]),
+        moves[speaker],
+        np.array([media.moment_us("audio", one.pts) for one in observer.sounds]),
+        np.array([one.loudness for one in observer.sounds]),
+    )

@@ -1,0 +1,155 @@
+"""The sound and picture that a client receives: bounded queues, taps and the tracks' clocks."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+import av
+from aiortc import MediaStreamTrack, RTCRtpReceiver
+from aiortc.mediastreams import MediaStreamError
+
+from avatar_client.stream_clock import StreamClock, packets_apart_us
+
+Kind = Literal["audio", "video"]
+CLOCK_RATES: dict[Kind, int] = {"audio": 48_000, "video": 90_000}  # Opus and video over RTP
+
+AnyFrame = TypeVar("AnyFrame", av.VideoFrame, av.AudioFrame)
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Generic[AnyFrame]):
+    """One decoded frame; `frame.pts` counts from 0, the first frame of its track.
+
+    `arrived_s` is the event loop's time at which the decoder handed it out.
+    """
+
+    kind: Kind
+    frame: AnyFrame
+    arrived_s: float
+
+    @property
+    def pts(self) -> int:
+        assert self.frame.pts is not None  # aiortc's decoders set it on every frame
+        return self.frame.pts
+
+
+class FrameQueue(Generic[AnyFrame]):
+    """The latest frames of one track. When full the oldest is dropped and counted."""
+
+    def __init__(self, capacity: int) -> None:
+        self.dropped = 0
+        self._frames: deque[Received[AnyFrame]] = deque(maxlen=capacity)
+        self._more = asyncio.Event()
+        self._ended = False
+
+    def put(self, received: Received[AnyFrame]) -> None:
+        if len(self._frames) == self._frames.maxlen:
+            self.dropped += 1
+        self._frames.append(received)
+        self._more.set()
+
+    def end(self) -> None:
+        """No more frames will come: iteration stops after those that are queued."""
+        self._ended = True
+        self._more.set()
+
+    async def __aiter__(self) -> AsyncIterator[Received[AnyFrame]]:
+        while True:
+            while self._frames:
+                yield self._frames.popleft()
+            if self._ended:
+                return
+            self._more.clear()
+            await self._more.wait()
+
+
+Tap = Callable[[Received[Any]], None]
+
+
+class ReceivedMedia:
+    """Both tracks of one session, as they arrive.
+
+    Read `video` and `audio` (async iterators over the latest frames), or `tap` every frame.
+    """
+
+    def __init__(self, video_frames: int = 50, audio_frames: int = 200) -> None:
+        self.video: FrameQueue[av.VideoFrame] = FrameQueue(video_frames)
+        self.audio: FrameQueue[av.AudioFrame] = FrameQueue(audio_frames)
+        self.clocks = {kind: StreamClock(rate) for kind, rate in CLOCK_RATES.items()}
+        self.synchronised = asyncio.Event()  # set when `apart_us` is known
+        self._taps: list[Tap] = []
+        self._pumps: list[asyncio.Task[None]] = []
+
+    def tap(self, tap: Tap) -> Callable[[], None]:
+        """Call `tap` with every frame from now on, on the event loop; the answer removes it."""
+        self._taps.append(tap)
+        return lambda: self._taps.remove(tap)
+
+    def receive(self, track: MediaStreamTrack, receiver: RTCRtpReceiver) -> None:
+        """Start to take the frames of `track`, which `receiver` feeds."""
+        kind: Kind = "video" if track.kind == "video" else "audio"
+        _watch_packets(receiver, self.clocks[kind], self._noted)
+        queue = self.video if kind == "video" else self.audio
+        self._pumps.append(asyncio.create_task(self._pump(kind, track, queue)))
+
+    async def aclose(self) -> None:
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        self.video.end()
+        self.audio.end()
+
+    @property
+    def apart_us(self) -> int | None:
+        """How much later than sound 0 (pts 0) picture 0 is, in microseconds."""
+        return packets_apart_us(self.clocks["audio"], self.clocks["video"])
+
+    def moment_us(self, kind: Kind, pts: int) -> int:
+        """Where `pts` of a track lies on the one time line of both, whose 0 is sound 0.
+
+        Raises LookupError before `synchronised` is set.
+        """
+        apart_us = self.apart_us
+        if apart_us is None:
+            raise LookupError("the tracks' offset is not known yet; wait for `synchronised`")
+        return pts * 1_000_000 // CLOCK_RATES[kind] + (apart_us if kind == "video" else 0)
+
+    def _noted(self) -> None:
+        if not self.synchronised.is_set() and self.apart_us is not None:
+            self.synchronised.set()
+
+    async def _pump(self, kind: Kind, track: MediaStreamTrack, queue: FrameQueue[Any]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                frame: Any = await track.recv()
+                received = Received(kind, frame, loop.time())
+                queue.put(received)
+                for tap in [*self._taps]:
+                    tap(received)
+        except MediaStreamError:
+            queue.end()
+
+
+def _watch_packets(receiver: RTCRtpReceiver, clock: StreamClock, noted: Callable[[], None]) -> None:
+    """Show `clock` the RTP packets and sender reports that reach `receiver`.
+
+    aiortc keeps both to itself: these two methods are where its transport delivers them.
+    """
+    loop = asyncio.get_running_loop()
+    take_rtp, take_rtcp = receiver._handle_rtp_packet, receiver._handle_rtcp_packet
+
+    async def watch_rtp(packet: Any, arrival_time_ms: int) -> None:
+        clock.packet(packet.timestamp, int(loop.time() * 1_000_000))
+        noted()
+        await take_rtp(packet, arrival_time_ms)
+
+    async def watch_rtcp(packet: Any) -> None:
+        report = getattr(packet, "sender_info", None)
+        if report is not None:
+            clock.report(report.ntp_timestamp, report.rtp_timestamp)
+        await take_rtcp(packet)
+
+    vars(receiver).update(_handle_rtp_packet=watch_rtp, _handle_rtcp_packet=watch_rtcp)

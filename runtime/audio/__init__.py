@@ -1,0 +1,1 @@
+"""Sound to the features that a video frame is conditioned on."""

@@ -1,0 +1,1 @@
+"""Characters: folders with a reference image, face boxes, emotion references and a prompt."""

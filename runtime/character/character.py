@@ -1,0 +1,223 @@
+"""A character: a picture, its speakers' face boxes, emotion references and a prompt, in a folder.
+
+    <id>/character.json   {"id", "name", "picture": "picture.webp",
+                           "speakers": [{"id", "name", "box": {x, y, width, height}}],
+                           "emotions": {"happy": "happy.webp"}, "prompt": "", "license": ""}
+    <id>/picture.webp     and the whole-picture emotion references that it names
+
+Boxes are fractions of the picture, origin top left, one face each; speakers are numbered from left
+to right.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runtime.character.face_mask import check_boxes
+from runtime.character.pictures import pixels_of, read_picture
+from runtime.errors import BadInput, NotFound
+from runtime.values import EMOTIONS, Box, Pixels
+
+CARD = "character.json"
+ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+CARD_FIELDS = {"id", "name", "picture", "speakers", "emotions", "prompt", "license"}
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A named voice with its own face."""
+
+    id: str
+    name: str
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Character:
+    """A checked character folder; pictures are read when asked for."""
+
+    id: str
+    name: str
+    folder: Path
+    picture: Path
+    speakers: tuple[Speaker, ...]
+    emotions: dict[str, Path] = field(default_factory=dict)
+    prompt: str = ""
+    license: str = ""
+
+    @classmethod
+    def load(cls, folder: Path) -> "Character":
+        """Reads and checks a folder. BadInput names the file and the field at fault."""
+        card = _read_card(folder)
+        speakers = tuple(_speaker(number, entry) for number, entry in _entries(card))
+        speakers = tuple(sorted(speakers, key=lambda speaker: speaker.box.centre[0]))
+        check_boxes([speaker.box for speaker in speakers])
+        emotions = {_emotion(name): _inside(folder, file) for name, file in _emotions(card).items()}
+        character = cls(
+            id=check_id(card["id"]),
+            name=str(card.get("name") or card["id"]),
+            folder=folder,
+            picture=_inside(folder, card["picture"]),
+            speakers=speakers,
+            emotions=emotions,
+            prompt=str(card.get("prompt", "")),
+            license=str(card.get("license", "")),
+        )
+        if character.id != folder.name:
+            raise BadInput(
+                f"{folder / CARD} says id {character.id!r}; it must be the folder's name, "
+                f"{folder.name!r}.",
+                param="id",
+            )
+        if len(set(character.speaker_ids)) != len(speakers):
+            raise BadInput(f"{folder / CARD}: two speakers share an id.", param="speakers")
+        return character
+
+    @property
+    def speaker_ids(self) -> tuple[str, ...]:
+        """Ids from left to right."""
+        return tuple(speaker.id for speaker in self.speakers)
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        return tuple(speaker.box for speaker in self.speakers)
+
+    def speaker_index(self, speaker_id: str) -> int:
+        """The speaker's place from the left, or NotFound listing the speakers."""
+        if speaker_id not in self.speaker_ids:
+            raise NotFound.among("speaker", speaker_id, self.speaker_ids, param="speaker")
+        return self.speaker_ids.index(speaker_id)
+
+    def pixels(self) -> Pixels:
+        """The picture, uint8 (H, W, 3)."""
+        return pixels_of(read_picture(self.picture))
+
+    def emotion_pixels(self, name: str) -> Pixels:
+        """The picture of all speakers in that mood; neutral is the character's picture itself."""
+        if name not in self.emotions:
+            if name == "neutral":
+                return self.pixels()
+            known = ("neutral", *self.emotions)
+            raise NotFound.among("emotion", name, known, param="emotion")
+        return pixels_of(read_picture(self.emotions[name]))
+
+    def digest(self) -> str:
+        """SHA-256 of everything that shapes the video: boxes, prompt and the pictures' bytes."""
+        hashed = hashlib.sha256()
+        shape: dict[str, Any] = {
+            "speakers": [
+                [speaker.id, *speaker.box.as_dict().values()] for speaker in self.speakers
+            ],
+            "prompt": self.prompt,
+        }
+        hashed.update(json.dumps(shape, sort_keys=True).encode())
+        for name, file in sorted([("", self.picture), *self.emotions.items()]):
+            hashed.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+        return hashed.hexdigest()
+
+    def summary(self) -> dict[str, Any]:
+        """What lists show: id, name, speakers with boxes, emotions."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "speakers": [
+                {"id": speaker.id, "name": speaker.name, "box": speaker.box.as_dict()}
+                for speaker in self.speakers
+            ],
+            "emotions": sorted({"neutral", *self.emotions}),
+            "license": self.license,
+        }
+
+
+def check_id(value: object) -> str:
+    """A name that is safe as a folder: small letters, digits, - and _."""
+    if not isinstance(value, str) or not ID_PATTERN.fullmatch(value):
+        raise BadInput(
+            f"{value!r} is no id. Use 1 to 64 small letters, digits, - and _, "
+            "beginning with a letter or digit.",
+            param="id",
+        )
+    return value
+
+
+def box_from(value: object, where: str) -> Box:
+    """A box from JSON: exactly x, y, width and height, all numbers."""
+    sides = ("x", "y", "width", "height")
+    if (
+        not isinstance(value, dict)
+        or set(value) != set(sides)
+        or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in value.values())
+    ):
+        raise BadInput(
+            f"{where} is {value!r}. Give numbers for x, y, width and height, "
+            "as fractions of the picture.",
+            param="box",
+        )
+    return Box(*(float(value[side]) for side in sides))
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    file = folder / CARD
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFound(f"{folder} has no {CARD}: it is no character folder.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadInput(f"{file} is no JSON ({error}). Write it again.") from error
+    if not isinstance(card, dict):
+        raise BadInput(f"{file} holds a {type(card).__name__}; an object is expected.")
+    _check_fields(f"{file}", card, CARD_FIELDS, {"id", "picture", "speakers"})
+    return card
+
+
+def _check_fields(where: str, found: Iterable[str], known: set[str], needed: set[str]) -> None:
+    found = set(found)
+    if found - known or needed - found:
+        raise BadInput(
+            f"{where} has fields {sorted(found)}; needed are {sorted(needed)}, "
+            f"known are {sorted(known)}."
+        )
+
+
+def _entries(card: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    speakers = card["speakers"]
+    if not isinstance(speakers, list) or not all(isinstance(entry, dict) for entry in speakers):
+        raise BadInput("speakers must be a list of {id, name, box}.", param="speakers")
+    return list(enumerate(speakers, start=1))
+
+
+def _speaker(number: int, entry: dict[str, Any]) -> Speaker:
+    _check_fields(f"speaker {number}", entry, {"id", "name", "box"}, {"id", "box"})
+    identity = check_id(entry["id"])
+    box = box_from(entry["box"], f"The box of speaker {identity}")
+    return Speaker(identity, str(entry.get("name") or identity), box)
+
+
+def _emotions(card: dict[str, Any]) -> dict[str, Any]:
+    emotions = card.get("emotions", {})
+    if not isinstance(emotions, dict):
+        raise BadInput("emotions must be an object of name: file.", param="emotions")
+    return emotions
+
+
+def _emotion(name: str) -> str:
+    if name not in EMOTIONS:
+        raise NotFound.among("emotion", name, EMOTIONS, param="emotions")
+    return name
+
+
+def _inside(folder: Path, file: object) -> Path:
+    """A plain file name in the folder; nothing outside it can be named."""
+    if not isinstance(file, str) or Path(file).name != file or file in ("", ".", ".."):
+        raise BadInput(
+            f"{folder / CARD} names the picture {file!r}; use a plain file name in the folder.",
+            param="picture",
+        )
+    path = folder / file
+    if not path.is_file():
+        raise BadInput(f"{folder / CARD} names {file!r}, which is not there.", param="picture")
+    return path

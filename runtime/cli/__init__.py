@@ -1,0 +1,1 @@
+"""The runtime on the command line: `avatar generate`, `official`, `characters`, `weights`."""

@@ -1,0 +1,231 @@
+"""`avatar generate` and `avatar characters`: the runtime on the command line."""
+
+import json
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperGroup
+
+from runtime.character.character import Character
+from runtime.character.store import (
+    BUILTIN_CHARACTERS,
+    NewCharacter,
+    add_character,
+    default_character,
+    find_character,
+    find_characters,
+    preview,
+)
+from runtime.cli import weights as weights_cli
+from runtime.cli.command_values import parse_face, parse_pair, plain_errors
+from runtime.cli.official import generate_official
+from runtime.engine.kinds import FILES, PRECISIONS, PROVIDERS, EngineChoice
+from runtime.errors import BadInput
+from runtime.stream.presets import StreamPreset, find_preset
+
+if TYPE_CHECKING:
+    from runtime.stream.generator import StreamingGenerator
+
+OWN_CHARACTERS = Path("characters")
+
+OFFICIAL = "generate-official"
+
+
+class Commands(TyperGroup):
+    """`generate --preset official` has options of its own: those of the released weights."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """As the group does, but for that preset."""
+        name, command, rest = super().resolve_command(ctx, args)
+        asked = "--preset=official" in rest or ("--preset", "official") in pairwise(rest)
+        if name == "generate" and asked:
+            command = self.get_command(ctx, OFFICIAL)
+        return name, command, rest
+
+
+app = typer.Typer(cls=Commands, help="Talking characters, without a server.", no_args_is_help=True)
+app.command(OFFICIAL, hidden=True)(generate_official)
+characters = typer.Typer(help="List, add and preview characters.", no_args_is_help=True)
+app.add_typer(characters, name="characters")
+app.add_typer(weights_cli.app, name="weights")
+
+Folder = Annotated[
+    Path, typer.Option("--characters", help="A folder of further characters, of your own.")
+]
+
+
+@app.command()
+def generate(
+    out: Annotated[Path, typer.Option(help="The video, mp4.")] = Path("talk.mp4"),
+    audio: Annotated[
+        Path | None, typer.Option(help="A sound file for the character's first speaker.")
+    ] = None,
+    speaker: Annotated[
+        list[str] | None, typer.Option(help="speaker=file, once for each who speaks.")
+    ] = None,
+    character: Annotated[str | None, typer.Option(help="Default: the first there is.")] = None,
+    emotion: Annotated[
+        list[str] | None, typer.Option(help="A mood for all, or speaker=mood.")
+    ] = None,
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="interactive, balanced, broadcast; or official, the released weights, "
+            "whose options `--preset official --help` shows."
+        ),
+    ] = "interactive",
+    seed: Annotated[int, typer.Option(help="Another seed, another idle motion.")] = 0,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A model folder. Default: the built-in model.")
+    ] = None,
+    folder: Folder = OWN_CHARACTERS,
+    engine: Annotated[str, typer.Option(help=", ".join(PRECISIONS))] = "torch",
+    precision: Annotated[str, typer.Option(help="What the engine computes in.")] = "fp32",
+    provider: Annotated[
+        str | None, typer.Option(help=f"Of --engine onnx: {', '.join(PROVIDERS)}; default: cpu.")
+    ] = None,
+    engines: Annotated[Path, typer.Option(help="The folder that `avatar export` filled.")] = FILES,
+) -> None:
+    """Make a talking video from sound files."""
+    with plain_errors():
+        if not out.parent.is_dir():
+            raise BadInput(f"There is no folder {out.parent}. Make it, or name another with --out.")
+        choice = EngineChoice(engine, precision, engines, provider)
+        chosen = choose_character(character, folder, [parse_pair(one)[0] for one in speaker or []])
+        files = sound_files(chosen, audio, speaker or [])
+        found = find_preset(preset)
+
+        from runtime.media_files.generate import (  # torch takes seconds
+            read_voices,
+            write_talking_video,
+        )
+
+        voices = read_voices(files)
+        stream = open_stream(checkpoint, chosen, found, seed, choice)
+        for who, _, mood in (one.rpartition("=") for one in emotion or []):
+            for one in [who] if who else chosen.speaker_ids:
+                stream.set_emotion(one, mood)
+        start = time.perf_counter()
+        with typer.progressbar(length=voices.frames, label=str(out)) as bar:
+            count = write_talking_video(stream, voices, out, bar.update)
+        spent = time.perf_counter() - start
+        typer.echo(f"{out}: {count / 25:.1f} s of {chosen.id}, made in {spent:.1f} s")
+
+
+@characters.command("list")
+def list_command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    folder: Folder = OWN_CHARACTERS,
+) -> None:
+    """List the characters and their speakers."""
+    with plain_errors():
+        found = find_characters((folder, BUILTIN_CHARACTERS)).values()
+        if as_json:
+            typer.echo(json.dumps([one.summary() for one in found], indent=2))
+            return
+        table = Table("id", "name", "speakers, from the left", "emotions")
+        for one in found:
+            moods = ", ".join(one.summary()["emotions"])
+            table.add_row(one.id, one.name, ", ".join(one.speaker_ids), moods)
+        Console().print(table)
+
+
+@characters.command("add")
+def add_command(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="Small letters, digits, - and _.")],
+    picture: Annotated[Path, typer.Argument(help="The character, mouth closed.")],
+    box: Annotated[
+        list[str] | None,
+        typer.Option(help="A face: [speaker=]x,y,width,height as fractions of the picture."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="The name that lists show.")] = "",
+    emotion: Annotated[
+        list[str] | None, typer.Option(help="mood=file, the same picture in that mood.")
+    ] = None,
+    licence: Annotated[str, typer.Option("--license", help="Of the picture.")] = "",
+    folder: Folder = OWN_CHARACTERS,
+) -> None:
+    """Add a character from a picture; faces in the picture get numbered boxes."""
+    with plain_errors():
+        if not box:
+            raise BadInput(
+                f"Say where the faces are in {picture}: --box x,y,width,height for each, as "
+                "fractions of the picture from its top left, such as --box 0.3,0.2,0.4,0.5"
+            )
+        faces = [parse_face(one) for one in box]
+        named = [who for who, _ in faces if who]
+        new = NewCharacter(
+            id=identity,
+            picture=picture,
+            boxes=[place for _, place in faces],
+            speakers=named,
+            emotions={mood: Path(file) for mood, file in map(parse_pair, emotion or [])},
+            name=name,
+            license=licence,
+        )
+        added = add_character(new, folder)
+        shown = folder / f"{added.id}-preview.png"
+        preview(added).save(shown)
+        typer.echo(f"Added {added.id} in {added.folder}: speakers {', '.join(added.speaker_ids)}.")
+        typer.echo(f"Look at the boxes in {shown}. Use it: avatar serve --characters {folder}")
+
+
+@characters.command("preview")
+def preview_command(
+    identity: Annotated[str, typer.Argument(metavar="ID")],
+    out: Annotated[Path | None, typer.Option(help="Default: ID-preview.png")] = None,
+    folder: Folder = OWN_CHARACTERS,
+) -> None:
+    """Write the character's picture with its speakers' boxes numbered from the left."""
+    with plain_errors():
+        found = find_character(identity, (folder, BUILTIN_CHARACTERS))
+        shown = out or Path(f"{identity}-preview.png")
+        preview(found).save(shown)
+        numbered = enumerate(found.speaker_ids, start=1)
+        typer.echo(f"{shown}: " + ", ".join(f"{number} {who}" for number, who in numbered))
+
+
+def open_stream(
+    checkpoint: Path | None,
+    character: Character,
+    preset: StreamPreset,
+    seed: int,
+    choice: EngineChoice,
+) -> "StreamingGenerator":
+    """A stream of the model in a folder, or of the built-in one, on the engine asked for."""
+    from runtime.engine.choice import open_engines, stream_shape
+    from runtime.stream.generator import StreamingGenerator
+    from runtime.weights.checkpoint import load, load_builtin
+
+    model = load(checkpoint) if checkpoint else load_builtin()
+    engines = open_engines(choice, model, stream_shape(model, character, preset.window))
+    return StreamingGenerator(model, character, preset, seed, engines=engines)
+
+
+def choose_character(identity: str | None, folder: Path, speakers: list[str]) -> Character:
+    """The character of that id, or the default one that has the named speakers."""
+    roots = (folder, BUILTIN_CHARACTERS)
+    if identity is not None:
+        return find_character(identity, roots)
+    return default_character(find_characters(roots), speakers)
+
+
+def sound_files(character: Character, audio: Path | None, spoken: list[str]) -> dict[str, Path]:
+    """Who says which file, from `--audio` and `--speaker name=file`."""
+    files = {who: Path(file) for who, file in map(parse_pair, spoken)}
+    if audio is not None:
+        files.setdefault(character.speaker_ids[0], audio)
+    for who in files:
+        character.speaker_index(who)
+    if not files:
+        raise BadInput("Give --audio FILE, or --speaker NAME=FILE for each who speaks.")
+    return files
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""Engines in torch and Triton for NVIDIA GPUs."""

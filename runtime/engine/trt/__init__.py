@@ -1,0 +1,1 @@
+"""Engines built by TensorRT, TensorRT-RTX and torch-tensorrt."""

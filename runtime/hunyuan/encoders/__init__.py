@@ -1,0 +1,1 @@
+"""Text, image and audio to the conditioning of the released transformer."""

@@ -1,0 +1,1 @@
+"""The released transformer as a live stream."""

@@ -1,0 +1,1 @@
+"""The released offline loop: `avatar official`."""

@@ -1,0 +1,1 @@
+"""The released causal video autoencoder."""

@@ -1,0 +1,1 @@
+"""Released weights: download, conversion, loading, LoRA."""

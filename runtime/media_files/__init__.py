@@ -1,0 +1,1 @@
+"""Sound files in, video files out."""

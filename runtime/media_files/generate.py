@@ -1,0 +1,72 @@
+"""Sound files to a talking video file: the stream, run as fast as it goes."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from runtime.errors import BadInput
+from runtime.media_files.mp4 import Mp4Writer
+from runtime.media_files.sound_file import read_sound
+from runtime.stream.generator import StreamingGenerator
+from runtime.timing import (
+    OUTPUT_RATE,
+    OUTPUT_SAMPLES_PER_FRAME,
+    SAMPLE_RATE,
+    frames_for_samples,
+)
+from runtime.values import Frame, Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Voices:
+    """What each speaker says at the model's rate, and all of it mixed at the output rate."""
+
+    by_speaker: Mapping[str, Samples]
+    mixed: Samples
+
+    @property
+    def frames(self) -> int:
+        return max(frames_for_samples(len(pcm)) for pcm in self.by_speaker.values())
+
+
+def read_voices(files: Mapping[str, Path]) -> Voices:
+    """Reads each speaker's file; all start together."""
+    if not files:
+        raise BadInput("Nobody speaks. Give a sound file for a speaker.", param="audio")
+    played = [read_sound(file, OUTPUT_RATE) for file in files.values()]
+    mixed = np.zeros(max(map(len, played)), np.float32)
+    for sound in played:
+        mixed[: len(sound)] += sound
+    heard = {speaker: read_sound(file, SAMPLE_RATE) for speaker, file in files.items()}
+    return Voices(heard, np.clip(mixed, -1, 1))
+
+
+def talking_frames(stream: StreamingGenerator, voices: Voices) -> Iterator[Frame]:
+    """The video of these voices, frame by frame."""
+    for speaker, pcm in voices.by_speaker.items():
+        stream.push(speaker, pcm)
+    for speaker in stream.character.speaker_ids:
+        stream.fill_silence(speaker, max(map(len, voices.by_speaker.values())))
+    while stream.ready():
+        yield from stream.tick()
+    yield from stream.flush()
+
+
+def write_talking_video(
+    stream: StreamingGenerator,
+    voices: Voices,
+    out: Path,
+    progress: Callable[[int], None] = lambda frames: None,
+) -> int:
+    """Writes an mp4 and answers its number of frames; `progress` hears of each one."""
+    height, width = stream.character.pixels().shape[:2]
+    count = 0
+    with Mp4Writer(out, width, height) as video:
+        for frame in talking_frames(stream, voices):
+            start = frame.index * OUTPUT_SAMPLES_PER_FRAME
+            video.write(frame.pixels, voices.mixed[start : start + OUTPUT_SAMPLES_PER_FRAME])
+            count += 1
+            progress(1)
+    return count

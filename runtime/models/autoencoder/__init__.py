@@ -1,0 +1,1 @@
+"""Video autoencoders: pictures to latents and back."""

@@ -1,0 +1,1 @@
+"""Linear layers and matrix products in 8-bit floats."""

@@ -1,0 +1,1 @@
+"""One stream on several devices: each rank runs some denoising steps."""

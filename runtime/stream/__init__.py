@@ -1,0 +1,1 @@
+"""The stream: the schedule, its state, and the generator that runs it."""

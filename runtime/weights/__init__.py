@@ -1,0 +1,1 @@
+"""A model's weights: loading, placement on devices, offloading."""

@@ -1,0 +1,144 @@
+"""The ASGI app: the realtime socket, sessions, characters, health, metrics and the web page."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from runtime.errors import AvatarError
+from server.api.body_limit import BodyLimit
+from server.api.characters import characters_router
+from server.api.errors import error_response
+from server.api.realtime_socket import Connection
+from server.api.tts import find_synthesizer, speech_router
+from server.config import ServerConfig
+from server.generation.interface import Engine
+from server.protocol.fields import ErrorCode, ProtocolError
+from server.session.registry import Hub
+from server.session.settings import as_protocol_error
+from server.webrtc.peer import set_video_bitrate
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(config: ServerConfig, engine: Engine) -> FastAPI:
+    """The server as an app. Its life span loads the model, and ends every session at its end."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        set_video_bitrate(config.webrtc.video_bitrate)
+        hub = app.state.hub = Hub(config, engine)
+        try:
+            await hub.load()
+            yield
+        except (AvatarError, ProtocolError) as reason:
+            app.state.failure = reason  # for who started the server: uvicorn keeps it to its log
+            raise
+        finally:
+            await hub.aclose()
+            await asyncio.get_running_loop().shutdown_default_executor()
+
+    app = FastAPI(title="Avatar Server", lifespan=lifespan)
+    app.state.failure = None
+    app.add_middleware(BodyLimit, limits=config.limits)
+    app.add_exception_handler(ProtocolError, _protocol_error)
+    app.add_exception_handler(AvatarError, _runtime_error)
+    app.add_exception_handler(RequestValidationError, _bad_request)
+    app.include_router(_open_router())
+    guarded = [Depends(_authorized)]
+    app.include_router(_sessions_router(), dependencies=guarded)
+    app.include_router(characters_router(), dependencies=guarded)
+    app.include_router(speech_router(find_synthesizer()), dependencies=guarded)
+    pages = {"/samples": config.listen.samples_dir, "/": config.listen.web_dir}
+    for address, folder in pages.items():
+        if folder.is_dir():
+            app.mount(address, StaticFiles(directory=folder, html=address == "/"), name=address)
+    return app
+
+
+def _open_router() -> APIRouter:
+    """What needs no key: health for load balancers, and the socket, which checks for itself."""
+    router = APIRouter()
+
+    @router.websocket("/v1/realtime")
+    async def realtime(socket: WebSocket) -> None:
+        await Connection(socket, socket.app.state.hub).serve()
+
+    @router.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    async def readyz(request: Request) -> JSONResponse:
+        """Whether a new session would start now: 200, else 503 and why."""
+        hub: Hub = request.app.state.hub
+        full = hub.admission.active >= hub.config.limits.max_sessions
+        status = "loading" if not hub.is_ready else "full" if full else "ready"
+        return JSONResponse({"status": status}, 200 if status == "ready" else 503)
+
+    return router
+
+
+def _sessions_router() -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/v1/realtime/sessions")
+    async def new_secret(request: Request) -> dict[str, object]:
+        """A short-lived secret for a browser, so that the API key stays with the caller."""
+        secret = request.app.state.hub.access.new_secret()
+        return {"client_secret": {"value": secret.value, "expires_at": secret.expires_at}}
+
+    @router.get("/v1/sessions")
+    async def sessions(request: Request) -> dict[str, object]:
+        """The sessions that live now."""
+        hub: Hub = request.app.state.hub
+        listed = [
+            {
+                "id": each.id,
+                "character": each.settings.character.id,
+                "preset": each.settings.preset,
+                "state": each.media.state.value,
+                "socket": "lost" if each.connection is None else "open",
+            }
+            for each in hub.sessions.values()
+        ]
+        return {"sessions": listed, "queued": hub.admission.queued}
+
+    @router.get("/metrics")
+    async def metrics(request: Request) -> Response:
+        """For Prometheus."""
+        hub: Hub = request.app.state.hub
+        return Response(hub.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+def _authorized(request: Request) -> None:
+    request.app.state.hub.access.check(request.headers)
+
+
+async def _protocol_error(request: Request, reason: Exception) -> JSONResponse:
+    assert isinstance(reason, ProtocolError)
+    return error_response(reason)
+
+
+async def _bad_request(request: Request, reason: Exception) -> JSONResponse:
+    """A body or a query that is not what the route takes: the first thing wrong with it."""
+    assert isinstance(reason, RequestValidationError)
+    fault = reason.errors()[0]
+    place = ".".join(str(each) for each in fault["loc"][1:]) or "the body"
+    code = ErrorCode.MISSING_FIELD if fault["type"] == "missing" else ErrorCode.INVALID_FIELD
+    told = f"found a request that cannot be read at {place}: {fault['msg']}; /docs says what fits"
+    return await _protocol_error(request, ProtocolError(code, told, place))
+
+
+async def _runtime_error(request: Request, reason: Exception) -> JSONResponse:
+    assert isinstance(reason, AvatarError)
+    return await _protocol_error(request, as_protocol_error(reason))

@@ -1,0 +1,67 @@
+"""Who may start a session: up to a limit at once, then a queue in order, then a refusal."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from server.protocol.fields import ErrorCode, ProtocolError
+
+
+@dataclass(slots=True)
+class _Waiter:
+    admitted: "asyncio.Future[None]"
+    on_position: Callable[[int], None]
+
+
+class Admission:
+    """Counts the places; each `enter` that returned needs one `leave`."""
+
+    def __init__(self, max_sessions: int, max_queued: int) -> None:
+        self._max_sessions = max_sessions
+        self._max_queued = max_queued
+        self._queue: deque[_Waiter] = deque()
+        self.active = 0
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
+
+    async def enter(self, on_position: Callable[[int], None]) -> None:
+        """Take a place, waiting in order; `on_position` hears the place in the queue, from 1."""
+        if self.active < self._max_sessions and not self._queue:
+            self.active += 1
+            return
+        if len(self._queue) >= self._max_queued:
+            raise ProtocolError(
+                ErrorCode.SERVER_FULL,
+                f"found {self.active} sessions and {len(self._queue)} clients waiting, expected "
+                f"at most {self._max_sessions} and {self._max_queued}; try again later",
+                retryable=True,
+            )
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), on_position)
+        self._queue.append(waiter)
+        on_position(len(self._queue))
+        try:
+            await waiter.admitted
+        except asyncio.CancelledError:
+            if waiter in self._queue:
+                self._queue.remove(waiter)
+                self._tell_positions()
+            elif not waiter.admitted.cancelled():
+                self.leave()  # admitted in the same moment as it gave up
+            raise
+
+    def leave(self) -> None:
+        """Give the place to the next in the queue, or back."""
+        self.active -= 1
+        while self._queue and self.active < self._max_sessions:
+            waiter = self._queue.popleft()
+            if not waiter.admitted.done():
+                self.active += 1
+                waiter.admitted.set_result(None)
+        self._tell_positions()
+
+    def _tell_positions(self) -> None:
+        for place, waiter in enumerate(self._queue, start=1):
+            waiter.on_position(place)

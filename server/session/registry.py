@@ -1,0 +1,86 @@
+"""All sessions of one server, and what they share: engine, model thread, places, metrics."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from runtime.character.store import default_character
+from server.auth import Access
+from server.config import ServerConfig
+from server.generation.interface import Engine
+from server.generation.model_thread import ModelThread
+from server.metrics import Metrics
+from server.protocol.fields import ErrorCode, ProtocolError
+from server.session.admission import Admission
+from server.session.session import Session
+from server.session.settings import Settings, find
+
+logger = logging.getLogger(__name__)
+
+
+class Hub:
+    """Opens, finds and ends sessions. Made on the event loop."""
+
+    def __init__(self, config: ServerConfig, engine: Engine) -> None:
+        self.config = config
+        self.engine = engine
+        self.metrics = Metrics()
+        self.access = Access(config.listen, config.limits.client_secret_ms)
+        self.admission = Admission(config.limits.max_sessions, config.limits.max_queued)
+        self.metrics.queued.set_function(lambda: self.admission.queued)
+        self.sessions: dict[str, Session] = {}
+        self.is_ready = False
+        self._thread = ModelThread()
+
+    async def load(self) -> None:
+        """Load the model and warm every shape; sessions are admitted afterwards.
+
+        Raises what a session could not live with: no weights, no character of the default's name.
+        """
+        self.settings_for(None)
+        await self._thread.run(self.engine.load)
+        self.is_ready = True
+
+    def settings_for(self, character: str | None) -> Settings:
+        """The settings a session begins with; raises ProtocolError for an unknown character."""
+        characters = self.engine.characters()
+        name = character or self.config.model.default_character
+        if name is None:
+            return Settings(default_character(characters), self.config.model.default_preset)
+        return Settings(find(characters, name), self.config.model.default_preset)
+
+    async def open(self, settings: Settings, on_position: Callable[[int], None]) -> Session:
+        """A new session, once there is a place."""
+        if not self.is_ready:
+            raise ProtocolError(
+                ErrorCode.SERVER_FULL,
+                "found the model still loading, expected a ready server; wait for /readyz",
+                retryable=True,
+            )
+        await self.admission.enter(on_position)
+        try:
+            session = Session(
+                settings, self.engine, self._thread, self.config, self.metrics, self._on_closed
+            )
+        except BaseException:
+            self.admission.leave()
+            raise
+        self.sessions[session.id] = session
+        self.metrics.opened.inc()
+        self.metrics.sessions.set(len(self.sessions))
+        logger.info("session %s opened with %s", session.id, settings.character.id)
+        return session
+
+    def _on_closed(self, session: Session) -> None:
+        del self.sessions[session.id]
+        self.metrics.sessions.set(len(self.sessions))
+        self.admission.leave()
+        logger.info("session %s closed", session.id)
+
+    async def aclose(self) -> None:
+        """End every session, then the model thread."""
+        await asyncio.gather(
+            *(each.close("the server is shutting down") for each in list(self.sessions.values()))
+        )
+        await self._thread.run(self.engine.close)
+        await self._thread.aclose()

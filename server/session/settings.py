@@ -1,0 +1,192 @@
+"""What one session is set to, and what a `session.update` makes of it. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from runtime.character.character import Character, Speaker
+from runtime.character.face_mask import check_boxes
+from runtime.errors import AvatarError, BadInput, NotFound, Unsupported
+from runtime.values import Box
+from server.protocol.client_events import SessionUpdate, SpeakerWish
+from server.protocol.fields import ErrorCode, ProtocolError
+from server.speech.pcm import PcmFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`emotions` are moods to begin with, by speaker."""
+
+    character: Character
+    preset: str
+    seed: int = 0
+    pcm: PcmFormat = field(default_factory=PcmFormat)
+    metrics: bool = False
+    emotions: Mapping[str, str] = field(default_factory=dict)
+
+
+def updated(
+    settings: Settings, event: SessionUpdate, characters: Mapping[str, Character], *, is_live: bool
+) -> Settings:
+    """`settings` after `event`; raises ProtocolError, and what then holds is what held before."""
+    if is_live:
+        _refuse_after_start(event)
+        for wish in event.speakers or ():
+            speaker_name(settings.character, wish.id)
+    if event.prompt is not None:
+        raise ProtocolError(
+            ErrorCode.UNSUPPORTED,
+            "found a prompt, but this model's text is fixed in its weights; leave prompt out",
+            "prompt",
+            event.event_id,
+        )
+    character = settings.character
+    if event.character is not None:
+        character = find(characters, event.character)
+    emotions = dict(settings.emotions) if character is settings.character else {}
+    if event.speakers is not None:
+        if not is_live:
+            character = with_speakers(character, event.speakers)
+        for wish in event.speakers:
+            if wish.emotion is not None:
+                check_emotion(character, wish.id, wish.emotion)
+                emotions[wish.id] = wish.emotion
+    return replace(
+        settings,
+        character=character,
+        preset=event.preset or settings.preset,
+        seed=settings.seed if event.seed is None else event.seed,
+        pcm=PcmFormat(
+            event.rate or settings.pcm.rate,
+            event.channels or settings.pcm.channels,
+        ),
+        metrics=settings.metrics if event.metrics is None else event.metrics,
+        emotions=emotions,
+    )
+
+
+def find(characters: Mapping[str, Character], name: str) -> Character:
+    if name not in characters:
+        raise as_protocol_error(
+            NotFound.among("character", name[:64], characters, param="character")
+        )
+    return characters[name]
+
+
+def speaker_name(character: Character, speaker: str | int | None) -> str:
+    """The speaker meant by a name, a number from the left, or nothing (the first one)."""
+    ids = character.speaker_ids
+    if isinstance(speaker, int):
+        if speaker < len(ids):
+            return ids[speaker]
+        raise _unknown_speaker(f"number {speaker}", ids)
+    if speaker is None:
+        return ids[0]
+    if speaker not in ids:
+        raise _unknown_speaker(repr(speaker[:64]), ids)
+    return speaker
+
+
+def check_emotion(character: Character, speaker: str, emotion: str) -> None:
+    speaker_name(character, speaker)
+    if emotion != "neutral" and emotion not in character.emotions:
+        known = ", ".join(sorted({"neutral", *character.emotions}))
+        raise ProtocolError(
+            ErrorCode.UNKNOWN_EMOTION,
+            f"found the emotion {emotion[:64]!r}, expected one that {character.id} has: {known}; "
+            "use one of these",
+            "emotion",
+        )
+
+
+def with_speakers(character: Character, wishes: tuple[SpeakerWish, ...]) -> Character:
+    """The character with its faces named, and their boxes moved, as `wishes` say."""
+    speakers = list(character.speakers)
+    if len(wishes) > len(speakers):
+        raise ProtocolError(
+            ErrorCode.INVALID_FIELD,
+            f"found {len(wishes)} speakers, expected at most the {len(speakers)} faces of "
+            f"{character.id}; leave some out or choose another character",
+            "speakers",
+        )
+    for number, wish in enumerate(wishes):
+        face = wish.face if wish.face is not None else _face_of(character, wish, number)
+        if face >= len(speakers):
+            raise ProtocolError(
+                ErrorCode.INVALID_FIELD,
+                f"found face {face}, expected 0 to {len(speakers) - 1} from the left in "
+                f"{character.id}; correct the number",
+                f"speakers.{number}.face",
+            )
+        box = speakers[face].box
+        if wish.box is not None:
+            box = Box(wish.box.x, wish.box.y, wish.box.width, wish.box.height)
+        speakers[face] = Speaker(wish.id, speakers[face].name, box)
+    ids = [each.id for each in speakers]
+    if len(set(ids)) < len(ids):
+        raise ProtocolError(
+            ErrorCode.INVALID_FIELD,
+            f"found the speakers {', '.join(ids)}, expected a name of its own for each face; "
+            "rename one of them",
+            "speakers",
+        )
+    try:
+        check_boxes([each.box for each in speakers])
+    except AvatarError as reason:
+        raise as_protocol_error(reason) from None
+    speakers.sort(key=lambda each: each.box.centre[0])
+    return replace(character, speakers=tuple(speakers))
+
+
+def _face_of(character: Character, wish: SpeakerWish, number: int) -> int:
+    """A wish without a face number names one of the character's speakers, or moves a box."""
+    if wish.id in character.speaker_ids:
+        return character.speaker_ids.index(wish.id)
+    if wish.box is not None:
+        return number
+    raise _unknown_speaker(repr(wish.id[:64]), character.speaker_ids)
+
+
+def _unknown_speaker(found: str, ids: tuple[str, ...]) -> ProtocolError:
+    return ProtocolError(
+        ErrorCode.UNKNOWN_SPEAKER,
+        f"found the speaker {found}, expected one of {', '.join(ids)}; use one of these, or name "
+        "the faces with session.update before the media starts",
+        "speaker",
+    )
+
+
+def _refuse_after_start(event: SessionUpdate) -> None:
+    fixed: dict[str, object] = {"character": event.character, "preset": event.preset}
+    fixed["seed"] = event.seed
+    fixed["video"] = event.width or event.height or event.fps
+    for number, wish in enumerate(event.speakers or ()):
+        fixed[f"speakers.{number}.face"] = wish.face
+        fixed[f"speakers.{number}.box"] = wish.box
+    for name, value in fixed.items():
+        if value is not None:
+            raise ProtocolError(
+                ErrorCode.MEDIA_STARTED,
+                f"found a new {name} after the media started, expected only emotions, the audio "
+                "format and metrics to change; open another session for it",
+                name,
+                event.event_id,
+            )
+
+
+_CODES = {
+    "character": ErrorCode.UNKNOWN_CHARACTER,
+    "speaker": ErrorCode.UNKNOWN_SPEAKER,
+    "emotion": ErrorCode.UNKNOWN_EMOTION,
+}
+
+
+def as_protocol_error(reason: AvatarError) -> ProtocolError:
+    """The runtime's refusal as the event's error."""
+    code = ErrorCode.INVALID_FIELD
+    if isinstance(reason, Unsupported):
+        code = ErrorCode.UNSUPPORTED
+    elif isinstance(reason, NotFound):
+        code = _CODES.get(reason.param or "", ErrorCode.INVALID_FIELD)
+    elif isinstance(reason, BadInput) and reason.param == "picture":
+        code = ErrorCode.INVALID_PICTURE
+    return ProtocolError(code, str(reason), reason.param)

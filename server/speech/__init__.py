@@ -1,0 +1,1 @@
+"""Speech of one speaker: decoding, queueing, and placement on the timeline."""

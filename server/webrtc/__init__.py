@@ -1,0 +1,1 @@
+"""Media over WebRTC: peer, tracks, and the pacer that sends them."""

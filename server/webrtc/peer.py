@@ -1,0 +1,139 @@
+"""Offer and answer: one WebRTC peer of a session, from its SDP to its end."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc.codecs import h264, vpx
+from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
+from aiortc.sdp import SessionDescription, candidate_from_sdp
+
+from server.config import Webrtc
+from server.protocol.client_events import WebrtcCandidate
+from server.protocol.fields import ErrorCode, ProtocolError
+from server.webrtc.tracks import PictureTrack, SoundTrack
+
+logger = logging.getLogger(__name__)
+
+CLOSE_S = 10
+RECEIVING = ("recvonly", "sendrecv")
+KINDS = ("audio", "video", "application")
+# What aiortc's SDP parser raises for text that is no SDP: it indexes and converts as it reads.
+SDP_ERRORS = (
+    *(ValueError, IndexError, KeyError, AttributeError, TypeError, AssertionError, StopIteration),
+)
+
+
+class Peer:
+    """One answered offer. `on_change` is told the connection's state: connected, failed, closed."""
+
+    def __init__(self, config: Webrtc, on_change: Callable[["Peer", str], None]) -> None:
+        servers = [
+            RTCIceServer(list(each.urls), each.username, each.credential)
+            for each in config.ice_servers
+        ]
+        # Without a configuration aiortc asks a public STUN server; an empty list asks none.
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        self._connection.on("connectionstatechange", lambda: on_change(self, self.state))
+        self._tracks: dict[str, SoundTrack | PictureTrack] = {}
+
+    @property
+    def state(self) -> str:
+        return str(self._connection.connectionState)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.state not in ("failed", "closed")
+
+    @property
+    def tracks(self) -> Sequence[SoundTrack | PictureTrack]:
+        """The tracks that the offer asked for."""
+        return tuple(self._tracks.values())
+
+    async def answer(self, offer: str) -> str:
+        """The answer's SDP, with all of our candidates; raises ProtocolError for a bad offer."""
+        for kind in _kinds_wanted(offer):
+            track = SoundTrack() if kind == "audio" else PictureTrack()
+            self._tracks[kind] = track
+            # Added before the remote description: afterwards aiortc ignores it silently.
+            self._connection.addTransceiver(track, direction="sendonly")
+        try:
+            await self._connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+            answer = await self._connection.createAnswer()
+            await self._connection.setLocalDescription(answer)
+        except OperationError:
+            raise ProtocolError(
+                ErrorCode.NO_COMMON_CODEC,
+                "found an offer without a codec that we send, expected VP8 or H264 (baseline, "
+                "packetization-mode 1) for video and opus for audio; offer one of them",
+                "sdp",
+            ) from None
+        except (InvalidStateError, InvalidAccessError, *SDP_ERRORS) as reason:
+            raise _bad_sdp(str(reason) or type(reason).__name__) from None
+        return str(self._connection.localDescription.sdp)
+
+    async def add_candidate(self, event: WebrtcCandidate) -> None:
+        line = event.candidate.removeprefix("candidate:").strip()
+        try:
+            candidate = candidate_from_sdp(line) if line else None
+            if candidate is not None:
+                candidate.sdpMid = event.sdp_mid
+                candidate.sdpMLineIndex = event.sdp_mline_index
+            await self._connection.addIceCandidate(candidate)
+        except SDP_ERRORS as reason:
+            raise ProtocolError(
+                ErrorCode.INVALID_SDP,
+                f"found the candidate {line[:80]!r} ({reason}), expected a candidate line with "
+                "sdpMid or sdpMLineIndex; send the browser's RTCIceCandidate unchanged",
+                "candidate",
+            ) from None
+
+    async def close(self) -> None:
+        """End ICE, DTLS and both senders; nothing of the peer is left running."""
+        for track in self._tracks.values():
+            track.stop()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                # Shielded: aiortc may be closing it itself, and must not be cut off by our limit.
+                await asyncio.shield(self._connection.close())
+        except TimeoutError:
+            logger.error("a peer connection did not close within %d s", CLOSE_S)
+
+
+def set_video_bitrate(bits_per_second: int) -> None:
+    """aiortc keeps the encoders' first bit rate in module constants; REMB moves it later."""
+    vpx.DEFAULT_BITRATE = min(bits_per_second, vpx.MAX_BITRATE)
+    h264.DEFAULT_BITRATE = min(bits_per_second, h264.MAX_BITRATE)
+
+
+def _kinds_wanted(offer: str) -> list[str]:
+    """`audio` and `video`, as far as the offer can receive them."""
+    try:
+        description = SessionDescription.parse(offer)
+    except SDP_ERRORS as reason:
+        raise _bad_sdp(str(reason) or type(reason).__name__) from None
+    media = description.media
+    mids = {each.rtp.muxId for each in media if each.kind in KINDS}
+    if any(not mids.issuperset(each.items) for each in description.group):
+        # aiortc takes it, has no transport afterwards, and cannot even be closed.
+        raise _bad_sdp("a BUNDLE group that names a section which is not there")
+    kinds = [each.kind for each in media if each.direction in RECEIVING and each.port]
+    wanted: list[str] = [kind for kind in ("audio", "video") if kind in kinds]
+    if not wanted:
+        raise _bad_sdp("no audio or video section that receives")
+    if any(kinds.count(kind) > 1 for kind in wanted):
+        raise _bad_sdp("two sections of one kind")
+    if any(not each.dtls or not each.dtls.fingerprints for each in media if each.port):
+        raise _bad_sdp("a section without a DTLS fingerprint")
+    return wanted
+
+
+def _bad_sdp(reason: str) -> ProtocolError:
+    return ProtocolError(
+        ErrorCode.INVALID_SDP,
+        f"found an offer that cannot be answered ({reason[:160]}), expected one audio and one "
+        "video section that receive, bundled, with ICE and DTLS; send the SDP that "
+        "createOffer gave, unchanged",
+        "sdp",
+    )

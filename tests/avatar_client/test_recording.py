@@ -1,0 +1,131 @@
+"""Recordings keep sound and picture where the sender had them."""
+
+import asyncio
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from avatar_client.received_media import Received, ReceivedMedia
+from avatar_client.recording import Recorder, RecordingError
+
+FLASH_S = 1.0  # sender time, also of the click
+
+
+def picture(index: int, start_s: float) -> av.VideoFrame:
+    """Picture `index` of a track whose pts 0 is `start_s`; white from FLASH_S for 0.2 s."""
+    lit = FLASH_S - 1e-6 <= start_s + index / 25 < FLASH_S + 0.2
+    pixels = np.full((96, 64), 235 if lit else 16, np.uint8)
+    frame = av.VideoFrame.from_ndarray(pixels, format="yuv420p")
+    frame.pts, frame.time_base = index * 3600, Fraction(1, 90_000)
+    return frame
+
+
+def sound(index: int, start_s: float) -> av.AudioFrame:
+    """20 ms of a track whose pts 0 is `start_s`; a tone from FLASH_S for 0.2 s."""
+    times = start_s + (index * 960 + np.arange(960)) / 48_000
+    tone = np.sin(2 * np.pi * 1000 * times) * 20_000
+    samples = np.where((times >= FLASH_S) & (times < FLASH_S + 0.2), tone, 0).astype(np.int16)
+    packed = np.repeat(samples, 2).reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(packed, format="s16", layout="stereo")
+    frame.sample_rate, frame.pts, frame.time_base = 48_000, index * 960, Fraction(1, 48_000)
+    return frame
+
+
+def receive_packets(media: ReceivedMedia, audio_start_s: float, video_start_s: float) -> None:
+    for kind, start_s, rate in (("audio", audio_start_s, 48_000), ("video", video_start_s, 90_000)):
+        for n in range(100):
+            media.clocks[kind].packet(n * rate // 50, round((100 + start_s + n / 50) * 1e6))
+    media.synchronised.set()
+
+
+async def record(
+    path: Path, audio_start_s: float, video_start_s: float, lost_sounds: range = range(0)
+) -> Recorder:
+    media = ReceivedMedia()
+    recorder = Recorder(media, path, 25)
+    taps = media._taps
+    for step in range(100):  # two seconds; their offset is known in the middle
+        if step == 40:
+            receive_packets(media, audio_start_s, video_start_s)
+        frames = [] if step in lost_sounds else [("audio", sound(step, audio_start_s))]
+        if step % 2 == 0:
+            frames.append(("video", picture(step // 2, video_start_s)))
+        for kind, frame in frames:
+            for tap in taps:
+                tap(Received(kind, frame, step * 0.02))
+    await recorder.aclose()
+    return recorder
+
+
+def onsets_s(path: Path) -> tuple[float, float]:
+    """When the picture gets bright and when the sound begins, in the file's time."""
+    with av.open(str(path)) as container:
+        flash = next(
+            frame.time
+            for frame in container.decode(video=0)
+            if frame.to_ndarray(format="gray").mean() > 120
+        )
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            loud = np.flatnonzero(np.abs(frame.to_ndarray()[0]) > 0.1)
+            if len(loud):
+                return flash, frame.time + loud[0] / frame.sample_rate
+    raise AssertionError("no sound in the recording")
+
+
+@pytest.mark.parametrize("audio_start_s", [0.0, 0.12, 0.4])
+async def test_the_offset_of_sound_and_picture_is_kept(tmp_path, audio_start_s):
+    path = tmp_path / "a.mp4"
+    recorder = await record(path, audio_start_s, 0.0)
+
+    flash_s, click_s = onsets_s(path)
+    assert flash_s == pytest.approx(click_s, abs=0.012)
+    assert flash_s == pytest.approx(FLASH_S, abs=0.002)
+    assert recorder.alignment == "packets"
+
+
+async def test_the_offset_is_kept_where_the_picture_starts_later(tmp_path):
+    path = tmp_path / "a.mp4"
+    await record(path, 0.0, 0.2)
+
+    flash_s, click_s = onsets_s(path)
+    assert flash_s == pytest.approx(click_s, abs=0.012)
+
+
+async def test_lost_sound_does_not_move_what_follows(tmp_path):
+    path = tmp_path / "a.mp4"
+    await record(path, 0.0, 0.0, lost_sounds=range(10, 18))
+
+    flash_s, click_s = onsets_s(path)
+    assert flash_s == pytest.approx(click_s, abs=0.012)
+
+
+async def test_a_recording_is_h264_and_aac(tmp_path):
+    path = tmp_path / "a.mp4"
+    await record(path, 0.0, 0.0)
+
+    with av.open(str(path)) as container:
+        assert [stream.codec_context.name for stream in container.streams] == ["h264", "aac"]
+
+
+async def test_a_recording_without_a_picture_says_so(tmp_path):
+    recorder = Recorder(ReceivedMedia(), tmp_path / "a.mp4", 25)
+
+    with pytest.raises(RecordingError, match="no picture was received"):
+        await recorder.aclose()
+    await asyncio.sleep(0)
+    await recorder.aclose()  # the second time there is nothing left to do
+
+
+async def test_a_recording_into_no_folder_is_refused_at_once(tmp_path):
+    with pytest.raises(RecordingError, match="There is no folder"):
+        Recorder(ReceivedMedia(), tmp_path / "nowhere" / "a.mp4", 25)
+
+
+async def test_a_file_that_cannot_be_written_is_told_at_the_end(tmp_path):
+    (tmp_path / "a.mp4").mkdir()
+
+    with pytest.raises(RecordingError, match="is broken"):
+        await record(tmp_path / "a.mp4", 0.0, 0.0)

@@ -1,0 +1,86 @@
+"""The CPU's decoder computes what the module does."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from runtime.engine.choice import open_engines
+from runtime.engine.cpu.decoder import FusedDecoder
+from runtime.engine.kinds import EngineChoice
+from runtime.errors import Unsupported
+from runtime.models.autoencoder.autoencoder import Autoencoder
+from runtime.weights.checkpoint import load_builtin
+from tests.support.exported import SHAPE
+from tests.support.small_world import small_model
+
+Pixels = tuple[int, int]
+
+
+def random_autoencoder(seed: int = 0) -> Autoencoder:
+    """All its parameters do something, biases and the scaling too."""
+    torch.manual_seed(seed)
+    autoencoder = Autoencoder(small_model().autoencoder.config).requires_grad_(False).eval()
+    for name, tensor in autoencoder.decoder.named_parameters():
+        tensor.add_(0.1 * torch.randn_like(tensor) if "bias" in name else 0)
+    autoencoder.decoder.flow.weight.mul_(50)
+    autoencoder.latent_mean.normal_()
+    autoencoder.latent_std.mul_(0.7)
+    return autoencoder
+
+
+def smooth_picture(size: Pixels) -> Tensor:
+    """(1, 3, H, W). In float32 a place is known to 1e-5 px: a hard edge there would tell."""
+    coarse = torch.rand(1, 3, size[0] // 8, size[1] // 8) * 2 - 1
+    return torch.nn.functional.interpolate(coarse, size=size, mode="bilinear")
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 80)], ids=["square", "wide"])
+@torch.inference_mode()
+def test_it_equals_the_module(size: Pixels) -> None:
+    autoencoder = random_autoencoder()
+    state = autoencoder.start(smooth_picture(size))
+    decoder, fused = FusedDecoder(autoencoder), state
+    for _ in range(3):
+        latent = state.previous + 0.5 * torch.randn_like(state.previous)
+        expected, state = autoencoder.decode(latent, state)
+        found, fused = decoder.decode(latent, fused)
+        torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_it_equals_the_module_with_trained_weights() -> None:
+    autoencoder = load_builtin().autoencoder
+    torch.manual_seed(0)
+    state = autoencoder.start(smooth_picture((256, 256)))
+    latent = state.previous + 0.5 * torch.randn_like(state.previous)
+    expected, _ = autoencoder.decode(latent, state)
+    found, _ = FusedDecoder(autoencoder).decode(latent, state)
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_a_state_can_be_gone_back_to() -> None:
+    autoencoder = random_autoencoder()
+    state = autoencoder.start(smooth_picture((64, 64)))
+    latents = [state.previous + torch.randn_like(state.previous) for _ in range(3)]
+    decoder = FusedDecoder(autoencoder)
+    _, after_one = decoder.decode(latents[0], state)
+    first, _ = decoder.decode(latents[1], after_one)
+    decoder.decode(latents[2], after_one)
+    again, _ = decoder.decode(latents[1], after_one)
+    assert torch.equal(first, again)
+
+
+@torch.inference_mode()
+def test_several_streams_at_once_are_refused() -> None:
+    autoencoder = random_autoencoder()
+    state = autoencoder.start(smooth_picture((64, 64)).repeat(2, 1, 1, 1))
+    with pytest.raises(Unsupported, match="torch-eager"):
+        FusedDecoder(autoencoder).decode(state.previous, state)
+
+
+def test_it_is_the_decoder_of_a_cpu_unless_another_is_named() -> None:
+    model = small_model()
+    assert isinstance(open_engines(EngineChoice(), model, SHAPE).decoder, FusedDecoder)
+    eager = open_engines(EngineChoice("torch-eager"), model, SHAPE)
+    assert eager.decoder is model.autoencoder

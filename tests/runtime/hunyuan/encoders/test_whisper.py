@@ -1,0 +1,70 @@
+"""The encoder half of a Whisper folder, as transformers writes it, equals transformers' own."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from runtime.errors import CheckpointError
+from runtime.hunyuan.encoders.whisper import load_whisper
+from runtime.hunyuan.layout import ReleasedLayout
+from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("release")
+    write_tiny_release(root, dit=TINY_SHALLOW, parts=("whisper",))
+    return ReleasedLayout.find(root).whisper
+
+
+@pytest.fixture
+def copied(folder, tmp_path):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+def rewrite(folder, change) -> None:
+    """Saves the weights once more, changed."""
+    file = folder / "model.safetensors"
+    tensors = {name: tensor.clone() for name, tensor in load_file(file).items()}
+    save_file(change(tensors), file, metadata={"format": "pt"})
+
+
+def test_hidden_states_are_those_of_transformers(folder):
+    from transformers import WhisperModel
+
+    theirs = WhisperModel.from_pretrained(folder).encoder.eval()
+    mel = torch.randn(1, 80, 3000, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted = theirs(mel, output_hidden_states=True).hidden_states
+        found = load_whisper(folder)(mel)
+    torch.testing.assert_close(found, torch.stack(wanted, dim=2), atol=1e-5, rtol=1e-5)
+
+
+def test_names_without_a_language_head_are_understood(folder, copied):
+    rewrite(copied, lambda all: {n.removeprefix("model."): t for n, t in all.items()})
+    ours, others = load_whisper(folder).state_dict(), load_whisper(copied).state_dict()
+    assert all(torch.equal(tensor, others[name]) for name, tensor in ours.items())
+
+
+def test_a_pickle_does_where_there_is_no_safetensors(folder, copied):
+    file = copied / "model.safetensors"
+    torch.save(load_file(file), copied / "pytorch_model.bin")
+    file.unlink()
+    ours, others = load_whisper(folder).state_dict(), load_whisper(copied).state_dict()
+    assert all(torch.equal(tensor, others[name]) for name, tensor in ours.items())
+
+
+def test_a_missing_weight_is_named(copied):
+    rewrite(copied, lambda all: {n: t for n, t in all.items() if n != "model.encoder.conv1.bias"})
+    with pytest.raises(CheckpointError, match=r"1 missing: conv1\.bias.*avatar weights fetch"):
+        load_whisper(copied)
+
+
+def test_a_folder_of_another_model_is_refused(copied):
+    (copied / "config.json").write_text(json.dumps({"hidden_size": 16}))
+    with pytest.raises(CheckpointError, match=r"d_model.*a Whisper folder was expected"):
+        load_whisper(copied)

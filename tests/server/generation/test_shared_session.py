@@ -1,0 +1,69 @@
+"""One session of the server on two devices: the frames of one device, later by a tick."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime.character.character import Character
+from server.config import ConfigError, Limits, Model, ServerConfig
+from server.generation.interface import StreamRequest
+from server.generation.runtime_backend import RuntimeEngine
+from tests.support.small_world import babble, save_model, small_character, small_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+PRESET = "interactive"
+
+
+class OneCharacterEngine(RuntimeEngine):
+    """Warms up with the small character only."""
+
+    def __init__(self, config: Model, character: Character) -> None:
+        super().__init__(config)
+        self._character = character
+
+    def characters(self) -> Mapping[str, Character]:
+        return {self._character.id: self._character}
+
+
+def frames_of(engine: RuntimeEngine, ticks: int) -> list[np.ndarray]:
+    (character,) = engine.characters().values()
+    stream = engine.open(StreamRequest(character, PRESET, 3))
+    stream.push("ana", babble(2.0))
+    return [frame.pixels for _ in range(ticks) for frame in stream.tick().frames]
+
+
+def test_two_devices_share_one_session(tmp_path: Path) -> None:
+    checkpoint = save_model(small_model(), tmp_path / "model")
+    character = small_character(tmp_path)
+    alone = OneCharacterEngine(Model(checkpoint, threads=1), character)
+    both = Model(checkpoint, threads=1, devices=("cpu", "cpu"))
+    together = OneCharacterEngine(both, character)
+    for engine in (alone, together):
+        engine.load()
+    try:
+        expected, found = frames_of(alone, 5), frames_of(together, 6)
+        np.testing.assert_array_equal(np.stack(found), np.stack(expected))
+    finally:
+        together.close()
+    later = together.times(PRESET).lag_ms - alone.times(PRESET).lag_ms
+    assert later == alone.times(PRESET).hop_ms
+
+
+def test_several_devices_take_one_session_at_a_time() -> None:
+    config = ServerConfig(limits=Limits(max_sessions=1), model=Model(devices=("cuda:0", "cuda:1")))
+    assert config.model.devices == ("cuda:0", "cuda:1")
+
+
+@pytest.mark.parametrize(("preset", "most"), [("interactive", 3), ("broadcast", 3)])
+def test_more_devices_than_the_default_preset_has_work_for_are_refused(preset, most) -> None:
+    def config(devices: int) -> ServerConfig:
+        model = Model(devices=("cpu",) * devices, default_preset=preset)
+        return ServerConfig(limits=Limits(max_sessions=1), model=model)
+
+    assert len(config(most).model.devices) == most
+    told = f"found {most + 1}, expected at most {most}, as model.default_preset {preset}"
+    with pytest.raises(ConfigError, match=rf"model\.devices: {told}"):
+        config(most + 1)

@@ -1,0 +1,42 @@
+"""Characters for end-to-end tests, and the real runtime with small random weights."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from runtime.character.character import Character
+from runtime.character.store import NewCharacter, add_character, find_characters
+from runtime.values import Box
+from runtime.weights.checkpoint import AvatarModel
+from server.config import Model
+from server.generation.runtime_backend import RuntimeEngine
+
+
+def make_characters(root: Path) -> Path:
+    """One single character and one pair, as folders."""
+    pixels = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    picture = buffer.getvalue()
+    add_character(NewCharacter("ana", picture, [Box(0.3, 0.3, 0.4, 0.4)], ["ana"]), root, (64, 64))
+    boxes = [Box(0.05, 0.3, 0.4, 0.4), Box(0.55, 0.3, 0.4, 0.4)]
+    add_character(NewCharacter("pair", picture, boxes, ["left", "right"]), root, (64, 64))
+    return root
+
+
+class SmallEngine(RuntimeEngine):
+    """The real runtime; small random weights instead of trained ones."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(Model(characters=(root,)))
+        self._root = root
+
+    def load(self) -> None:
+        self._model = AvatarModel.random(0)
+        self._warm_up()
+
+    def characters(self) -> Mapping[str, Character]:
+        return find_characters((self._root,))

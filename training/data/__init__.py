@@ -1,0 +1,1 @@
+"""Training data: drawn pictures and clips, and their latents."""

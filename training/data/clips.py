@@ -1,0 +1,164 @@
+"""Talking clips in latents: what the video transformer learns from.
+
+    python -m training.data.clips
+
+hears many voices with the trained audio encoder, draws every scene talking in many moods with the
+mouth that is heard (heard_mouth.py says why), and encodes the pictures with the trained
+autoencoder, one file a clip in training/runs/clips. It goes on where it was stopped. Clips are cut
+from the middle of endless talk: their first latent frame is not a stream's first.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+import typer
+from einops import rearrange
+from numpy.typing import NDArray
+
+from runtime.audio.features import AudioFeatures, HeardAudio, needed_samples, window_of
+from runtime.character.motion_cues import idle_cues
+from runtime.models.audio_encoder import AudioEncoder
+from runtime.models.autoencoder.autoencoder import Autoencoder
+from runtime.timing import FRAMES_PER_LATENT, SAMPLE_RATE
+from runtime.values import EMOTIONS
+from training.data.heard_mouth import MouthHead, heard_mouth, load_head
+from training.data.pictures import scene_of
+from training.drawing.cast import cast
+from training.drawing.people import Renderer
+from training.run import RUNS
+from training.shipped import load_audio_encoder, load_autoencoder
+from training.voices.sentences import Split
+from training.voices.speech import augment, make_track
+
+Floats = NDArray[np.float32]
+FOLDER = RUNS / "clips"
+LATENTS = 48  # latent frames a clip: 7.7 s
+VARIANTS = 2  # the same words as heard over different microphones
+MOODS = np.array([0.4, 0.15, 0.15, 0.15, 0.15])  # how often each of EMOTIONS is drawn
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Talk:
+    """What the people of one clip say and do; P people, latent frames 1 .. LATENTS."""
+
+    pcm: Floats  # (VARIANTS, P, N) at 16 kHz from sample 0; the first is clean
+    cues: Floats  # (F, P, 8), F = 1 + 4 * LATENTS video frames
+    moods: list[str]
+    strengths: Floats  # (P,)
+
+
+def draw_talk(rng: np.random.Generator, people: int, split: Split = "train") -> Talk:
+    """Who speaks, what, in which mood: of several people mostly one speaks at a time."""
+    frames = 1 + FRAMES_PER_LATENT * LATENTS
+    samples = needed_samples(LATENTS)
+    speaking = rng.random(people) < (0.92 if people == 1 else 0.1)
+    speaking[int(rng.integers(people))] |= rng.random() < 0.92
+    pcm = np.zeros((VARIANTS, people, samples), np.float32)
+    for person in range(people):
+        clean = np.zeros(samples, np.float32)
+        if speaking[person]:
+            said, _ = make_track(rng, samples / SAMPLE_RATE + 0.2, split)
+            clean = said[:samples]
+        for variant in range(VARIANTS):
+            pcm[variant, person] = clean if variant == 0 else augment(clean, rng)
+    cues = [
+        idle_cues(int(rng.integers(1 << 31)), 0, int(rng.integers(50, 1 << 20)), frames)
+        for _ in range(people)
+    ]
+    moods = [str(rng.choice(EMOTIONS, p=MOODS)) for _ in range(people)]
+    strengths = rng.choice([0.5, 1.0, 1.0], people).astype(np.float32)
+    return Talk(pcm, np.stack(cues, axis=1), moods, strengths)
+
+
+def hear(features: AudioFeatures, pcm: Floats) -> NDArray[np.float16]:
+    """Features (LATENTS, 4, 10, layers, width) of latent frames 1 .. LATENTS, as a stream hears."""
+    heard = HeardAudio(0, pcm)
+    windows = np.stack([window_of(heard, n) for n in range(1, LATENTS + 1)])
+    return features.encode(torch.from_numpy(windows)).half().numpy()
+
+
+def mouths_of(head: MouthHead, heard: NDArray[np.float16]) -> Floats:
+    """Mouths (F, P, 6) as heard in features (P, LATENTS, 4, 10, layers, width); frame 0 is shut."""
+    mouths = [heard_mouth(head, features.reshape(-1, *features.shape[2:])) for features in heard]
+    return np.pad(np.stack(mouths, axis=1), ((1, 0), (0, 0), (0, 0)))
+
+
+def draw_latents(
+    autoencoder: Autoencoder, scene_index: int, talk: Talk, mouth: Floats
+) -> NDArray[np.float16]:
+    """The clip drawn with mouths (F, P, 6) and encoded: (LATENTS, C, h, w)."""
+    renderer = Renderer(scene_of(scene_index, 256))
+    latents = []
+    for n in range(1, LATENTS + 1):
+        rows = slice(4 * n - 3, 4 * n + 1)
+        frames = renderer.frames(mouth[rows], talk.cues[rows], talk.moods, talk.strengths)
+        group = torch.from_numpy(frames).float().div_(127.5).sub_(1.0)
+        latents.append(autoencoder.encode_groups(rearrange(group, "f h w c -> 1 1 c f h w")))
+    return torch.cat(latents, dim=2)[0].transpose(0, 1).half().numpy()
+
+
+@cache
+def _models() -> tuple[Autoencoder, AudioEncoder, MouthHead]:
+    torch.set_num_threads(1)
+    return load_autoencoder(), load_audio_encoder(), load_head()
+
+
+@torch.inference_mode()
+def _make(job: tuple[int, int, Split]) -> int:
+    index, scene_index, split = job
+    path = FOLDER / split / f"{index:05d}.npz"
+    if path.exists():
+        return index
+    autoencoder, encoder, head = _models()
+    rng = np.random.default_rng([index, len(split)])
+    people = len(scene_of(scene_index, 256).placements)
+    talk = draw_talk(rng, people, split)
+    features = AudioFeatures(encoder)
+    heard = np.stack([[hear(features, pcm) for pcm in people_pcm] for people_pcm in talk.pcm])
+    mouth = mouths_of(head, heard[0])
+    fresh = path.with_suffix(".new.npz")
+    np.savez(
+        fresh,
+        latents=draw_latents(autoencoder, scene_index, talk, mouth),
+        features=heard,  # (VARIANTS, P, LATENTS, 4, 10, layers, width)
+        mouth=mouth,
+        cues=talk.cues.astype(np.float16),
+        moods=np.array([EMOTIONS.index(m) for m in talk.moods]),
+        strengths=talk.strengths,
+        scene=np.array(scene_index),
+    )
+    fresh.replace(path)
+    return index
+
+
+def main(cast_clips: int = 16, other_scenes: int = 160, held_out: int = 32, jobs: int = 2) -> None:
+    """`cast_clips` clips of each of the cast, one each of `other_scenes`, and held-out speech."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    members = len(cast())
+    every = [*np.repeat(np.arange(members), cast_clips), *range(members, members + other_scenes)]
+    scenes = [int(s) for s in np.random.default_rng(5).permutation(every)]
+    scenes = [s for s in scenes if len(scene_of(s, 256).placements) <= 2]
+    work: list[tuple[int, int, Split]] = [(i, i % members, "test") for i in range(held_out)]
+    work += [(i, s, "train") for i, s in enumerate(scenes)]
+    for split in ("train", "test"):
+        (FOLDER / split).mkdir(parents=True, exist_ok=True)
+    with get_context("spawn").Pool(jobs) as pool:
+        for done, _ in enumerate(pool.imap_unordered(_make, work)):
+            if done % 20 == 0:
+                logger.info("%d of %d clips", done, len(work))
+
+
+def clip_files(split: str) -> list[Path]:
+    return sorted(p for p in (FOLDER / split).glob("*.npz") if ".new" not in p.name)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,266 @@
+"""Drawn people that talk: random scenes and their pictures for any motion.
+
+`Renderer(scene).frame(mouth, cues, emotions, strengths)` draws one frame. What motion means is in
+the columns MOUTH (jaw, width, round, press, teeth, tongue) and CUES (blink, gaze_x, gaze_y, brow,
+head_x, head_y, head_roll, breath). The mouth opens by the jaw alone, whatever the emotion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import skia
+
+from training.drawing.backgrounds import BACKGROUNDS, SIDE, draw_background
+from training.drawing.clothes import Body, scarf_over_shoulders
+from training.drawing.expression import EMOTIONS, Expression, express
+from training.drawing.eyes import BROWS_Y, EYES_Y, Eyes
+from training.drawing.face import Face
+from training.drawing.hair import Hair
+from training.drawing.hairstyles import draw_back, draw_front
+from training.drawing.identity import Identity, random_identity
+from training.drawing.mouth import FULL_OPENING, MOUTH_Y, Mouth
+from training.drawing.palettes import PALETTES, Palette
+
+__all__ = [
+    "EMOTIONS",
+    "Identity",
+    "Placement",
+    "Renderer",
+    "Scene",
+    "random_identity",
+    "random_scene",
+    "render",
+]
+
+Box = tuple[float, float, float, float]
+EAR = 6.0  # how far the ears stand out beyond the cheeks, units
+SWAY = (2.5, 2.0, 2.5)  # head_x, head_y in pixels of 256, head_roll in degrees, at 1
+COVERS_EARS = ("curly", "hijab")
+BREATH = 1.4  # pixels of 256
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a person is: the origin of the face and the width of one face unit, as fractions."""
+
+    identity: Identity
+    centre_x: float
+    centre_y: float
+    scale: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """People in a room; `size` is the side of the picture in pixels."""
+
+    size: int
+    background: str
+    palette: Palette
+    seed: int
+    placements: tuple[Placement, ...]
+
+    def boxes(self) -> list[Box]:
+        """Face boxes (x, y, width, height), fractions: chin to brow, ear to ear, at rest."""
+        return [
+            _box(place, place.identity.cheek_width + EAR, BROWS_Y - 7, place.identity.chin_y)
+            for place in self.placements
+        ]
+
+    def mouth_boxes(self) -> list[Box]:
+        """Boxes that hold the mouth however wide it opens."""
+        return [
+            _box(place, 30.0, MOUTH_Y - 17, MOUTH_Y + FULL_OPENING + 11)
+            for place in self.placements
+        ]
+
+    def eye_boxes(self) -> list[Box]:
+        """Boxes that hold both eyes and brows in every emotion."""
+        return [_box(place, 45.0, BROWS_Y - 18, EYES_Y + 17) for place in self.placements]
+
+
+def _box(place: Placement, half_width: float, top: float, bottom: float) -> Box:
+    scale = place.scale
+    return (
+        place.centre_x - half_width * scale,
+        place.centre_y + top * scale,
+        2 * half_width * scale,
+        (bottom - top) * scale,
+    )
+
+
+def random_scene(rng: np.random.Generator, people: int = 1, size: int = 256) -> Scene:
+    """One to three random people side by side, in a room whose colours suit them."""
+    if people not in (1, 2, 3):
+        raise ValueError(f"found people={people!r}, expected 1, 2 or 3")
+    palette = PALETTES[int(rng.integers(len(PALETTES)))]
+    background = str(rng.choice(BACKGROUNDS))
+    first = int(rng.integers(len(palette.clothes)))
+    placements = []
+    for index in range(people):
+        identity = random_identity(rng, palette, first + index)
+        placements.append(_place(rng, identity, index, people))
+    return Scene(size, background, palette, int(rng.integers(2**31)), tuple(placements))
+
+
+def _place(rng: np.random.Generator, identity: Identity, index: int, people: int) -> Placement:
+    """A place for person `index`; the widths are those of a head, ear to ear."""
+    low, high = {1: (0.43, 0.455), 2: (0.335, 0.36), 3: (0.25, 0.265)}[people]
+    head = 2 * (identity.cheek_width + EAR)
+    scale = rng.uniform(low, high) / head
+    wobble = {1: 0.03, 2: 0.012, 3: 0.006}[people]
+    middle = {1: (0.5,), 2: (0.272, 0.728), 3: (0.18, 0.5, 0.82)}[people][index]
+    centre_y = rng.uniform(0.475, 0.505) + {1: 0.0, 2: 0.03, 3: 0.06}[people]
+    return Placement(identity, middle + rng.uniform(-wobble, wobble), centre_y, scale)
+
+
+class Person:
+    """Draws one person; pictures of what only moves as a whole are kept."""
+
+    def __init__(self, placement: Placement, size: int) -> None:
+        identity = placement.identity
+        self._place = placement
+        self._size = size
+        self._unit = placement.scale * size
+        self._identity = identity
+        self._face, self._eyes, self._mouth = Face(identity), Eyes(identity), Mouth(identity)
+        hair = Hair(identity)
+        body = Body(identity)
+        self._hair_back = _picture(partial(draw_back, hair))
+        self._hair_front = _picture(partial(draw_front, hair))
+        self._body = _picture(body.draw, *([self._scarf] if identity.hair == "hijab" else []))
+        self._ears = _picture(self._face.draw_ears)
+        self._earrings = _picture(self._face.draw_earrings)
+        self._marks = _picture(self._face.draw_static_glow)
+        self._nose = _picture(self._face.draw_nose)
+        self._glasses = _picture(self._face.draw_glasses)
+
+    def _scarf(self, canvas: skia.Canvas) -> None:
+        scarf_over_shoulders(canvas, self._identity)
+
+    def draw(self, canvas: skia.Canvas, e: Expression) -> None:
+        """Draws the person over what is on the canvas, whose unit is the pixel."""
+        pixel = self._size / SIDE / self._unit  # one pixel of a picture of 256, in face units
+        canvas.save()
+        canvas.translate(self._place.centre_x * self._size, self._place.centre_y * self._size)
+        canvas.scale(self._unit, self._unit)
+        self._in_head(canvas, e, pixel, lambda: canvas.drawPicture(self._hair_back))
+        canvas.save()
+        canvas.translate(0, -BREATH * pixel * e.breath)
+        canvas.drawPicture(self._body)
+        canvas.restore()
+        self._in_head(canvas, e, pixel, lambda: self._head(canvas, e, pixel))
+        canvas.restore()
+
+    def _in_head(
+        self, canvas: skia.Canvas, e: Expression, pixel: float, draw: Callable[[], None]
+    ) -> None:
+        canvas.save()
+        canvas.translate(SWAY[0] * pixel * e.head_x, SWAY[1] * pixel * e.head_y)
+        canvas.rotate(SWAY[2] * e.head_roll, 0, 70)
+        draw()
+        canvas.restore()
+
+    def _head(self, canvas: skia.Canvas, e: Expression, pixel: float) -> None:
+        near = (0.7 * pixel * e.head_x, 0.6 * pixel * e.head_y)
+        if self._identity.hair not in COVERS_EARS:
+            canvas.drawPicture(self._ears)
+            canvas.drawPicture(self._earrings)
+        self._face.draw_skin(canvas, e)
+        canvas.save()
+        canvas.translate(*near)
+        canvas.drawPicture(self._marks)
+        self._face.draw_blush(canvas, e)
+        canvas.save()
+        canvas.translate(0, MOUTH_Y)
+        self._mouth.draw(canvas, e)
+        canvas.restore()
+        self._face.draw_small_beard(canvas, e)
+        canvas.save()
+        canvas.translate(0, EYES_Y)
+        self._eyes.draw(canvas, e)
+        canvas.restore()
+        canvas.translate(0.6 * near[0], 0.6 * near[1])
+        canvas.drawPicture(self._nose)
+        canvas.restore()
+        canvas.drawPicture(self._hair_front)
+        canvas.translate(near[0], EYES_Y + near[1])
+        self._eyes.draw_brows(canvas, e)
+        canvas.drawPicture(self._glasses)
+
+
+def _picture(*draws: Callable[[skia.Canvas], None]) -> skia.Picture:
+    """Records drawing functions once, to be played back fast."""
+    recorder = skia.PictureRecorder()
+    canvas = recorder.beginRecording(skia.Rect.MakeLTRB(-400, -400, 400, 500))
+    for draw in draws:
+        draw(canvas)
+    return recorder.finishRecordingAsPicture()
+
+
+class Renderer:
+    """Draws frames of one scene; the background is drawn once."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        size = scene.size
+        self._buffer = np.zeros((size, size, 4), np.uint8)
+        self._surface = skia.Surface(self._buffer, colorType=skia.kRGBA_8888_ColorType)
+        self._people = [Person(place, size) for place in scene.placements]
+        canvas = self._surface.getCanvas()
+        canvas.save()
+        canvas.scale(size / SIDE, size / SIDE)
+        draw_background(canvas, scene.background, scene.palette, scene.seed)
+        canvas.restore()
+        self._surface.flushAndSubmit()
+        self._background = self._buffer.copy()
+
+    def frame(
+        self,
+        mouth: npt.NDArray[np.floating],
+        cues: npt.NDArray[np.floating],
+        emotions: Sequence[str] | npt.NDArray[np.floating],
+        strengths: Sequence[float] | npt.NDArray[np.floating],
+    ) -> npt.NDArray[np.uint8]:
+        """The picture (size, size, 3) for mouth (P, 6), cues (P, 8), emotions and strengths (P,).
+
+        Emotions are names or weights (P, 5) in the order of EMOTIONS; strengths are 0..1.
+        """
+        count = len(self._people)
+        found = (len(mouth), len(cues), len(emotions), len(strengths))
+        if found != (count,) * 4:
+            raise ValueError(f"found motion for {found} people, expected {count} rows of each")
+        self._buffer[:] = self._background
+        canvas = self._surface.getCanvas()
+        for person, row in zip(
+            self._people, zip(mouth, cues, emotions, strengths, strict=True), strict=True
+        ):
+            person.draw(canvas, express(*row))
+        self._surface.flushAndSubmit()
+        return self._buffer[:, :, :3].copy()
+
+    def frames(
+        self,
+        mouth: npt.NDArray[np.floating],
+        cues: npt.NDArray[np.floating],
+        emotions: Sequence[str],
+        strengths: Sequence[float] | npt.NDArray[np.floating],
+    ) -> npt.NDArray[np.uint8]:
+        """Pictures (F, size, size, 3) of motion (F, P, 6) and (F, P, 8) in steady emotions."""
+        rows = zip(mouth, cues, strict=True)
+        return np.stack([self.frame(m, c, emotions, strengths) for m, c in rows])
+
+
+def render(
+    scene: Scene,
+    mouth: npt.NDArray[np.floating],
+    cues: npt.NDArray[np.floating],
+    emotion: Sequence[str] | npt.NDArray[np.floating],
+    strength: Sequence[float] | npt.NDArray[np.floating],
+) -> npt.NDArray[np.uint8]:
+    """One frame of `scene` (see `Renderer.frame`, which is faster for many)."""
+    return Renderer(scene).frame(mouth, cues, emotion, strength)

@@ -1,0 +1,1 @@
+"""What ships with the server, made anew: characters, samples, the preview."""

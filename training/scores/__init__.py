@@ -1,0 +1,1 @@
+"""Meters of what a model makes: mouths and audio features."""

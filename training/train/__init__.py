@@ -1,0 +1,1 @@
+"""The trainings: audio encoder, autoencoder, transformer, guidance."""

@@ -1,0 +1,1 @@
+"""Speech with known mouths: synthetic voices, sentences, augmentation."""
