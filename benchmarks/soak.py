@@ -14,6 +14,7 @@ from runtime.engine.torch_engine import default_engines
 from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import find_preset
 from runtime.timing import SAMPLE_RATE, VIDEO_FPS
+from runtime.weights.checkpoint import load_builtin
 from training.drawing.cast import cast
 from training.scores.mouth_meter import mouth_opening
 from training.shipped import CHARACTERS

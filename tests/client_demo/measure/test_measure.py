@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from client_demo.measure.measure import Picture, Sound, measure
+from client_demo.measure import measure
+from client_demo.measure.measure import Picture, Sound
 
 REST = np.full((8, 8), 100, np.float32)
 OPEN = np.full((8, 8), 60, np.float32)

@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 
 from runtime.errors import AvatarError
-from server.cli.avatar import serve as cli_serve
+from server.cli import serve as cli_serve
 from server.config import Listen, ServerConfig
 from tests.support.flash import FlashEngine
 

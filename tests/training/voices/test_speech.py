@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from runtime.errors import NotFound
+from training.voices import espeak, flite
 from training.voices.augment import augment
-from training.voices.catalogue import ESPEAK_VOICES, FLITE_VOICES, Voice, espeak, flite
+from training.voices.catalogue import ESPEAK_VOICES, FLITE_VOICES, Voice
 from training.voices.mouth_curves import JAW, PRESS
 from training.voices.sentences import pseudo_sentence, sentence, split_of
 from training.voices.speech import Manner, make_track, resample, synthesize

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from runtime.engine import cuda_graph
+from runtime.engine.gpu import cuda_graph
 from runtime.engine.gpu.cuda_graph import GraphedDenoiser, tensors_in, with_tensors
 from runtime.errors import BadInput, Unsupported
 from runtime.models.dit.conditioning import Conditioning, StepInputs, WindowInputs

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from runtime.cli import memory_plan
 from runtime.errors import BadInput
+from runtime.hunyuan.report import memory_plan
 from runtime.hunyuan.report.memory_plan import (
     ClipMemory,
     DitMemory,
