@@ -12,7 +12,10 @@ import asyncio
 import socket
 import sys
 import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import groupby, pairwise
 from pathlib import Path
 from types import FrameType
 from urllib.request import urlopen
@@ -88,7 +91,7 @@ def _own_file(frame: FrameType) -> str | None:
 
 def moves(way: list[str]) -> int:
     """How often the way goes from one file to another."""
-    return sum(one != other for one, other in zip(way, way[1:], strict=False))
+    return sum(one != other for one, other in pairwise(way))
 
 
 async def record() -> Recording:
@@ -104,8 +107,7 @@ async def record() -> Recording:
     serving = asyncio.create_task(server._serve([listener]))
     try:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        while not await asyncio.to_thread(_is_ready, url):
-            await asyncio.sleep(0.2)
+        await asyncio.to_thread(_wait_until_ready, url)
         async with await AvatarClient.connect(url) as avatar:
             await avatar.open_media()
             await asyncio.sleep(SETTLE_S)
@@ -121,17 +123,17 @@ async def record() -> Recording:
     return recording
 
 
-def _is_ready(url: str) -> bool:
-    try:
-        with urlopen(f"{url}/readyz") as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+def _wait_until_ready(url: str) -> None:
+    while True:
+        time.sleep(0.2)
+        with suppress(OSError), urlopen(f"{url}/readyz") as answer:
+            if answer.status == 200:
+                return
 
 
 def _speech() -> bytes:
-    time = np.arange(RATE) / RATE
-    return (8000 * np.sin(2 * np.pi * 220 * time)).astype("<i2").tobytes()
+    at_s = np.arange(RATE) / RATE
+    return (8000 * np.sin(2 * np.pi * 220 * at_s)).astype("<i2").tobytes()
 
 
 def run() -> dict[str, int]:
