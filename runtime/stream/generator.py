@@ -26,7 +26,7 @@ from runtime.errors import BadInput, NotFound, Unsupported
 from runtime.flow_matching import euler_step, noise_of_latent, noised
 from runtime.models.autoencoder.pixel_planes import Layout, to_bytes
 from runtime.models.dit.conditioning import Conditioning, WindowInputs
-from runtime.spans import Spans, no_spans
+from runtime.spans import SpanRecorder, Spans, no_spans
 from runtime.stream.constants import make_scene, window_cues
 from runtime.stream.device_copy import to_device
 from runtime.stream.engines import Engines
@@ -34,7 +34,14 @@ from runtime.stream.model import StreamModel
 from runtime.stream.presets import StreamPreset
 from runtime.stream.readback import HandOver
 from runtime.stream.schedule import newest_frames
-from runtime.stream.state import Mood, StreamState, initial_state, rewound, trimmed
+from runtime.stream.state import (
+    Mood,
+    StreamState,
+    first_latent_from,
+    initial_state,
+    rewound,
+    trimmed,
+)
 from runtime.timing import frames_for_samples, frames_of_latent
 from runtime.values import Frame, Samples
 
@@ -190,6 +197,18 @@ class StreamingGenerator:
         moods = list(self.state.moods)
         moods[speaker] = Mood(emotion, strength)
         self.state = replace(self.state, moods=tuple(moods))
+
+    def resume_frame(self, frame_index: int) -> int:
+        """The first new frame after a rewind to `frame_index`: that one or up to three later."""
+        return frames_of_latent(first_latent_from(frame_index)).start
+
+    def stage_times(self) -> dict[str, float]:
+        """Milliseconds of each stage since the last call, if a `SpanRecorder` records them."""
+        times: dict[str, float] = {}
+        if isinstance(self._spans, SpanRecorder):
+            for span in self._spans.drain():
+                times[span.name] = times.get(span.name, 0.0) + span.duration_ns / 1e6
+        return times
 
     # One tick -----------------------------------------------------------------------------
 
