@@ -10,9 +10,9 @@ from PIL import Image
 from runtime.character.character import Character
 from runtime.character.store import NewCharacter, add_character, find_characters
 from runtime.values import Box
-from runtime.weights.checkpoint import AvatarModel
 from server.config import Model
 from server.generation.runtime_backend import RuntimeEngine
+from tests.support.small_model import random_model
 
 
 def make_characters(root: Path) -> Path:
@@ -35,7 +35,7 @@ class SmallEngine(RuntimeEngine):
         self._root = root
 
     def load(self) -> None:
-        self._model = AvatarModel.random(0)
+        self._model = random_model(0)
         self._warm_up()
 
     def characters(self) -> Mapping[str, Character]:
