@@ -14,7 +14,7 @@ from rich.table import Table
 
 from runtime.engine.kinds import FILES, check_precision
 from runtime.errors import AvatarError, BadInput
-from runtime.stream.presets import PRESETS, find_preset
+from runtime.stream.presets import PRESETS, find_preset, is_released
 
 if TYPE_CHECKING:
     from export.building import Made, Target
@@ -116,7 +116,7 @@ def run(request: Request) -> None:
     cache = EngineCache(request.out)
     with console.status("Loading the model ..") as status:
         target = Target(request.kind, request.precision, cache, status.update)
-        if request.model is not None and not (request.model / "dit.json").exists():
+        if is_released(request.model):
             made = _export_released(request, target)
         else:
             made = _export_model(request, target)

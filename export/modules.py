@@ -91,7 +91,7 @@ class PartModule(nn.Module):
     def _project(self, hidden: Tensor, modulation: Tensor) -> Tensor:
         _, ph, pw = self.dit.config.patch_size
         rows, first = self.shape.rows // ph, self.shape.rows // ph * (self.shape.columns // pw)
-        if self.shape.kept_tokens is not None:  # a strip of them, see token_strip.py
+        if self.shape.kept_tokens is not None:  # one row of them, see active_tokens.py
             rows, first = 1, self.shape.kept_tokens
         video = hidden[:, first : first + self.shape.latent_frames * first]
         patches = self.dit.final_layer(video, modulation)

@@ -59,7 +59,7 @@ def recorded(
     generator = torch.Generator().manual_seed(seed)
     for _ in range(ticks):
         for speaker in character.speaker_ids:
-            missing = stream.needed_samples - stream.heard_samples(speaker)
+            missing = stream.needed_samples - stream.pushed_samples(speaker)
             stream.push(speaker, _syllables(max(0, missing), generator).numpy())
         stream.tick()
     return recorder.calls
@@ -180,7 +180,7 @@ def value_shape(name: str, config: DiTConfig, shape: WindowShape) -> tuple[int, 
     batch, frames, speakers = shape.batch, shape.latent_frames, shape.speakers
     picture, size = (shape.rows // ph) * (shape.columns // pw), config.hidden_size
     tokens, rows, columns = picture, shape.rows, shape.columns
-    if shape.kept_tokens is not None:  # a strip of them, see token_strip.py
+    if shape.kept_tokens is not None:  # one row of them, see active_tokens.py
         tokens, rows, columns = shape.kept_tokens, ph, shape.kept_tokens * pw
     image, video = (frames + 1) * tokens, frames * tokens
     cues = FRAMES_PER_LATENT if config.motion_cues else 0

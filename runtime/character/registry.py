@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.character.character import CARD, Character
+from runtime.character.character import Character
+from runtime.character.store import FolderStamp, character_folders, folder_stamp
 from runtime.errors import AvatarError
 
 logger = logging.getLogger(__name__)
-
-Stamp = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
     """A folder as it was read last; `character` is None if it could not be read."""
 
-    stamp: Stamp
+    folder: Path
+    stamp: FolderStamp
     character: Character | None
 
 
@@ -32,7 +32,7 @@ class CharacterRegistry:
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self.roots = tuple(roots)
-        self._known: dict[Path, _Known] = {}
+        self._known: dict[str, _Known] = {}
         self._lock = threading.Lock()
 
     async def current(self) -> Mapping[str, Character]:
@@ -42,31 +42,17 @@ class CharacterRegistry:
     def read(self) -> Mapping[str, Character]:
         """All characters there are now. Touches the disk."""
         with self._lock:
-            folders = [
-                card.parent for root in self.roots for card in sorted(root.glob(f"*/{CARD}"))
-            ]
-            self._known = {folder: self._look_at(folder) for folder in folders}
-            found: dict[str, Character] = {}
-            for folder, known in self._known.items():
-                if known.character is not None:
-                    found.setdefault(folder.name, known.character)
-            return found
+            folders = character_folders(self.roots)
+            self._known = {name: self._look_at(name, folder) for name, folder in folders.items()}
+            known = self._known.items()
+            return {name: each.character for name, each in known if each.character is not None}
 
-    def _look_at(self, folder: Path) -> _Known:
-        stamp, known = _stamp(folder), self._known.get(folder)
-        if known is not None and known.stamp == stamp:
+    def _look_at(self, name: str, folder: Path) -> _Known:
+        stamp, known = folder_stamp(folder), self._known.get(name)
+        if known is not None and (known.folder, known.stamp) == (folder, stamp):
             return known
         try:
-            return _Known(stamp, Character.load(folder))
+            return _Known(folder, stamp, Character.load(folder))
         except AvatarError as error:
             logger.warning("the character in %s is left out: %s", folder, error)
-            return _Known(stamp, None)
-
-
-def _stamp(folder: Path) -> Stamp:
-    """Names, modification times and sizes of a folder's files."""
-    try:
-        files = [(file.name, file.stat()) for file in sorted(folder.iterdir())]
-    except FileNotFoundError:  # deleted meanwhile
-        return ()
-    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in files)
+            return _Known(folder, stamp, None)

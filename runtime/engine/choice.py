@@ -12,7 +12,7 @@ from runtime.engine.parts import DenoiserPart, WindowShape, in_blocks, whole
 from runtime.errors import Unsupported
 from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.dit import DiT
-from runtime.stream.constants import moving_strip
+from runtime.stream.constants import active_tokens_of
 from runtime.stream.engines import Engines
 from runtime.stream.model import StreamModel
 from runtime.weights.checkpoint import AvatarModel
@@ -28,17 +28,16 @@ def open_engines(choice: EngineChoice, model: StreamModel, shape: WindowShape) -
 
 def stream_shape(model: StreamModel, character: Character, latent_frames: int) -> WindowShape:
     """The shape of a character's stream."""
-    height, width = character.pixels().shape[:2]
     stride = model.picture_multiple_px // model.dit.config.patch_size[1]
     tokens = model.prompt_of(character).tokens
-    strip = moving_strip(model, character)
+    active = active_tokens_of(model, character)
     return WindowShape(
         latent_frames,
         len(character.speakers),
-        height // stride,
-        width // stride,
+        character.picture.height // stride,
+        character.picture.width // stride,
         tokens,
-        kept_tokens=None if strip is None else len(strip.tokens),
+        kept_tokens=None if active is None else len(active.tokens),
     )
 
 

@@ -33,7 +33,7 @@ class WindowShape:
     columns: int
     text_tokens: int
     batch: int = 1
-    kept_tokens: int | None = None  # of the picture's; None: all. See token_strip.py
+    kept_tokens: int | None = None  # of the picture's; None: all. See active_tokens.py
 
     def __str__(self) -> str:
         return (

@@ -58,7 +58,7 @@ def describe(character: Character) -> dict[str, Any]:
 async def picture(request: Request, name: str, emotion: str = "neutral") -> FileResponse:
     """The character's picture, or its reference for an emotion."""
     character = await _find(request, name)
-    files = {"neutral": character.picture, **character.emotions}
+    files = {"neutral": character.picture.file, **character.emotions}
     if emotion not in files:
         raise ProtocolError(
             ErrorCode.UNKNOWN_EMOTION,

@@ -51,8 +51,8 @@ class Generator(Protocol):
         frame blocks. Never read one on the event loop.
         """
 
-    def stage_times(self) -> Mapping[str, float]:
-        """Milliseconds that each stage of the latest tick took."""
+    def drain_spans_ms(self) -> Mapping[str, float]:
+        """Milliseconds that each stage has taken since the last call."""
 
     def resume_frame(self, frame: int, /) -> int:
         """The first new frame after a rewind to `frame`: that one or a few later. Any thread."""

@@ -20,7 +20,7 @@ def granted(
     settings: Settings, engine: Backend, config: ServerConfig, session: Resumable
 ) -> dict[str, Any]:
     character, times = settings.character, engine.times(settings.preset)
-    height, width = character.pixels().shape[:2]
+    height, width = character.picture.height, character.picture.width
     moods = sorted({"neutral", *character.emotions}) if engine.has_emotions() else []
     return {
         "session_id": session.id,

@@ -9,9 +9,9 @@ from PIL import Image
 from runtime.character.registry import CharacterRegistry
 from runtime.character.store import NewCharacter, add_character
 from runtime.values import Box
-from runtime.weights.checkpoint import AvatarModel
 from server.config import Model
 from server.generation.runtime_backend import RuntimeBackend
+from tests.support.small_model import random_model
 
 
 def make_characters(root: Path) -> Path:
@@ -33,5 +33,5 @@ class SmallBackend(RuntimeBackend):
         super().__init__(Model(characters=(root,)), CharacterRegistry((root,)))
 
     def load(self) -> None:
-        self._model = AvatarModel.random(0)
+        self._model = random_model(0)
         self._warm_up()

@@ -47,7 +47,7 @@ class FlashGenerator:
         self._forget()
         return frames
 
-    def stage_times(self) -> dict[str, float]:
+    def drain_spans_ms(self) -> dict[str, float]:
         return {"flash": 0.1}
 
     def _picture(self, frame: int) -> np.ndarray:

@@ -36,7 +36,7 @@ from runtime.models.fp8.linear import use_scaled_products
 from runtime.stream.model import Prompt
 from runtime.timing import FRAMES_PER_LATENT
 from runtime.values import Box
-from runtime.weights.device_weights import bytes_on_device, place
+from runtime.weights.device_weights import bytes_on_device, load_to_device
 
 Precision = Literal["fp32", "bf16", "fp8"]
 
@@ -178,7 +178,7 @@ def load_transformer(choice: LiveChoice) -> DiT:
     dit = load_dit(choice.folder, dtype=dtype, form=form)
     if choice.precision == "fp8":
         use_scaled_products(dit, choice.device)
-    place(dit, choice.device, blocks=choice.blocks_on_device)
+    load_to_device(dit, choice.device, blocks=choice.blocks_on_device)
     return dit
 
 

@@ -22,12 +22,13 @@ from runtime.engine.kinds import PROVIDERS, EngineChoice
 from runtime.engine.onnx_engine import MODEL, OnnxDecoder, OnnxPart, provider_device
 from runtime.engine.parts import WindowShape, whole
 from runtime.errors import BadInput, EngineError, NotFound, Unsupported
-from runtime.stream.constants import picture_tensor
+from runtime.stream.constants import image_tensor
 from runtime.stream.engines import Engines
 from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import StreamPreset
 from runtime.weights.checkpoint import AvatarModel, load
 from tests.support.exported import SHAPE, model_folder, small_engines
+from tests.support.small_model import random_model
 from tests.support.small_world import babble, pixels, run, small_character
 
 PRESET = StreamPreset("all past", window=3, hop=1, shift=0, steps=2)
@@ -74,7 +75,7 @@ def test_no_engine_for_that_many_speakers_names_both_sides() -> None:
 def test_another_checkpoint_is_refused() -> None:
     _, root = small_engines()
     with pytest.raises(EngineError, match=r"checkpoint [0-9a-f]+, wanted is [0-9a-f]+"):
-        open_engines(EngineChoice("onnx", root=root), AvatarModel.random(1), SHAPE)
+        open_engines(EngineChoice("onnx", root=root), random_model(1), SHAPE)
 
 
 def test_a_missing_precision_says_how_to_build_it() -> None:
@@ -101,7 +102,7 @@ def test_onnx_runtime_decodes_as_torch_does(character: Character) -> None:
     model, root = small_engines()
     built = built_decoder(model, SHAPE.rows, SHAPE.columns, "onnx")
     decoder = OnnxDecoder(OnnxPart(*find_engine(root, built)))
-    state = model.autoencoder.start(picture_tensor(character.pixels(), model))
+    state = model.autoencoder.start(image_tensor(character.picture.pixels, model))
     latent = state.previous + torch.randn(state.previous.shape)
     with torch.inference_mode():
         expected, _ = model.autoencoder.decode(latent, state)

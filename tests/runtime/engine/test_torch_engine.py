@@ -13,9 +13,9 @@ from runtime.engine.kinds import PRECISIONS, EngineChoice
 from runtime.engine.torch_engine import CompiledBlocks, CompiledDenoiser, NarrowDenoiser
 from runtime.errors import Unsupported
 from runtime.stream.generator import StreamingGenerator
-from runtime.weights.checkpoint import AvatarModel
 from tests.runtime.models.dit.test_dit import T, conditioning, noisy, random_dit
 from tests.support.exported import SHAPE
+from tests.support.small_model import random_model
 from tests.support.small_world import PRESETS, babble, pixels, run, small_character, small_model
 
 
@@ -86,7 +86,7 @@ def test_the_whole_denoiser_is_captured_in_one_graph() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 def test_a_stream_on_compiled_torch_shows_the_same_pictures_on_a_gpu(tmp_path: Path) -> None:
-    model, character = AvatarModel.random(0).to("cuda"), small_character(tmp_path)
+    model, character = random_model(0).to("cuda"), small_character(tmp_path)
     engines = open_engines(EngineChoice("torch-compiled"), model, SHAPE)
     videos = []
     for one in (engines, None):

@@ -8,15 +8,15 @@ import pytest
 from runtime.engine.kinds import PROVIDERS
 from runtime.errors import EngineError, Unsupported
 from runtime.stream.presets import PRESETS
-from runtime.weights.checkpoint import AvatarModel
 from server.config import ConfigError, Model, load_config
 from server.generation.runtime_backend import RuntimeBackend
 from tests.support.exported import model_folder, small_engines
+from tests.support.small_model import random_model
 from tests.support.small_world import save_model, small_character, small_model
 
 
 def test_a_server_without_its_engines_does_not_start(tmp_path: Path) -> None:
-    checkpoint = save_model(AvatarModel.random(0), tmp_path / "model")
+    checkpoint = save_model(random_model(0), tmp_path / "model")
     engine = RuntimeBackend(
         Model(checkpoint=checkpoint, engine="onnx", engines=tmp_path / "engines", threads=1)
     )

@@ -17,6 +17,7 @@ from runtime.errors import NotFound, Unsupported
 from runtime.stream.generator import StreamingGenerator
 from runtime.weights.checkpoint import AvatarModel
 from tests.support.exported import SHAPE, random_calls
+from tests.support.small_model import random_model
 from tests.support.small_world import PRESETS, babble, pixels, run, small_character
 
 ON_RTX = torch.cuda.is_available() and torch.cuda.get_device_capability() != (9, 0)
@@ -51,7 +52,7 @@ def test_a_gpu_that_rtx_does_not_know_is_named(monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[AvatarModel, Path]:
     """The small model on the GPU, and its engines."""
-    model, root = AvatarModel.random(0), tmp_path_factory.mktemp("engines")
+    model, root = random_model(0), tmp_path_factory.mktemp("engines")
     target = Target("tensorrt-rtx", "fp32", EngineCache(root))
     parts = denoiser_parts(model.dit.config)
     walk = Walk(model.dit, parts, SHAPE, lambda: random_calls(model))

@@ -113,7 +113,7 @@ def test_padding_of_the_text_never_reaches_the_blocks(
     prompt = model.prompt_of(character)
     assert prompt.tokens < len(prompt.states)
     stream = StreamingGenerator(model, character, PRESET, engines=default_engines(model))
-    step = stream._scene.steps[0]
+    step = stream.stages.constants.steps[0]
     assert step.text_mask is None
     assert step.text.shape[1] == prompt.tokens
     assert stream_shape(model, character, 3).text_tokens == prompt.tokens
