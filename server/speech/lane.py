@@ -11,17 +11,77 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.timing import OUTPUT_SAMPLES_PER_FRAME, SAMPLES_PER_FRAME
+from runtime.timing import OUTPUT_SAMPLES_PER_FRAME, SAMPLE_RATE, SAMPLES_PER_FRAME
 from runtime.values import Samples
 from server.protocol.fields import ErrorCode, ProtocolError
 from server.protocol.outbox import Emit
 from server.speech.announcer import Announcer
-from server.speech.item import SAMPLES_PER_MS, EndedItems, Item
+from server.speech.containers import HEAD_BYTES, refuse_container
 from server.speech.pcm import OUTPUT_PER_MODEL_SAMPLE, PcmFormat, PcmReader
 
+SAMPLES_PER_MS = SAMPLE_RATE // 1000
+REMEMBERED_IDS = 256
 FADE_SAMPLES = 80
 """Interrupted sound fades out over 5 ms, so that it does not click."""
 MAX_ITEMS = 1000
+
+
+@dataclass(slots=True)
+class _Item:
+    """One utterance; counts are model samples (16 kHz): placed on the timeline, and played."""
+
+    id: str
+    reader: PcmReader
+    is_open: bool = True
+    is_interrupted: bool = False
+    is_starved: bool = False
+    placed_samples: int = 0
+    played_samples: int = 0
+    head: bytes = b""
+
+    @property
+    def is_over(self) -> bool:
+        all_placed = self.is_interrupted or not (self.is_open or self.reader.unread_samples)
+        return all_placed and self.played_samples == self.placed_samples
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether some of it may still be placed."""
+        return not self.is_interrupted and (self.is_open or self.reader.unread_samples > 0)
+
+    @property
+    def queued_samples(self) -> int:
+        """Samples that arrived and were not played yet."""
+        return self.reader.unread_samples + self.placed_samples - self.played_samples
+
+    @property
+    def audio_end_ms(self) -> int:
+        return self.played_samples // SAMPLES_PER_MS
+
+    def check_head(self, data: bytes) -> None:
+        """Raise ProtocolError if the item's first bytes, `data` included, are an audio file's."""
+        if len(self.head) < HEAD_BYTES:
+            self.head += data[: HEAD_BYTES - len(self.head)]
+            if self.placed_samples == 0:  # the middle of a file looks like any samples
+                refuse_container(self.head)
+
+
+class _EndedItems:
+    """Ids of the last items that ended, and whether the client interrupted them."""
+
+    def __init__(self) -> None:
+        self._interrupted: dict[str, bool] = {}
+
+    def __contains__(self, item_id: str | None) -> bool:
+        return item_id in self._interrupted
+
+    def was_interrupted(self, item_id: str | None) -> bool:
+        return self._interrupted.get(item_id or "", False)
+
+    def add(self, item_id: str, *, interrupted: bool) -> None:
+        self._interrupted[item_id] = interrupted or self.was_interrupted(item_id)
+        while len(self._interrupted) > REMEMBERED_IDS:
+            self._interrupted.pop(next(iter(self._interrupted)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +91,7 @@ class _Placed:
     start: int
     stop: int
     output: Samples
-    item: Item | None
+    item: _Item | None
 
 
 class SpeakerLane:
@@ -43,9 +103,9 @@ class SpeakerLane:
         self._max_samples = max_buffer_ms * SAMPLES_PER_MS
         self._rebuffer_samples = rebuffer_ms * SAMPLES_PER_MS
         self._filled_until = 0  # of the timeline: the generator has this speaker's sound so far
-        self._items: deque[Item] = deque()
+        self._items: deque[_Item] = deque()
         self._placed: deque[_Placed] = deque()
-        self._ended = EndedItems()
+        self._ended = _EndedItems()
         self._count = 0
         self._interrupted_open_item = False
         self._refused: str | None = None  # the item that turned out to be a file
@@ -91,7 +151,7 @@ class SpeakerLane:
             return
         if any(each.id == item_id for each in self._items):
             raise _closed(item_id)
-        item = Item(self._name(item_id), PcmReader(pcm))
+        item = _Item(self._name(item_id), PcmReader(pcm))
         self._write(item, data, pcm)
         self._items.append(item)
         self._interrupted_open_item = False
@@ -186,14 +246,14 @@ class SpeakerLane:
         """After a rewind: new speech starts at `position` of the timeline."""
         self._filled_until = position
 
-    def _ready(self, item: Item, wanted: int) -> int:
+    def _ready(self, item: _Item, wanted: int) -> int:
         if item.is_open and item.is_starved:
             refilled = item.reader.prepare(self._rebuffer_samples)
             if refilled < self._rebuffer_samples:
                 return 0
         return item.reader.prepare(wanted)
 
-    def _waiting(self) -> list[Item]:
+    def _waiting(self) -> list[_Item]:
         return [item for item in self._items if item.is_waiting]
 
     # ------------------------------------------------------------ playing
@@ -231,7 +291,7 @@ class SpeakerLane:
 
     # ------------------------------------------------------------ small parts
 
-    def _write(self, item: Item, data: bytes, pcm: PcmFormat) -> None:
+    def _write(self, item: _Item, data: bytes, pcm: PcmFormat) -> None:
         self._refused = item.id
         item.check_head(data)
         self._refused = None
@@ -250,7 +310,7 @@ class SpeakerLane:
         item.reader.write(data)
         self._announcer.queue_grew((queued + more) // SAMPLES_PER_MS)
 
-    def _open_item(self) -> Item | None:
+    def _open_item(self) -> _Item | None:
         last = self._items[-1] if self._items else None
         return last if last is not None and last.is_open else None
 
