@@ -19,8 +19,8 @@ from runtime.stream.engines import Engines
 from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import StreamPreset
 from runtime.weights.checkpoint import SMALL_DIT, AvatarModel
-from tests.runtime.models.dit.test_image_injection import every_injection
 from tests.support.exported import SHAPE, random_calls
+from tests.support.small_dit import every_injection
 from tests.support.small_world import babble, pixels, run, small_character
 
 PRESET = StreamPreset("all past", window=3, hop=1, shift=0, steps=2)

@@ -11,7 +11,7 @@ from runtime.errors import Unsupported
 from runtime.models.dit.config import RELEASED, DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.weights.checkpoint import SMALL_DIT
-from tests.runtime.models.dit.test_dit import SMALL, T, conditioning, noisy, random_dit
+from tests.support.small_dit import SMALL, T, conditioning, noisy, random_dit
 
 FOUR = replace(SMALL_DIT, double_blocks=4, single_blocks=3)
 CUTS = {

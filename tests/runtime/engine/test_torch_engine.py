@@ -14,8 +14,8 @@ from runtime.engine.torch_engine import CompiledBlocks, CompiledDenoiser, Narrow
 from runtime.errors import Unsupported
 from runtime.stream.generator import StreamingGenerator
 from runtime.weights.checkpoint import AvatarModel
-from tests.runtime.models.dit.test_dit import T, conditioning, noisy, random_dit
 from tests.support.exported import SHAPE
+from tests.support.small_dit import T, conditioning, noisy, random_dit
 from tests.support.small_world import PRESETS, babble, pixels, run, small_character, small_model
 
 

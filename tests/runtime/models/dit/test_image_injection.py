@@ -18,20 +18,19 @@ from runtime.models.dit.layers import patchify
 from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import StreamPreset
 from runtime.weights.checkpoint import SMALL_DIT, AvatarModel, load
-from tests.runtime.models.dit.test_dit import (
+from tests.support.small_dit import (
     ALIKE,
     SMALL,
     TOKENS,
     T,
     conditioning,
+    every_injection,
     noisy,
     random_dit,
     with_emotion,
 )
 from tests.support.small_world import babble, pixels, run, save_model, small_character
 
-INJECTIONS: tuple[Injection, ...] = ("token", "channel", "add")
-every_injection = pytest.mark.parametrize("injection", INJECTIONS)
 PRESET = StreamPreset("two a tick", window=3, hop=2, shift=0, steps=2)
 
 
