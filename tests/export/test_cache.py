@@ -23,8 +23,8 @@ def must_not_build(folder: Path) -> EngineDescription:
 
 def test_an_engine_is_built_once(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path)
-    cache.engine(BUILT, build)
-    cache.engine(BUILT, must_not_build)
+    built = cache.engine(BUILT, build)
+    assert cache.engine(BUILT, must_not_build) == built
 
 
 def test_other_weights_are_another_engine(tmp_path: Path) -> None:
