@@ -1,5 +1,6 @@
 """The page in real headless Chromium against a running server with the built-in model."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,9 @@ async def test_the_page_says_how_late_and_how_even_the_stream_is(base, browser, 
             ".filter(({id}) => id !== 'read-buffer').every(({textContent: t}) => t !== '–')",
             timeout=20_000,
         )
+        readings = await it.page.locator(".readings dd:not(#read-buffer)").all_text_contents()
+        assert readings
+        assert all(re.search(r"\d", reading) for reading in readings)
 
 
 async def test_escape_interrupts_the_character(base, browser, engine):
@@ -135,6 +139,7 @@ async def test_a_dropped_file_is_spoken(base, browser):
         dragged = await it.page.evaluate_handle(DRAG_HELLO)
         await it.page.dispatch_event("#stage", "drop", {"dataTransfer": dragged})
         await it.until_state("speaking")
+        assert (await it.watch([], 25)).loudest > 0.02
 
 
 async def test_a_refused_microphone_is_told(base):

@@ -19,8 +19,8 @@ from runtime.stream.engines import Engines
 from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import StreamPreset
 from runtime.weights.checkpoint import AvatarModel
-from tests.runtime.models.dit.test_image_injection import every_injection
 from tests.support.exported import SHAPE, random_calls
+from tests.support.small_dit import every_injection
 from tests.support.small_model import SMALL_DIT, random_model
 from tests.support.small_world import babble, pixels, run, small_character
 

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from runtime.cli.generate import app
-from tests.runtime.media_files.test_sound_file import tone, write_wav
 from tests.support.small_world import draw, save_model, small_character, small_model
+from tests.support.wav_files import tone, write_wav
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from runtime.engine.kinds import PRECISIONS, EngineChoice
 from runtime.engine.torch_engine import CompiledBlocks, CompiledDenoiser, NarrowDenoiser
 from runtime.errors import Unsupported
 from runtime.stream.generator import StreamingGenerator
-from tests.runtime.models.dit.test_dit import T, conditioning, noisy, random_dit
 from tests.support.exported import SHAPE
+from tests.support.small_dit import T, conditioning, noisy, random_dit
 from tests.support.small_model import random_model
 from tests.support.small_world import PRESETS, babble, pixels, run, small_character, small_model
 

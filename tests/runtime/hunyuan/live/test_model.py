@@ -33,8 +33,8 @@ from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import RELEASED_PRESETS, presets_of
 from runtime.timing import SAMPLE_RATE
 from runtime.weights.device_weights import bytes_on_device
-from tests.runtime.hunyuan.conftest import ReleasedWorld
 from tests.support.released_folder import TINY_SHALLOW
+from tests.support.released_world import ReleasedWorld
 from tests.support.small_world import babble, pixels, run, small_character
 from tests.support.taehv_file import write_taehv
 

@@ -116,7 +116,7 @@ def test_a_file_of_something_else_is_named(folder):
 
 def test_tensors_that_fit_pass(folder):
     tensors = read_tensors(folder)
-    check_tensors(tensors, tensors, folder)
+    assert check_tensors(tensors, tensors, folder) is None
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,17 @@
-"""One released folder of tiny width, with a picture and two voices, for all tests here."""
+"""One released folder of tiny width, with a reference image and two voices."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pytest
 import torch
 
 from runtime.hunyuan.encoders.preprocess import Size
 from runtime.hunyuan.offline.job import ClipJob
 from runtime.hunyuan.offline.loop import OfflineSettings
 from runtime.hunyuan.offline.model import ModelChoice
-from tests.runtime.media_files.test_sound_file import write_wav
 from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
 from tests.support.small_world import BOXES, babble, draw
+from tests.support.wav_files import write_wav
 
 
 @dataclass(frozen=True)
@@ -33,9 +32,8 @@ class ReleasedWorld:
         return replace(usual, **changes)
 
 
-@pytest.fixture(scope="session")
-def released_world(tmp_path_factory: pytest.TempPathFactory) -> ReleasedWorld:
-    folder = tmp_path_factory.mktemp("released")
+def make_released_world(folder: Path) -> ReleasedWorld:
+    """Fills an empty folder."""
     write_tiny_release(folder / "weights", dit=TINY_SHALLOW)
     draw(folder / "a.png")
     write_wav(folder / "a.wav", babble(0.5), 16_000)
