@@ -151,7 +151,7 @@ def _conditions(
     model: StreamModel, character: Character, picture: Tensor, silence: Tensor, window: int
 ) -> Conditioning:
     config, device, prompt = model.dit.config, model.device, model.prompt_of(character)
-    speakers, frames = len(character.speakers), config.frames_heard(window)
+    speakers, frames = len(character.speakers), config.audio_frame_count(window)
     reference = model.autoencoder.reference(picture, window)
     height, width = reference.shape[3:]
     rows, columns = height // config.patch_size[1], width // config.patch_size[2]

@@ -244,7 +244,7 @@ class StreamingGenerator:
         """What the denoiser is told about a window, whatever the step."""
         silence = self._scene.silence.expand(len(self.state.heard), -1, -1, -1, -1)
         sounds = [self.state.sounds[n] if n >= 0 else silence for n in seen]
-        count = self.model.dit.config.frames_heard(len(seen))
+        count = self.model.dit.config.audio_frame_count(len(seen))
         cues = window_cues(self.seed, len(self.state.heard), newest_frames(seen, count))
         conditions = self._scene.conditions_of(
             torch.cat(sounds, dim=1)[:, -count:],
@@ -252,7 +252,7 @@ class StreamingGenerator:
             self.state.moods,
         )
         with self.model.precision():
-            audio = self.model.dit.hear(conditions, len(seen))
+            audio = self.model.dit.audio_keys_values(conditions, len(seen))
             return replace(self._without_sound(conditions, len(seen)), audio=audio)
 
     def _without_sound(self, conditions: Conditioning, latent_frames: int) -> WindowInputs:

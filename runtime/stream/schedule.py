@@ -74,7 +74,7 @@ class WindowPlan:
 def newest_frames(latents: range, count: int) -> range:
     """The last `count` video frames of those that belong to `latents`: n has 4n-3 .. 4n.
 
-    `DiTConfig.frames_heard` says how many a model's windows hear.
+    `DiTConfig.audio_frame_count` says how many a model's windows hear.
     """
     last = FRAMES_PER_LATENT * (latents.stop - 1)
     return range(last + 1 - count, last + 1)

@@ -36,7 +36,7 @@ def test_cuda_graphs_without_a_gpu_are_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["torch", "torch-compiled"])
 def test_a_precision_that_was_not_loaded_is_refused(kind: str) -> None:
-    with pytest.raises(Unsupported, match=rf"loaded in fp32, and {kind} was asked for bf16"):
+    with pytest.raises(Unsupported, match=rf"loaded in fp32, but {kind} was asked for bf16"):
         open_engines(EngineChoice(kind, "bf16"), small_model(), SHAPE)
 
 

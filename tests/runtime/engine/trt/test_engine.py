@@ -9,7 +9,8 @@ import torch
 from export.building import Target, make_denoiser, make_small_parts
 from export.cache import EngineCache
 from export.windows import Walk
-from runtime.engine.choice import denoiser_parts, open_engines
+from runtime.engine.choice import open_engines
+from runtime.engine.engine_keys import denoiser_parts
 from runtime.engine.kinds import EngineChoice
 from runtime.engine.trt.engine import TensorRTChain
 from runtime.engine.trt.library import TensorRT

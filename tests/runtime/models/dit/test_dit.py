@@ -58,7 +58,7 @@ def conditioning(
         return torch.randn(*shape, generator=generator)
 
     cos, sin = rope_freqs(T, H // 2, W // 2, config.rope_dims, config.rope_theta)
-    frames = config.frames_heard(T)
+    frames = config.audio_frame_count(T)
     features = (config.audio_steps, config.audio_layers, config.audio_dim)
     return Conditioning(
         text_states=noise(batch, 3, config.text_dim),
@@ -200,7 +200,7 @@ def test_frame_maps_tell_the_frames_of_a_latent_frame_apart():
     with_maps, without = random_dit(), random_dit(replace(SMALL, frame_maps=False))
 
     def mean_of_first(dit: DiT, conditions: Conditioning) -> Tensor:
-        return dit.heard_tokens(conditions, T)[:, 0].mean(2)
+        return dit.embed_audio(conditions, T)[:, 0].mean(2)
 
     with torch.inference_mode():
         heard, otherwise = mean_of_first(with_maps, cond), mean_of_first(with_maps, reordered)
