@@ -16,6 +16,7 @@ from runtime.engine.engine_keys import audio_encoder_key, decoder_key, denoiser_
 from runtime.engine.kinds import PROVIDERS, EngineChoice
 from runtime.engine.onnx_engine import MODEL, OnnxDecoder, OnnxPart, provider_device
 from runtime.engine.parts import WindowShape, whole
+from runtime.engine.torch_engine import default_engines
 from runtime.errors import BadInput, EngineError, NotFound, Unsupported
 from runtime.stream.constants import picture_tensor
 from runtime.stream.engines import Engines
@@ -38,14 +39,18 @@ def onnx_engines(shape: WindowShape = SHAPE) -> Engines:
     return open_engines(EngineChoice("onnx", root=root), model, shape)
 
 
-def video(character: Character, engines: Engines | None) -> np.ndarray:
+def torch_engines() -> Engines:
+    return default_engines(small_engines()[0])
+
+
+def video(character: Character, engines: Engines) -> np.ndarray:
     stream = StreamingGenerator(small_engines()[0], character, PRESET, engines=engines)
     stream.push("ana", babble(1.0))
     return pixels(run(stream)).astype(np.int16)
 
 
 def test_a_stream_shows_the_same_pictures_as_torch(character: Character) -> None:
-    difference = np.abs(video(character, onnx_engines()) - video(character, None))
+    difference = np.abs(video(character, onnx_engines()) - video(character, torch_engines()))
     assert difference.max() <= 1  # of 255: float32 sums in another order, then rounding
 
 
@@ -187,7 +192,7 @@ def test_a_stream_on_a_gpu_shows_the_same_pictures_as_torch_on_a_cpu(
         model, character, PRESET, engines=open_engines(choice, model, SHAPE)
     )
     stream.push("ana", babble(1.0))
-    difference = np.abs(pixels(run(stream)).astype(np.int16) - video(character, None))
+    difference = np.abs(pixels(run(stream)).astype(np.int16) - video(character, torch_engines()))
     assert difference.mean() < 1  # of 255: TF32, as ONNX Runtime multiplies unless told otherwise
 
 

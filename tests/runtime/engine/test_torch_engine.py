@@ -10,7 +10,12 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from runtime.engine.choice import ENGINES, open_engines
 from runtime.engine.kinds import PRECISIONS, EngineChoice
-from runtime.engine.torch_engine import CompiledBlocks, CompiledDenoiser, NarrowDenoiser
+from runtime.engine.torch_engine import (
+    CompiledBlocks,
+    CompiledDenoiser,
+    NarrowDenoiser,
+    default_engines,
+)
 from runtime.errors import Unsupported
 from runtime.stream.generator import StreamingGenerator
 from runtime.weights.checkpoint import AvatarModel
@@ -89,7 +94,7 @@ def test_a_stream_on_compiled_torch_shows_the_same_pictures_on_a_gpu(tmp_path: P
     model, character = AvatarModel.random(0).to("cuda"), small_character(tmp_path)
     engines = open_engines(EngineChoice("torch-compiled"), model, SHAPE)
     videos = []
-    for one in (engines, None):
+    for one in (engines, default_engines(model)):
         stream = StreamingGenerator(model, character, PRESETS[0], engines=one)
         stream.push("ana", babble(1.0))
         videos.append(pixels(run(stream)).astype(int))
