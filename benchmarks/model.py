@@ -27,8 +27,8 @@ from benchmarks.random_model import (
     randomize,
 )
 from benchmarks.stopwatch import times_ms, wait_for
-from runtime.engine.gpu.cuda_graph import GraphedDenoiser, Recording
-from runtime.engine.kinds import loaded_as
+from runtime.engine.gpu.cuda_graph import GraphedDenoiser, GraphedFunction
+from runtime.engine.kinds import weight_precision
 from runtime.engine.torch_engine import CompiledBlocks
 from runtime.errors import NotFound, Unsupported
 from runtime.models.autoencoder.taehv import Taehv, TaehvState
@@ -116,7 +116,7 @@ def run(
     _check_name("engine", engine, ENGINES)
     check_engine(engine, precision, device)
     config, live = SIZES[size], PRESETS[preset]
-    if loaded_as(precision) == "fp8":
+    if weight_precision(precision) == "fp8":
         check_device(device)
     window = _window(live)
     if device.type == "cuda":
@@ -211,9 +211,9 @@ def _denoiser(
     if engine == "compiled":
         denoiser: Denoiser = CompiledBlocks(dit, backend)
     else:
-        from runtime.engine.gpu.denoiser import FusedGpuDenoiser
+        from runtime.engine.gpu.denoiser import TritonDenoiser
 
-        denoiser = FusedGpuDenoiser(dit, precision == "fp8-attention")
+        denoiser = TritonDenoiser(dit, precision == "fp8-attention")
     return GraphedDenoiser(denoiser) if device.type == "cuda" else denoiser
 
 
@@ -230,7 +230,7 @@ def _decode(
     def work(given: Tensor, before: TaehvState) -> Tensor:
         return decoder.decode_video(given, before, "i420")[0]
 
-    decode = Recording(work) if is_recorded and device.type == "cuda" else work
+    decode = GraphedFunction(work) if is_recorded and device.type == "cuda" else work
     return lambda: decode(latent, state).cpu()
 
 

@@ -127,7 +127,8 @@ def _export_model(request: Request, target: Target) -> list[Made]:
     """A model that streams: the built-in one or a folder of the same kind."""
     from export.building import make_denoiser, make_small_parts
     from export.windows import Walk, recorded, spoken_by
-    from runtime.engine.choice import denoiser_parts, stream_shape
+    from runtime.engine.choice import stream_shape
+    from runtime.engine.engine_keys import denoiser_parts
     from runtime.weights.checkpoint import load, load_builtin
 
     model = load_builtin() if request.model is None else load(request.model)
@@ -152,7 +153,7 @@ def _export_released(request: Request, target: Target) -> list[Made]:
 
     from export.building import make_denoiser
     from export.windows import Walk, load_calls, seen_shape
-    from runtime.engine.choice import denoiser_parts
+    from runtime.engine.engine_keys import denoiser_parts
     from runtime.engine.parts import WindowShape
     from runtime.hunyuan.weights.loading import load_dit
 

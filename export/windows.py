@@ -16,7 +16,7 @@ from export.modules import denoiser_part
 from runtime.audio.features import CONTEXT_STEPS
 from runtime.character.character import Character, Speaker
 from runtime.character.store import BUILTIN_CHARACTERS, find_characters
-from runtime.engine.parts import DenoiserPart, WindowShape, handed_on, named_values
+from runtime.engine.parts import DenoiserPart, WindowShape, as_next_inputs, named_values
 from runtime.engine.torch_engine import eager
 from runtime.errors import BadInput
 from runtime.models.audio_encoder import AudioEncoderConfig
@@ -139,7 +139,7 @@ class Walk:
         exported = denoiser_part(self._dit, part, self._shape)
         for call in calls:
             found = exported.module(*(call[name] for name in exported.inputs))
-            call |= handed_on(dict(zip(exported.outputs, found, strict=True)))
+            call |= as_next_inputs(dict(zip(exported.outputs, found, strict=True)))
         self._passed += 1
 
 
@@ -215,7 +215,7 @@ def decoder_values(model: AvatarModel, rows: int, columns: int, seed: int = 0) -
         state = model.autoencoder.start(picture)
         still = model.autoencoder.still(picture)
         latents = [still + 0.3 * torch.randn(still.shape, generator=generator) for _ in range(2)]
-    values = {"latent": latents[0], "previous": latents[1], **state.anchor._asdict()}
+    values = {"latent": latents[0], "previous": latents[1], **state.reference._asdict()}
     return {name: value.clone() for name, value in values.items()}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from export.cache import EngineCache
-from runtime.engine.description import Built, EngineDescription
+from runtime.engine.description import EngineDescription, EngineKey
 from runtime.errors import EngineError
 from tests.support.tiny_engine import BUILT, build, visible
 
@@ -30,7 +30,7 @@ def test_an_engine_is_built_once(tmp_path: Path) -> None:
 def test_other_weights_are_another_engine(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path)
     cache.engine(BUILT, build)
-    other = Built("denoiser", "onnx", "fp32", "some shape", "other weights")
+    other = EngineKey("denoiser", "onnx", "fp32", "some shape", "other weights")
     with pytest.raises(AssertionError):
         cache.engine(other, must_not_build)
 

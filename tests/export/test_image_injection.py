@@ -12,7 +12,8 @@ from export.quantize import activation_peaks, to_fp8
 from export.to_onnx import to_graph
 from export.verify import ALLOWED, error_of
 from export.windows import Walk, random_values
-from runtime.engine.choice import denoiser_parts, open_engines
+from runtime.engine.choice import open_engines
+from runtime.engine.engine_keys import denoiser_parts
 from runtime.engine.kinds import EngineChoice
 from runtime.engine.parts import in_blocks
 from runtime.stream.engines import Engines

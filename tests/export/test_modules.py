@@ -12,7 +12,7 @@ from export.windows import Walk, random_values, value_shape
 from runtime.engine.parts import (
     DenoiserPart,
     WindowShape,
-    handed_on,
+    as_next_inputs,
     in_blocks,
     named_values,
     whole,
@@ -47,7 +47,7 @@ def test_the_parts_in_a_row_are_the_denoiser(config: DiTConfig, cut) -> None:
     for part in cut(config):
         exported = denoiser_part(dit, part, SHAPE)
         found = exported.module(*(values[name] for name in exported.inputs))
-        values |= handed_on(dict(zip(exported.outputs, found, strict=True)))
+        values |= as_next_inputs(dict(zip(exported.outputs, found, strict=True)))
     expected = dit.denoise(x, step, window)
     torch.testing.assert_close(values["prediction"], expected, atol=1e-5, rtol=1e-4)
 

@@ -10,7 +10,7 @@ from export.building import Target, make_denoiser, make_small_parts
 from export.cache import EngineCache
 from export.modules import Exportable, denoiser_part
 from export.windows import Values, Walk, random_values
-from runtime.engine.choice import denoiser_parts
+from runtime.engine.engine_keys import denoiser_parts
 from runtime.engine.parts import DenoiserPart, WindowShape, whole
 from runtime.models.dit.config import DiTConfig
 from runtime.weights.checkpoint import AvatarModel, load

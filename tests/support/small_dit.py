@@ -10,7 +10,7 @@ from runtime.models.dit.conditioning import Conditioning
 from runtime.models.dit.config import DiTConfig, Injection
 from runtime.models.dit.dit import DiT
 from runtime.models.dit.rope import rope_freqs
-from runtime.weights.checkpoint import SMALL_DIT
+from tests.support.small_model import SMALL_DIT
 
 # Without the modules that this project adds to the official model.
 SMALL_OFFICIAL = replace(
@@ -61,7 +61,7 @@ def conditioning(
         return torch.randn(*shape, generator=generator)
 
     cos, sin = rope_freqs(T, H // 2, W // 2, config.rope_dims, config.rope_theta)
-    frames = config.frames_heard(T)
+    frames = config.audio_frame_count(T)
     features = (config.audio_steps, config.audio_layers, config.audio_dim)
     return Conditioning(
         text_states=noise(batch, 3, config.text_dim),

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from runtime.engine.description import Built, EngineDescription, file_hash
+from runtime.engine.description import EngineDescription, EngineKey, file_hash
 
-BUILT = Built("denoiser", "onnx", "fp32", "some shape", "some weights")
+BUILT = EngineKey("denoiser", "onnx", "fp32", "some shape", "some weights")
 
 
 def build(folder: Path) -> EngineDescription:

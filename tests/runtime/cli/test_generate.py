@@ -74,7 +74,7 @@ def test_two_speak_and_one_is_happy(world: Path, tmp_path: Path) -> None:
         (["--audio", "{world}/a.wav", "--engine", "warp"], "no engine 'warp'"),
         (["--audio", "{world}/a.wav", "--engine", "onnx", "--engines", "none"], "avatar export"),
         (["--audio", "{world}/a.wav", "--engine", "onnx", "--provider", "vino"], "cpu, cuda, tens"),
-        (["--audio", "{world}/a.wav", "--provider", "cuda"], "expected the engine onnx"),
+        (["--audio", "{world}/a.wav", "--provider", "cuda"], "only the engine onnx has providers"),
     ],
 )
 def test_mistakes_are_told_in_one_line(

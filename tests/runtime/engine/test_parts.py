@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from runtime.engine.choice import denoiser_parts, part_weights_hash
+from runtime.engine.engine_keys import denoiser_parts, part_weights_hash
 from runtime.engine.parts import DenoiserPart, in_blocks, named_values, whole
 from runtime.errors import Unsupported
 from runtime.models.dit.config import RELEASED, DiTConfig

@@ -47,7 +47,7 @@ def test_all_latent_frames_are_recorded_however_few_are_asked_for_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Presets that move 2 and 3 of 3 share an engine; the second once got 2."""
-    monkeypatch.setattr(cuda_graph, "Recording", lambda work: work)
+    monkeypatch.setattr(cuda_graph, "GraphedFunction", lambda work: work)
     dit = random_dit()
     x, (step, window) = torch.randn(1, 16, T, H, W), inputs(dit, conditioning())
     found = GraphedDenoiser(dit).denoise(x, step, replace(window, newest=1))

@@ -9,8 +9,10 @@ import torch
 from export.building import Target, make_denoiser, make_small_parts
 from export.cache import EngineCache
 from export.windows import Walk
-from runtime.engine.choice import denoiser_parts, open_engines
+from runtime.engine.choice import open_engines
+from runtime.engine.engine_keys import denoiser_parts
 from runtime.engine.kinds import EngineChoice
+from runtime.engine.torch_engine import default_engines
 from runtime.engine.trt.engine import TensorRTChain
 from runtime.engine.trt.library import TensorRT
 from runtime.errors import NotFound, Unsupported
@@ -69,7 +71,7 @@ def test_a_stream_on_tensorrt_shows_the_same_pictures_as_torch(
     model, root = built
     engines = open_engines(EngineChoice("tensorrt-rtx", root=root), model, SHAPE)
     videos = []
-    for one in (engines, None):
+    for one in (engines, default_engines(model)):
         stream = StreamingGenerator(model, small_character(tmp_path), PRESETS[0], engines=one)
         stream.push("ana", babble(1.0))
         videos.append(pixels(run(stream)).astype(int))

@@ -169,7 +169,7 @@ def test_fp8_weights_stream(choice: LiveChoice, character: Character) -> None:
 
 
 def test_an_engine_computes_in_what_was_loaded(model: LiveRelease, character: Character) -> None:
-    with pytest.raises(Unsupported, match=r"loaded in fp32, and torch was asked for fp8"):
+    with pytest.raises(Unsupported, match=r"loaded in fp32, but torch was asked for fp8"):
         open_engines(EngineChoice("torch", "fp8"), model, stream_shape(model, character, 3))
 
 

@@ -138,7 +138,7 @@ def test_frame_maps_tell_the_frames_of_a_latent_frame_apart():
     with_maps, without = random_dit(), random_dit(replace(SMALL, frame_maps=False))
 
     def mean_of_first(dit: DiT, conditions: Conditioning) -> Tensor:
-        return dit.heard_tokens(conditions, T)[:, 0].mean(2)
+        return dit.embed_audio(conditions, T)[:, 0].mean(2)
 
     with torch.inference_mode():
         heard, otherwise = mean_of_first(with_maps, cond), mean_of_first(with_maps, reordered)
