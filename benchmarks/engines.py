@@ -39,7 +39,7 @@ CHOICES = {
 }
 
 
-class Heard:
+class LastCallDenoiser:
     """A denoiser that keeps its last call."""
 
     def __init__(self, denoiser: Denoiser) -> None:
@@ -125,7 +125,7 @@ def run(root: Path, threads: int, rounds: int, seconds: float) -> dict[str, obje
     torch.set_num_threads(threads)
     model = load_builtin()
     found = engines_of(model, root)
-    heard = Heard(model.dit)
+    heard = LastCallDenoiser(model.dit)
     stream = stream_of(model, Engines(heard, model.autoencoder, model.audio_encoder))
     stream.push(CHARACTER, noise(2 * SAMPLE_RATE))
     for _ in range(3):

@@ -24,6 +24,7 @@ REPORT = """<testsuites><testsuite>
 <testcase classname="tests.a" name="fails"><failure message="no"/></testcase>
 <testcase classname="tests.b" name="breaks"><error message="no"/></testcase>
 <testcase classname="tests.b" name="waits"><skipped message="no GPU"/></testcase>
+<testcase classname="" name="tests.c"><error message="collection failure"/></testcase>
 </testsuite></testsuites>"""
 
 
@@ -110,4 +111,5 @@ def test_outcomes_of_tests_are_counted() -> None:
         "passed": 1,
         "failed tests": ["tests.a.fails", "tests.b.breaks"],
         "skipped": 1,
+        "modules not imported": ["tests.c"],
     }
