@@ -45,7 +45,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class ExportedEngine:
     """One engine in the cache."""
 
     folder: Path
@@ -59,7 +59,7 @@ def make_denoiser(
     windows: Callable[[DenoiserPart], Sequence[Values]],
     target: Target,
     seen: WindowShape | None = None,
-) -> list[Made]:
+) -> list[ExportedEngine]:
     """The denoiser's engines. `windows` gives each part's inputs in several calls, which calibrate
     FP8 and with which the part is compared with torch. They may be of another shape, `seen`: a
     large window is more than a CPU can check, and scales do not depend on it.
@@ -76,7 +76,9 @@ def make_denoiser(
     return made
 
 
-def make_small_parts(model: AvatarModel, rows: int, columns: int, target: Target) -> list[Made]:
+def make_small_parts(
+    model: AvatarModel, rows: int, columns: int, target: Target
+) -> list[ExportedEngine]:
     """The decoder's and the audio encoder's engines, in fp32."""
     return [
         _make(
@@ -100,11 +102,11 @@ def _make(
     built: Built,
     target: Target,
     served: Served | None = None,
-) -> Made:
+) -> ExportedEngine:
     def build(folder: Path) -> EngineDescription:
         return build_engine(part, windows(), built, folder, target.progress, served)
 
-    return Made(*target.cache.engine(built, build))
+    return ExportedEngine(*target.cache.engine(built, build))
 
 
 def build_engine(

@@ -17,7 +17,7 @@ from runtime.errors import AvatarError, BadInput
 from runtime.stream.presets import PRESETS, find_preset
 
 if TYPE_CHECKING:
-    from export.building import Made, Target
+    from export.building import ExportedEngine, Target
     from export.windows import Values
     from runtime.engine.parts import DenoiserPart, WindowShape
     from runtime.models.dit.config import DiTConfig
@@ -123,10 +123,10 @@ def run(request: Request) -> None:
     _show(made)
 
 
-def _export_model(request: Request, target: Target) -> list[Made]:
+def _export_model(request: Request, target: Target) -> list[ExportedEngine]:
     """A model that streams: the built-in one or a folder of the same kind."""
     from export.building import make_denoiser, make_small_parts
-    from export.windows import Walk, recorded, spoken_by
+    from export.windows import CalibrationCollector, recorded, spoken_by
     from runtime.engine.choice import denoiser_parts, stream_shape
     from runtime.weights.checkpoint import load, load_builtin
 
@@ -141,17 +141,17 @@ def _export_model(request: Request, target: Target) -> list[Made]:
     }
     for shape, (character, preset) in shapes.items():
         record = partial(recorded, model, character, preset, CALIBRATION_TICKS)
-        walk = Walk(model.dit, parts, shape, record)
+        walk = CalibrationCollector(model.dit, parts, shape, record)
         made += make_denoiser(model.dit, parts, shape, walk.at, target)
     return made + make_small_parts(model, shape.rows, shape.columns, target)
 
 
-def _export_released(request: Request, target: Target) -> list[Made]:
+def _export_released(request: Request, target: Target) -> list[ExportedEngine]:
     """The transformer of a released folder, checked on windows that a CPU can compute."""
     import torch
 
     from export.building import make_denoiser
-    from export.windows import Walk, load_calls, seen_shape
+    from export.windows import CalibrationCollector, load_calls, seen_shape
     from runtime.engine.choice import denoiser_parts
     from runtime.engine.parts import WindowShape
     from runtime.hunyuan.weights.loading import load_dit
@@ -175,7 +175,7 @@ def _export_released(request: Request, target: Target) -> list[Made]:
         else:
             calls = load_calls(request.windows)
             seen = seen_shape(calls[0])
-            windows = Walk(dit, parts, seen, partial(list, calls)).at
+            windows = CalibrationCollector(dit, parts, seen, partial(list, calls)).at
         made += make_denoiser(dit, parts, shape, windows, target, seen)
     return made
 
@@ -187,7 +187,7 @@ def _random_call(config: DiTConfig, shape: WindowShape, part: DenoiserPart) -> l
     return [random_values(part.inputs(config), config, shape)]
 
 
-def _show(made: list[Made]) -> None:
+def _show(made: list[ExportedEngine]) -> None:
     """The engines, their sizes and how far they are from float64 torch."""
     table = Table("part", "precision", "for", "MB", "relative L2 error", "folder")
     for one in made:

@@ -19,14 +19,14 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from export.emulate import in_float32
-from export.session import run_graph
+from export.run_graph import run_graph
 
 LARGEST_E4M3 = 448.0
 SMALLEST_WEIGHT = 4096  # numbers; smaller products stay as they are
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class WeightMatmul:
     """A node that multiplies activations (.., K) with a weight (K, N) held by the graph."""
 
     node: onnx.NodeProto
@@ -34,11 +34,11 @@ class Product:
     weight: onnx.TensorProto
 
 
-def products(graph: onnx.ModelProto, smallest: int = SMALLEST_WEIGHT) -> list[Product]:
+def products(graph: onnx.ModelProto, smallest: int = SMALLEST_WEIGHT) -> list[WeightMatmul]:
     """Every matrix product with a weight of the graph of at least `smallest` numbers, in order."""
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
     return [
-        Product(node, node.input[0], weights[node.input[1]])
+        WeightMatmul(node, node.input[0], weights[node.input[1]])
         for node in graph.graph.node
         if node.op_type in ("MatMul", "Gemm")
         and node.input[1] in weights
@@ -90,7 +90,7 @@ def to_fp8(graph: onnx.ModelProto, peaks: Mapping[str, float]) -> onnx.ModelProt
 
 
 def _fp8_product(
-    product: Product, peak: float
+    product: WeightMatmul, peak: float
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """The product between quantised operands, and the weight, scales and zeros that it reads."""
     name, dtype = product.node.output[0], product.weight.data_type

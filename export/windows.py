@@ -34,7 +34,7 @@ Values = dict[str, Tensor]
 
 
 @dataclass(slots=True)
-class Recorder:
+class RecordingDenoiser:
     """The eager denoiser, keeping what it was called with."""
 
     dit: DiT
@@ -53,7 +53,7 @@ def recorded(
 
     The sound is noise whose loudness changes as syllables do.
     """
-    recorder = Recorder(model.dit)
+    recorder = RecordingDenoiser(model.dit)
     engines = replace(eager(model), denoiser=recorder)
     stream = StreamingGenerator(model, character, preset, seed, engines=engines)
     generator = torch.Generator().manual_seed(seed)
@@ -108,7 +108,7 @@ def load_calls(file: Path) -> list[Values]:
     return [calls[number] for number in sorted(calls)]
 
 
-class Walk:
+class CalibrationCollector:
     """What each part of a denoiser is given in recorded calls: parts are asked for in order."""
 
     def __init__(

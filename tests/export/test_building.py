@@ -10,7 +10,7 @@ from export.cache import EngineCache
 from export.quantize import to_int8
 from export.to_onnx import WEIGHTS, parameters_in
 from export.verify import ALLOWED, check_error
-from export.windows import Walk
+from export.windows import CalibrationCollector
 from runtime.engine.choice import denoiser_parts
 from runtime.engine.description import EngineDescription
 from runtime.errors import EngineError
@@ -56,7 +56,7 @@ def test_a_described_engine_is_not_built_again() -> None:
         raise AssertionError("the engine was there")
 
     parts = denoiser_parts(model.dit.config)
-    walk = Walk(model.dit, parts, SHAPE, must_not_record)
+    walk = CalibrationCollector(model.dit, parts, SHAPE, must_not_record)
     made = make_denoiser(
         model.dit, parts, SHAPE, walk.at, Target("onnx", "fp32", EngineCache(root))
     )

@@ -8,7 +8,7 @@ import torch
 from export.modules import denoiser_part
 from export.quantize import products
 from export.to_onnx import to_graph
-from export.windows import Walk, random_values, value_shape
+from export.windows import CalibrationCollector, random_values, value_shape
 from runtime.engine.parts import (
     DenoiserPart,
     WindowShape,
@@ -68,7 +68,7 @@ def test_static_shapes_are_those_of_a_call(config: DiTConfig) -> None:
 def test_a_part_is_calibrated_on_what_the_parts_before_hand_on() -> None:
     dit, parts = random_dit(), in_blocks(SMALL)
     call = random_values(whole(SMALL)[0].inputs(SMALL), SMALL, SHAPE)
-    walk = Walk(dit, parts, SHAPE, lambda: [call])
+    walk = CalibrationCollector(dit, parts, SHAPE, lambda: [call])
     last: DenoiserPart = parts[-1]
     hidden = walk.at(last)[0]["hidden"]
     everything = denoiser_part(dit, replace(whole(SMALL)[0], epilogue=False), SHAPE)

@@ -9,7 +9,7 @@ from benchmarks.block_engines import random_block
 from export.building import Target, make_denoiser, make_small_parts
 from export.cache import EngineCache
 from export.modules import Exportable, denoiser_part
-from export.windows import Values, Walk, random_values
+from export.windows import CalibrationCollector, Values, random_values
 from runtime.engine.choice import denoiser_parts
 from runtime.engine.parts import DenoiserPart, WindowShape, whole
 from runtime.models.dit.config import DiTConfig
@@ -38,7 +38,7 @@ def small_engines() -> tuple[AvatarModel, Path]:
     model, root = load(model_folder()), Path(mkdtemp(prefix="engines-"))
     target = Target("onnx", "fp32", EngineCache(root))
     parts = denoiser_parts(model.dit.config)
-    walk = Walk(model.dit, parts, SHAPE, lambda: random_calls(model))
+    walk = CalibrationCollector(model.dit, parts, SHAPE, lambda: random_calls(model))
     make_denoiser(model.dit, parts, SHAPE, walk.at, target)
     make_small_parts(model, SHAPE.rows, SHAPE.columns, target)
     return model, root

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from runtime.character.character import Character
 from runtime.errors import CheckpointError, NotFound, Unsupported
-from runtime.hunyuan.encoders.encoders import release_encoders
+from runtime.hunyuan.encoders.loadable import release_encoders
 from runtime.hunyuan.encoders.preprocess import Size
 from runtime.hunyuan.encoders.whisper import load_whisper
 from runtime.hunyuan.layout import Form, ReleasedLayout

@@ -20,7 +20,7 @@ from runtime.character.character import Character
 from runtime.character.pictures import pixels_of, read_picture
 from runtime.errors import Unsupported
 from runtime.hunyuan.encoders.embedding_cache import EmbeddingCache
-from runtime.hunyuan.encoders.encoders import (
+from runtime.hunyuan.encoders.loadable import (
     Encoders,
     Loadable,
     PictureTextEncoder,
@@ -69,9 +69,9 @@ class CharacterTexts:
     def read(self, characters: Sequence[Character]) -> None:
         """Reads all of them with each encoder loaded once at most."""
         missing = [one for one in characters if one.digest() not in self._known]
-        with Kept(self._encoders.llava, "llava", self._cache) as llava:
+        with CachedEncoder(self._encoders.llava, "llava", self._cache) as llava:
             states = [llava.get(_about(one), _picture_states(one)) for one in missing]
-        with Kept(self._encoders.clip, "clip", self._cache) as clip:
+        with CachedEncoder(self._encoders.clip, "clip", self._cache) as clip:
             pooled = [clip.get((_text(one),), _pooled(one)) for one in missing]
         for one, long, short in zip(missing, states, pooled, strict=True):
             self._known[one.digest()] = Prompt(
@@ -81,14 +81,14 @@ class CharacterTexts:
             )
 
 
-class Kept(Generic[T]):
+class CachedEncoder(Generic[T]):
     """An encoder that is loaded when something is not kept on disk, and gone after the block."""
 
     def __init__(self, encoder: Loadable[T], kind: str, cache: EmbeddingCache | None) -> None:
         self._encoder, self._kind, self._cache = encoder, kind, cache
         self._loaded: list[T] = []
 
-    def __enter__(self) -> Kept[T]:
+    def __enter__(self) -> CachedEncoder[T]:
         return self
 
     def __exit__(self, *_: object) -> None:

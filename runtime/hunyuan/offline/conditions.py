@@ -25,14 +25,14 @@ from runtime.errors import BadInput, CheckpointError
 from runtime.hunyuan.encoders.audio import pad_release_features
 from runtime.hunyuan.encoders.audio_chunks import clip_audio_features
 from runtime.hunyuan.encoders.embedding_cache import EmbeddingCache, Tensors
-from runtime.hunyuan.encoders.encoders import (
+from runtime.hunyuan.encoders.faces import choose_faces
+from runtime.hunyuan.encoders.loadable import (
     Encoders,
     Loadable,
     PictureTextEncoder,
     PooledTextEncoder,
     VideoEncoder,
 )
-from runtime.hunyuan.encoders.faces import choose_faces
 from runtime.hunyuan.encoders.preprocess import (
     IMAGE_SIZE,
     Size,

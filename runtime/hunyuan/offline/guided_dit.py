@@ -21,8 +21,8 @@ from torch import Tensor
 
 from runtime.errors import Unsupported
 from runtime.hunyuan.offline.conditions import ClipConditions, PromptStates
-from runtime.hunyuan.offline.loop import Velocities
-from runtime.hunyuan.offline.plan import (
+from runtime.hunyuan.offline.sampler import Velocities
+from runtime.hunyuan.offline.schedule import (
     ReleasePlan,
     ReleaseWindow,
     feeds_cache,
@@ -39,7 +39,7 @@ GUIDED, UNGUIDED = (False, True), (True,)  # per branch: is it conditioned on so
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class DevicePlacement:
     """Where a clip is computed and where its step cache lies; what is given up for memory."""
 
     device: torch.device
@@ -66,7 +66,7 @@ class GuidedDiT:
         plan: ReleasePlan,
         steps: int,
         is_guided: bool,
-        placement: Placement,
+        placement: DevicePlacement,
     ) -> None:
         if dit.config.prediction != "velocity":
             raise Unsupported(

@@ -23,16 +23,16 @@ from torch import Tensor
 from runtime.character.pictures import read_picture
 from runtime.errors import BadInput, CheckpointError
 from runtime.hunyuan.encoders.embedding_cache import EmbeddingCache, content_hash, folder_identity
-from runtime.hunyuan.encoders.encoders import Encoders, release_encoders
+from runtime.hunyuan.encoders.loadable import Encoders, release_encoders
 from runtime.hunyuan.encoders.preprocess import IMAGE_SIZE, Size
 from runtime.hunyuan.encoders.prompts import Prompts
 from runtime.hunyuan.layout import ReleasedLayout
 from runtime.hunyuan.offline.conditions import ClipConditions, ClipRequest, prepare
 from runtime.hunyuan.offline.guided_dit import GuidedDiT
-from runtime.hunyuan.offline.loop import Clip, OfflineSettings, advance, draw_noise, start_clip
-from runtime.hunyuan.offline.model import LoadedModel, ModelChoice, load_model
-from runtime.hunyuan.offline.plan import ReleasePlan, latents_kept, uses_cache
+from runtime.hunyuan.offline.loaded_model import LoadedModel, ModelChoice, load_model
+from runtime.hunyuan.offline.sampler import Clip, OfflineSettings, advance, draw_noise, start_clip
 from runtime.hunyuan.offline.saved_clip import SavedClip
+from runtime.hunyuan.offline.schedule import ReleasePlan, latents_kept, uses_cache
 from runtime.hunyuan.vae.autoencoder import ReleasedVae
 from runtime.media_files.generate import Voices, read_voices
 from runtime.media_files.mp4 import Mp4Writer

@@ -10,7 +10,7 @@ import torch
 from runtime.errors import Unsupported
 from runtime.hunyuan.encoders.faces import DEFAULT_MODELS
 from runtime.hunyuan.layout import Form, ReleasedLayout
-from runtime.hunyuan.offline.guided_dit import Placement
+from runtime.hunyuan.offline.guided_dit import DevicePlacement
 from runtime.hunyuan.vae.autoencoder import ReleasedVae, load_vae
 from runtime.hunyuan.weights.loading import load_dit
 from runtime.hunyuan.weights.lora import Lora
@@ -57,9 +57,9 @@ class ModelChoice:
         return torch.float32 if self.device.type == "cpu" else torch.float16
 
     @property
-    def placement(self) -> Placement:
+    def placement(self) -> DevicePlacement:
         store = torch.device("cpu") if self.low_memory else self.device
-        return Placement(self.device, store, branches_apart=self.low_memory)
+        return DevicePlacement(self.device, store, branches_apart=self.low_memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class LoadedModel:
 
     dit: DiT
     vae: ReleasedVae
-    placement: Placement
+    placement: DevicePlacement
 
 
 def load_model(choice: ModelChoice) -> LoadedModel:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from runtime.errors import BadInput
 from runtime.flow_matching import TIMESTEPS, euler_step, noise_levels
-from runtime.hunyuan.offline.plan import ReleasePlan, ReleaseWindow, guidance_at, latents_drawn
+from runtime.hunyuan.offline.schedule import ReleasePlan, ReleaseWindow, guidance_at, latents_drawn
 
 Velocities = Callable[[Tensor, ReleaseWindow], Tensor]
 

@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from runtime.errors import BadInput
-from runtime.hunyuan.offline.loop import Clip
-from runtime.hunyuan.offline.plan import feeds_cache, uses_cache
+from runtime.hunyuan.offline.sampler import Clip
+from runtime.hunyuan.offline.schedule import feeds_cache, uses_cache
 from runtime.hunyuan.offline.step_cache import StepCache
 
 LATENTS = "latents"

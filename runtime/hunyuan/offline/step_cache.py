@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from runtime.hunyuan.offline.plan import ReleasePlan, ReleaseWindow
+from runtime.hunyuan.offline.schedule import ReleasePlan, ReleaseWindow
 
 
 @dataclass(frozen=True, slots=True)

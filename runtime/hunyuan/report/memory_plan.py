@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from runtime.errors import BadInput
 from runtime.hunyuan.layout import FORMS, Form
-from runtime.hunyuan.offline.plan import WINDOW, ReleasePlan
+from runtime.hunyuan.offline.schedule import WINDOW, ReleasePlan
 from runtime.hunyuan.report.memory_trace import traced_memory
 from runtime.hunyuan.vae.checkpoint import VaeConfig
 from runtime.hunyuan.vae.layers import build_layers

@@ -40,7 +40,7 @@ class Download:
 
 
 @dataclass(frozen=True, slots=True)
-class Hub:
+class HuggingFaceHub:
     """Where the release is fetched from. `endpoint` None is the hub, or HF_ENDPOINT's mirror."""
 
     repository: str = REPOSITORY
@@ -112,7 +112,7 @@ def hub_api(endpoint: str | None) -> HfApi:
 
 
 @contextmanager
-def plain_failures(hub: Hub) -> Iterator[None]:
+def plain_failures(hub: HuggingFaceHub) -> Iterator[None]:
     """What goes wrong on the way from the hub, in one sentence with what to do."""
     try:
         yield

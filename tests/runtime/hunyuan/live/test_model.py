@@ -15,7 +15,7 @@ from runtime.engine.kinds import EngineChoice
 from runtime.engine.torch_engine import default_engines
 from runtime.errors import BadInput, CheckpointError, NotFound, Unsupported
 from runtime.hunyuan.encoders.audio import whisper_log_mel
-from runtime.hunyuan.encoders.encoders import release_encoders
+from runtime.hunyuan.encoders.loadable import release_encoders
 from runtime.hunyuan.live.model import (
     BESIDE_GB,
     LiveChoice,

@@ -12,7 +12,7 @@ from PIL import Image
 from runtime.errors import BadInput, CheckpointError
 from runtime.hunyuan.encoders.audio import pad_release_features, release_audio_features
 from runtime.hunyuan.encoders.embedding_cache import EmbeddingCache
-from runtime.hunyuan.encoders.encoders import Loadable, release_encoders
+from runtime.hunyuan.encoders.loadable import Loadable, release_encoders
 from runtime.hunyuan.encoders.preprocess import Size
 from runtime.hunyuan.encoders.prompts import Prompts
 from runtime.hunyuan.encoders.whisper import load_whisper

@@ -11,16 +11,16 @@ from torch import Tensor
 from runtime.errors import Unsupported
 from runtime.hunyuan.encoders.preprocess import Size
 from runtime.hunyuan.offline.conditions import ClipConditions, PromptStates
-from runtime.hunyuan.offline.guided_dit import GuidedDiT, Placement
-from runtime.hunyuan.offline.loop import Clip, OfflineSettings, advance, start_clip
-from runtime.hunyuan.offline.plan import ReleasePlan
+from runtime.hunyuan.offline.guided_dit import DevicePlacement, GuidedDiT
+from runtime.hunyuan.offline.sampler import Clip, OfflineSettings, advance, start_clip
 from runtime.hunyuan.offline.saved_clip import SavedClip
+from runtime.hunyuan.offline.schedule import ReleasePlan
 from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.weights.offload import LayerOffload, turns_of
 
 CPU = torch.device("cpu")
-TOGETHER, APART = Placement(CPU, CPU), Placement(CPU, CPU, branches_apart=True)
+TOGETHER, APART = DevicePlacement(CPU, CPU), DevicePlacement(CPU, CPU, branches_apart=True)
 CONFIG = DiTConfig(
     hidden_size=16,
     heads=2,
@@ -83,7 +83,7 @@ def conditions(speakers: int = 1) -> ClipConditions:
 def denoiser_of(
     model: DiT,
     told: ClipConditions,
-    placement: Placement = TOGETHER,
+    placement: DevicePlacement = TOGETHER,
     settings: OfflineSettings = SETTINGS,
 ) -> GuidedDiT:
     return GuidedDiT(model, told, PLAN, settings.steps, settings.is_guided, placement)
@@ -120,7 +120,7 @@ def test_blocks_that_take_turns_give_the_same(usual: Sequence[Clip]) -> None:
 def test_low_memory_on_a_gpu_gives_nearly_what_a_cpu_gives(usual: Sequence[Clip]) -> None:
     model, device = small_dit(), torch.device("cuda")
     turns = LayerOffload(model, turns_of(model), device)
-    denoiser = denoiser_of(model, conditions(), Placement(device, CPU, branches_apart=True))
+    denoiser = denoiser_of(model, conditions(), DevicePlacement(device, CPU, branches_apart=True))
     clip = Clip(0, usual[0].latents.to(device))
     while clip.step < SETTINGS.steps:
         clip = advance(clip, denoiser, PLAN, SETTINGS)

@@ -11,7 +11,7 @@ from runtime.errors import BadInput
 from runtime.hunyuan.encoders.preprocess import Size
 from runtime.hunyuan.encoders.prompts import Prompts
 from runtime.hunyuan.offline.job import Progress, make_clips
-from runtime.hunyuan.offline.loop import OfflineSettings
+from runtime.hunyuan.offline.sampler import OfflineSettings
 from runtime.hunyuan.weights.lora import Lora
 from tests.runtime.hunyuan.conftest import ReleasedWorld
 from tests.runtime.media_files.test_sound_file import write_wav

@@ -4,7 +4,7 @@ import pytest
 
 from runtime.errors import AvatarError, NotFound
 from runtime.hunyuan.report.checking import check_hashes
-from runtime.hunyuan.weights.fetching import Hub, patterns
+from runtime.hunyuan.weights.fetching import HuggingFaceHub, patterns
 from tests.support.hub_machine import DIT, FILES, hub_machine
 
 
@@ -16,7 +16,7 @@ def machine():
 
 @pytest.fixture
 def hub(machine):
-    return Hub(endpoint=machine.url)
+    return HuggingFaceHub(endpoint=machine.url)
 
 
 def fetched(folder):
@@ -70,9 +70,9 @@ def test_the_hashes_of_what_was_fetched_are_known(hub, tmp_path):
 
 def test_a_repository_that_is_not_there_is_named(machine, tmp_path):
     with pytest.raises(NotFound, match="nobody/nothing"):
-        Hub("nobody/nothing", endpoint=machine.url).look(tmp_path, ["bf16"])
+        HuggingFaceHub("nobody/nothing", endpoint=machine.url).look(tmp_path, ["bf16"])
 
 
 def test_a_hub_that_does_not_answer_is_named_with_what_to_do(tmp_path):
     with pytest.raises(AvatarError, match="Check the network and run this again"):
-        Hub(endpoint="http://127.0.0.1:9").look(tmp_path, ["bf16"])
+        HuggingFaceHub(endpoint="http://127.0.0.1:9").look(tmp_path, ["bf16"])
