@@ -15,9 +15,9 @@ import torch
 from benchmarks.random_model import without_modulations
 from benchmarks.stopwatch import times_ms
 from export.building import build_engine
+from export.example_inputs import Values, random_values
 from export.modules import Exportable, denoiser_part
 from export.verify import in_float64, relative_l2
-from export.windows import Values, random_values
 from runtime.engine.description import Built
 from runtime.engine.parts import DenoiserPart, WindowShape
 from runtime.engine.trt.engine import TensorRTChain

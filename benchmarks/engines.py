@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.quality import best_lag
-from export.cli import Request
-from export.cli import run as run_export
+from export.request import ExportRequest, export_engines
 from runtime.character.store import find_character
 from runtime.engine.choice import open_engines, stream_shape
 from runtime.engine.kinds import EngineChoice
@@ -55,7 +54,9 @@ def engines_of(model: AvatarModel, root: Path) -> dict[str, Engines]:
     """Torch's engines and those under `root`, for one speaker; built where they are missing."""
     for kind, precision in CHOICES.values():
         if kind == "onnx":
-            run_export(Request(kind, preset=PRESET, speakers=[1], precision=precision, out=root))
+            export_engines(
+                ExportRequest(kind, preset=PRESET, speakers=[1], precision=precision, out=root)
+            )
     shape = stream_shape(model, find_character(CHARACTER), find_preset(PRESET).window)
     return {
         name: open_engines(EngineChoice(kind, precision, root), model, shape)

@@ -161,7 +161,7 @@ SHORT = (
     Row("real-time factor of a 13 B stream on an H200, random weights, 512x512, 4 steps: FP8 / "
         "with attention in FP8", "-", "gpu",
         ("stream fp8/real-time factor", "stream fp8-attention/real-time factor")),
-    replace(MEMORY, what="memory of the library in one long session: after a tenth of it / at its end, MB"),
+    replace(MEMORY, what="memory of the library: after a tenth of a long session / at its end, MB"),
 )  # fmt: skip
 """README's six rows."""
 

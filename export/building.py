@@ -12,12 +12,12 @@ from torch import Tensor
 
 from export import modules
 from export.cache import EngineCache
+from export.example_inputs import Values, decoder_values, mel_values, random_values
 from export.modules import Exportable
 from export.quantize import activation_peaks, to_fp8, to_int8
 from export.to_onnx import DTYPES, WEIGHTS, save_graph, to_graph
 from export.to_tensorrt import build_plan
 from export.verify import check_error, error_of
-from export.windows import Values, decoder_values, random_values, sound_values
 from runtime.engine.choice import (
     built_audio_encoder,
     built_decoder,
@@ -89,7 +89,7 @@ def make_small_parts(
         ),
         _make(
             modules.audio_encoder(model.audio_encoder),
-            lambda: [sound_values(model.audio_encoder.config)],
+            lambda: [mel_values(model.audio_encoder.config)],
             built_audio_encoder(model, target.kind),
             target,
         ),

@@ -64,14 +64,6 @@ def save_graph(graph: onnx.ModelProto, folder: Path) -> None:
     )
 
 
-def parameters_in(graph: onnx.ModelProto) -> int:
-    """Numbers held by the graph: how one sees that modulation weights are left out."""
-    return sum(
-        int(torch.tensor(list(tensor.dims)).prod()) if tensor.dims else 1
-        for tensor in graph.graph.initializer
-    )
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """torch's exporter warns of its own deprecations and of torchvision: not ours to mend."""

@@ -7,14 +7,14 @@ import pytest
 
 from export.building import Target, make_denoiser
 from export.cache import EngineCache
+from export.calibration import CalibrationCollector
 from export.quantize import to_int8
-from export.to_onnx import WEIGHTS, parameters_in
+from export.to_onnx import WEIGHTS
 from export.verify import ALLOWED, check_error
-from export.windows import CalibrationCollector
 from runtime.engine.choice import denoiser_parts
 from runtime.engine.description import EngineDescription
 from runtime.errors import EngineError
-from tests.support.exported import SHAPE, random_calls, small_engines
+from tests.support.exported import SHAPE, parameters_in, random_calls, small_engines
 
 
 def engine_folder(part: str) -> Path:
@@ -56,9 +56,9 @@ def test_a_described_engine_is_not_built_again() -> None:
         raise AssertionError("the engine was there")
 
     parts = denoiser_parts(model.dit.config)
-    walk = CalibrationCollector(model.dit, parts, SHAPE, must_not_record)
+    collector = CalibrationCollector(model.dit, parts, SHAPE, must_not_record)
     made = make_denoiser(
-        model.dit, parts, SHAPE, walk.at, Target("onnx", "fp32", EngineCache(root))
+        model.dit, parts, SHAPE, collector.at, Target("onnx", "fp32", EngineCache(root))
     )
     assert made[0].folder == engine_folder("denoiser")
 

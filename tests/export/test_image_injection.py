@@ -7,11 +7,12 @@ import numpy as np
 
 from export.building import Target, make_denoiser, make_small_parts
 from export.cache import EngineCache
+from export.calibration import CalibrationCollector
+from export.example_inputs import random_values
 from export.modules import denoiser_part
 from export.quantize import activation_peaks, to_fp8
 from export.to_onnx import to_graph
 from export.verify import ALLOWED, error_of
-from export.windows import CalibrationCollector, random_values
 from runtime.engine.choice import denoiser_parts, open_engines
 from runtime.engine.kinds import EngineChoice
 from runtime.engine.parts import in_blocks
@@ -28,8 +29,8 @@ PRESET = StreamPreset("all past", window=3, hop=1, shift=0, steps=2)
 
 def engines_of(model: AvatarModel, root: Path) -> Engines:
     target, parts = Target("onnx", "fp32", EngineCache(root)), denoiser_parts(model.dit.config)
-    walk = CalibrationCollector(model.dit, parts, SHAPE, lambda: random_calls(model))
-    make_denoiser(model.dit, parts, SHAPE, walk.at, target)
+    collector = CalibrationCollector(model.dit, parts, SHAPE, lambda: random_calls(model))
+    make_denoiser(model.dit, parts, SHAPE, collector.at, target)
     make_small_parts(model, SHAPE.rows, SHAPE.columns, target)
     return open_engines(EngineChoice("onnx", root=root), model, SHAPE)
 

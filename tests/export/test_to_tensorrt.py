@@ -7,19 +7,19 @@ import onnx
 import pytest
 
 from export.building import build_engine
+from export.calibration import recorded, spoken_by
 from export.modules import denoiser_part
 from export.quantize import activation_peaks, products, to_fp8
-from export.to_onnx import parameters_in, save_graph, to_graph
+from export.to_onnx import save_graph, to_graph
 from export.to_tensorrt import Network, Plan, build_plan
 from export.verify import ALLOWED, error_of
-from export.windows import recorded, stand_in
 from runtime.engine.choice import denoiser_parts, stream_shape
 from runtime.engine.description import Built, EngineDescription
 from runtime.engine.trt.library import TensorRT
 from runtime.errors import EngineError, Unsupported
 from runtime.stream.presets import find_preset
 from runtime.weights.checkpoint import load_builtin
-from tests.support.exported import BLOCKS, released_block
+from tests.support.exported import BLOCKS, parameters_in, released_block
 
 pytest.importorskip("tensorrt_rtx", reason="pip install 'avatar-server[rtx]'")
 
@@ -128,8 +128,8 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
 def test_the_builtin_model_builds_whole(tmp_path: Path) -> None:
     model, preset = load_builtin(), find_preset("interactive")
     (part,) = denoiser_parts(model.dit.config)
-    shape = stream_shape(model, stand_in(1), preset.window)
-    values = recorded(model, stand_in(1), preset, ticks=1)
+    shape = stream_shape(model, spoken_by(1)[0], preset.window)
+    values = recorded(model, spoken_by(1)[0], preset, ticks=1)
     built = Built(part.name, "tensorrt-rtx", "fp32", str(shape), "weights")
     description = build_engine(denoiser_part(model.dit, part, shape), values, built, tmp_path)
     description.write(tmp_path)

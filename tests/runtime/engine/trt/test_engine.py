@@ -8,7 +8,7 @@ import torch
 
 from export.building import Target, make_denoiser, make_small_parts
 from export.cache import EngineCache
-from export.windows import CalibrationCollector
+from export.calibration import CalibrationCollector
 from runtime.engine.choice import denoiser_parts, open_engines
 from runtime.engine.kinds import EngineChoice
 from runtime.engine.trt.engine import TensorRTChain
@@ -54,8 +54,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[AvatarModel, Path]:
     model, root = AvatarModel.random(0), tmp_path_factory.mktemp("engines")
     target = Target("tensorrt-rtx", "fp32", EngineCache(root))
     parts = denoiser_parts(model.dit.config)
-    walk = CalibrationCollector(model.dit, parts, SHAPE, lambda: random_calls(model))
-    make_denoiser(model.dit, parts, SHAPE, walk.at, target)
+    collector = CalibrationCollector(model.dit, parts, SHAPE, lambda: random_calls(model))
+    make_denoiser(model.dit, parts, SHAPE, collector.at, target)
     make_small_parts(model, SHAPE.rows, SHAPE.columns, target)
     return model.to("cuda"), root
 
