@@ -75,14 +75,6 @@ class ReleasedLayout:
         return self.ckpts / "hunyuan-video-t2v-720p" / "vae"
 
     @property
-    def vae_config(self) -> Path:
-        return self.vae / "config.json"
-
-    @property
-    def vae_pickle(self) -> Path:
-        return self.vae / "pytorch_model.pt"
-
-    @property
     def llava(self) -> Path:
         """LLaVA with Llama 3 8B: text and picture to the long text states."""
         return self.ckpts / "llava_llama_image"

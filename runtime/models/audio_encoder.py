@@ -56,7 +56,6 @@ class AudioEncoderConfig:
         return asdict(self)
 
 
-WHISPER_TINY = AudioEncoderConfig(width=384, heads=6, layers=4, max_steps=1500)
 TINY = AudioEncoderConfig(width=64, heads=2, layers=4, max_steps=100)
 
 
