@@ -1,4 +1,4 @@
-"""Does what a file holds fit the model? Every name and every shape."""
+"""Whether the tensors of a file fit the model: every name and every shape."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -7,14 +7,14 @@ NAMES_SHOWN = 5
 
 
 def shown(names: Collection[str]) -> str:
-    """The first few of many names."""
+    """The first few names, and how many more there are."""
     first = list(names)[:NAMES_SHOWN]
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(first) + more
 
 
 def misfits(found: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[int]]) -> list[str]:
-    """What is wrong, a clause for each kind of fault; nothing when all names and shapes agree."""
+    """The faults, one clause for each kind; empty if all names and shapes agree."""
     missing = sorted(set(expected) - set(found))
     unexpected = sorted(set(found) - set(expected))
     misshapen = [
