@@ -129,6 +129,9 @@ SECTIONS = (
             Row("default engine / onnx int8, times as fast as the plain modules", "1.15 / 1.4",
                 "engines", tuple(f"denoise, times as fast as torch-eager/{name}/clock"
                                  for name in ("torch", "onnx int8"))),
+            Row("correlation of the mouth with the true jaw: plain modules / default / onnx / int8",
+                "-", "engines", tuple(f"mouth against the true jaw/{name}" for name in
+                                      ("torch-eager", "torch", "onnx", "onnx int8"))),
             Row("share of the measured float32 matrix-product peak that a denoiser call reaches",
                 "50 %", "matmul-peak", ("share of the peak",), "{:.0%}"),
         ),

@@ -147,7 +147,9 @@ def test_unknown_names_are_refused_with_the_known_ones(
     ("precision", "engine", "reason"),
     [("bf16", "fused", "NVIDIA GPU"), ("fp8-attention", "eager", "does not attend in FP8")],
 )
-def test_what_an_engine_cannot_do_is_refused(precision: str, engine: str, reason: str) -> None:
+def test_a_precision_that_an_engine_lacks_is_refused(
+    precision: str, engine: str, reason: str
+) -> None:
     with pytest.raises(Unsupported, match=reason):
         run("tiny", "smoke", precision, engine, CPU, runs=1)
 

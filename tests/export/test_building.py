@@ -45,7 +45,7 @@ def test_modulation_weights_and_embedders_are_left_out() -> None:
     assert parameters_in(graph) == pytest.approx(kept, rel=0.02)  # and a few constants
 
 
-def test_weights_lie_beside_the_graph() -> None:
+def test_weights_are_in_a_file_beside_the_graph() -> None:
     assert (engine_folder("denoiser") / WEIGHTS).stat().st_size > 100_000
 
 

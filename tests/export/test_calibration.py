@@ -81,7 +81,7 @@ def test_a_released_model_is_built_in_fp8_from_its_recorded_windows(
     assert EngineDescription.read(folder).error is not None
 
 
-def test_calls_come_back_from_the_file_as_they_were(tmp_path: Path) -> None:
+def test_calls_are_read_back_unchanged(tmp_path: Path) -> None:
     model, _ = small_engines()
     calls = [random_calls(model, seed=seed)[0] for seed in (1, 2)]
     save_calls(calls, tmp_path / "windows.safetensors")
@@ -108,12 +108,12 @@ def test_a_file_without_windows_is_refused(
         load_calls(tmp_path / "other.safetensors")
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="holds no recorded windows"):
         load_calls(tmp_path / "none.safetensors")
 
 
-def test_the_character_is_shown_in_the_wanted_size() -> None:
+def test_the_character_is_scaled_to_the_wanted_size() -> None:
     with scaled(spoken_by(2)[0], 64) as character:
         assert character.pixels().shape == (64, 64, 3)
         assert len(character.speakers) == 2

@@ -50,7 +50,7 @@ def test_a_stream_on_onnx_runtime_shows_the_same_pictures_as_torch(injection, tm
 
 
 @every_injection
-def test_the_embedding_is_an_engine_of_its_own_in_fp8(injection):
+def test_the_embedding_is_a_separate_engine_in_fp8(injection):
     config = replace(SMALL_DIT, hidden_size=128, rope_dims=(16, 24, 24), injection=injection)
     part = denoiser_part(AvatarModel.random(0, config).dit, in_blocks(config)[0], SHAPE)
     values = random_values(part.inputs, config, SHAPE)

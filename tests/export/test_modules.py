@@ -1,4 +1,4 @@
-"""What is exported computes what the model computes, in torch and before any export."""
+"""Exported modules compute what the model computes, in torch and before any export."""
 
 from dataclasses import replace
 
@@ -66,7 +66,7 @@ def test_static_shapes_are_those_of_a_call(config: DiTConfig) -> None:
 
 
 @torch.inference_mode()
-def test_a_part_is_calibrated_on_what_the_parts_before_hand_on() -> None:
+def test_a_part_is_calibrated_on_the_outputs_of_the_parts_before() -> None:
     dit, parts = random_dit(), in_blocks(SMALL)
     call = random_values(whole(SMALL)[0].inputs(SMALL), SMALL, SHAPE)
     collector = CalibrationCollector(dit, parts, SHAPE, lambda: [call])

@@ -23,7 +23,7 @@ from tests.support.exported import BLOCKS, parameters_in, released_block
 
 pytest.importorskip("tensorrt_rtx", reason="pip install 'avatar-server[rtx]'")
 
-TOLD = {
+SPECS = {
     "single": {
         "hidden": (1, 12, 3072),
         "rotation": (8, 1, 1, 64, 2),
@@ -42,7 +42,7 @@ TOLD = {
         "txt_out": (1, 4, 3072),
     },
 }
-"""What goes into a block of the released size and comes out, and its shape."""
+"""The inputs and outputs of a block of the released size, with their shapes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Block:
 
 
 def planned(graph: onnx.ModelProto, folder: Path) -> Plan:
-    """The engine of a graph, which saving empties."""
+    """The engine of a graph; saving empties the graph."""
     save_graph(graph, folder)
     return build_plan(TensorRT.named("tensorrt-rtx"), folder / "model.onnx")
 
@@ -96,7 +96,7 @@ def test_a_released_block_leaves_its_modulation_out(block: Block) -> None:
 def test_a_released_block_takes_and_gives_bfloat16(block: Block, precision: str) -> None:
     network = block.networks[precision]
     specs = {spec.name: spec.shape for spec in (*network.inputs, *network.outputs)}
-    assert specs == TOLD[block.kind]
+    assert specs == SPECS[block.kind]
     assert {spec.dtype for spec in (*network.inputs, *network.outputs)} == {"bfloat16"}
 
 
@@ -138,7 +138,7 @@ def test_the_builtin_model_builds_whole(tmp_path: Path) -> None:
     assert read.outputs[0].shape == (1, model.dit.config.out_channels, preset.window, 4, 4 * 48)
 
 
-def test_tensorrt_that_is_not_installed_says_how_to_get_it() -> None:
+def test_without_tensorrt_the_error_says_how_to_get_it() -> None:
     try:
         import tensorrt  # noqa: F401
     except ImportError:

@@ -114,7 +114,7 @@ def test_calls_follow_the_release(name):
 
 
 @cases
-def test_noise_is_drawn_for_as_long_a_clip_as_the_release_draws(name):
+def test_as_much_noise_is_drawn_as_in_the_release(name):
     case = GoldenCase.load("e2e", name)
     drawn = latents_drawn(case.facts["config"]["audio_frames"])
     assert drawn == case.tensors["in.latents"].shape[2]

@@ -210,7 +210,7 @@ def _check_folder(folder: Path) -> None:
 
 def _too_long(tokens: int) -> BadInput:
     return BadInput(
-        f"The prompt has {tokens} tokens with its template. At most {LLAVA_TOKENS} are allowed: the "
+        f"The prompt has {tokens} tokens with its template; {LLAVA_TOKENS} are allowed, and the "
         f"picture comes last. Shorten prompt and prefix by {tokens - LLAVA_TOKENS} tokens or more.",
         param="prompt",
     )

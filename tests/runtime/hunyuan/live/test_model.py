@@ -98,7 +98,7 @@ def test_the_cut_of_the_sound_does_not_matter(video: Video) -> None:
     assert np.array_equal(video(sound), video(sound[:5000], sound[5000:5100], sound[5100:]))
 
 
-def test_the_sound_is_heard(video: Video) -> None:
+def test_the_audio_changes_the_frames(video: Video) -> None:
     assert not np.array_equal(video(babble(1.0)), video(np.zeros(SAMPLE_RATE, np.float32)))
 
 
@@ -124,13 +124,13 @@ def test_padding_of_the_text_never_reaches_the_blocks(
     assert stream_shape(model, character, 3).text_tokens == prompt.tokens
 
 
-def test_the_picture_is_read_once_and_kept(options: LiveOptions, model: LiveRelease) -> None:
+def test_the_picture_is_encoded_once_and_cached(options: LiveOptions, model: LiveRelease) -> None:
     assert options.embeddings is not None
     assert len(list(options.embeddings.glob("live-llava-*"))) == 1
     assert len(list(options.embeddings.glob("live-clip-*"))) == 1
 
 
-def test_what_is_kept_needs_no_encoder(
+def test_cached_texts_need_no_encoder(
     folder: Path, options: LiveOptions, model: LiveRelease, character: Character
 ) -> None:
     def must_not_load() -> object:
@@ -147,8 +147,8 @@ def test_what_is_kept_needs_no_encoder(
 
 
 @torch.inference_mode()
-def test_whisper_hears_in_a_stream_what_it_hears_in_a_clip(model: LiveRelease) -> None:
-    """The 2 s that a stream shows it, as a clip of their own. What is left is the clip's floor,
+def test_whisper_features_of_a_stream_are_those_of_a_clip(model: LiveRelease) -> None:
+    """The 2 s of a stream's window, as a separate clip. The difference is the clip's floor,
     which lies eight decades below its maximum, and its edges.
     """
     window = babble(3.0)[:WINDOW_SAMPLES]
@@ -160,7 +160,7 @@ def test_whisper_hears_in_a_stream_what_it_hears_in_a_clip(model: LiveRelease) -
 
 
 @torch.inference_mode()
-def test_whispers_floor_is_what_a_stream_gives_in_silence(model: LiveRelease) -> None:
+def test_whispers_floor_is_the_streams_silence(model: LiveRelease) -> None:
     silence = log_mel(torch.zeros(1, WINDOW_SAMPLES))
     assert torch.allclose((3 * silence + 1) / 4, torch.tensor(SILENCE))
 
@@ -173,12 +173,14 @@ def test_fp8_weights_stream(folder: Path, options: LiveOptions, character: Chara
     assert len(run(stream)) > 0
 
 
-def test_an_engine_computes_in_what_was_loaded(model: LiveRelease, character: Character) -> None:
+def test_an_engine_computes_in_the_precision_of_the_loaded_weights(
+    model: LiveRelease, character: Character
+) -> None:
     with pytest.raises(Unsupported, match=r"loaded in fp32, and torch was asked for fp8"):
         open_engines(EngineChoice("torch", "fp8"), model, stream_shape(model, character, 3))
 
 
-def test_without_a_decoder_the_error_says_where_to_get_it(folder: Path) -> None:
+def test_without_a_decoder_the_error_names_its_source(folder: Path) -> None:
     with pytest.raises(CheckpointError, match=r"taehv\.pth is missing.*--decoder"):
         load_live(folder, CPU)
 
@@ -186,13 +188,15 @@ def test_without_a_decoder_the_error_says_where_to_get_it(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("precision", "advice"), [("bf16", "Ask for --precision fp8"), ("fp8", "Use a larger GPU")]
 )
-def test_too_little_memory_is_told_before_anything_is_loaded(precision: str, advice: str) -> None:
+def test_too_little_memory_is_an_error_before_anything_is_loaded(
+    precision: str, advice: str
+) -> None:
     with pytest.raises(Unsupported, match=rf"RTX 4090 has 22\.5 GB free.*19\.6 GB in .*{advice}"):
         check_free(22.5, 19.6, "RTX 4090", precision)
     check_free(24.0, 19.6, "RTX 4090", precision)
 
 
-def test_only_what_the_device_computes_lies_there(folder: Path) -> None:
+def test_only_weights_that_the_device_uses_are_on_it(folder: Path) -> None:
     layout = ReleasedLayout.find(folder)
     together, blocks_away = (weights_gb(layout, "bf16", on_device) for on_device in (True, False))
     model = empty_dit(TINY_SHALLOW, "bf16")

@@ -117,7 +117,7 @@ def test_blocks_that_take_turns_give_the_same(usual: Sequence[Clip]) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_low_memory_on_a_gpu_gives_nearly_what_a_cpu_gives(usual: Sequence[Clip]) -> None:
+def test_low_memory_on_a_gpu_nearly_equals_a_cpu(usual: Sequence[Clip]) -> None:
     model, device = small_dit(), torch.device("cuda")
     turns = LayerOffload(model, turns_of(model), device)
     denoiser = denoiser_of(model, conditions(), DevicePlacement(device, CPU, branches_apart=True))
@@ -129,7 +129,7 @@ def test_low_memory_on_a_gpu_gives_nearly_what_a_cpu_gives(usual: Sequence[Clip]
 
 
 @pytest.mark.parametrize("step", [2, 16, 17], ids=["full", "first cached", "cached"])
-def test_a_clip_goes_on_from_a_file_as_if_it_had_never_stopped(
+def test_a_clip_resumed_from_a_file_equals_an_uninterrupted_one(
     usual: Sequence[Clip], tmp_path: Path, step: int
 ) -> None:
     saved = SavedClip(tmp_path / "a.mp4", {}, SETTINGS.steps)
@@ -194,7 +194,7 @@ def test_a_silent_second_speaker_with_no_mask_changes_nothing() -> None:
     torch.testing.assert_close(both, alone, **CLOSE)
 
 
-def test_every_speaker_is_heard() -> None:
+def test_every_speakers_audio_has_an_effect() -> None:
     short = replace(SETTINGS, steps=1)
     two = conditions(speakers=2)
     other = replace(two, audio=torch.stack([two.audio[0], -two.audio[1]]))

@@ -20,7 +20,7 @@ EXACT = {"rounding": None}
 
 
 class RecordingVelocities:
-    """A denoiser that answers with a formula and notes what it was asked."""
+    """A denoiser that computes a formula and records its calls."""
 
     def __init__(self, velocity: Callable[[Tensor], Tensor], branches: int = 1) -> None:
         self.velocity = velocity
@@ -58,7 +58,7 @@ def test_a_model_that_knows_the_clean_clip_reaches_it(frames: int) -> None:
     torch.testing.assert_close(final, torch.zeros_like(final), atol=1e-6, rtol=0)
 
 
-def test_every_step_is_asked_once_and_from_noise_down() -> None:
+def test_every_step_runs_once_from_noise_down() -> None:
     denoiser = RecordingVelocities(torch.zeros_like)
     sample(draw_noise(129, SHAPE, 0), 129, denoiser, OfflineSettings(steps=5))
     steps, levels = zip(*denoiser.asked, strict=True)

@@ -1,4 +1,4 @@
-"""Every damage to a released folder is named in one sentence that says what to do."""
+"""Every fault of a released folder gets one sentence that says what to do."""
 
 import hashlib
 import json
