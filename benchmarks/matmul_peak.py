@@ -1,4 +1,4 @@
-"""The rate of a large matrix product, and the share of it that a transformer reaches."""
+"""The peak rate of a large matrix product, and the share of it that a transformer reaches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from runtime.models.fp8.matmul import product, quantize
 
 GPU_SIDE, CPU_SIDE = 8192, 1024  # of the square matrices
 WARM_UP, RUNS = 3, 10
-TURNS = 20  # of product and transformer: what else the machine does falls on both alike
+TURNS = 20  # of product and transformer, so that other load on the machine affects both equally
 BUILTIN_WINDOW = WindowSize(latent_frames=3, rows=32, columns=32, text_tokens=2)
 
 
@@ -51,9 +51,9 @@ def run(
     size: WindowSize = BUILTIN_WINDOW,
     side: int = CPU_SIDE,
 ) -> dict[str, float]:
-    """The CPU's float32 peak, and what one call of a transformer of the built-in size reaches.
+    """The CPU's float32 peak, and the rate of one transformer call of the built-in size.
 
-    The call is that of the engine which runs on a CPU by default, over all tokens of a picture.
+    The call runs on the CPU's default engine, over all tokens of a picture.
     """
     torch.set_num_threads(threads)
     cpu = torch.device("cpu")

@@ -1,7 +1,7 @@
-"""What is exported: modules that take and give plain tensors in a fixed order.
+"""The exported modules: they take and return plain tensors in a fixed order.
 
-They call the model's own code, so that an export is the same function; only the order of inputs
-and what is left out (modulation weights, encoders, positions) is decided here.
+They call the model's own code, so an export is the same function. This file decides only the order
+of inputs, and what is left out: modulation weights, encoders, positions.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ class PartModule(nn.Module):
             values["img"], values["txt"], modulation, values["rotation"], None
         )
         if index % 2 == 1:
-            img = self.dit.apply_adapters(img, index // 2, self._heard(values))
+            img = self.dit.apply_adapters(img, index // 2, self._window(values))
         return {"img": img, "txt": txt}
 
-    def _heard(self, values: dict[str, Tensor]) -> WindowInputs:
-        """The fields that `DiT.apply_adapters` reads; keys of other parts' adapters stay empty."""
+    def _window(self, values: dict[str, Tensor]) -> WindowInputs:
+        """The fields that `DiT.apply_adapters` reads; keys of other parts' adapters are empty."""
         nothing = values["img"].new_empty(0)
         adapters = range(self.dit.config.adapters)
         return WindowInputs(
@@ -91,7 +91,7 @@ class PartModule(nn.Module):
     def _project(self, hidden: Tensor, modulation: Tensor) -> Tensor:
         _, ph, pw = self.dit.config.patch_size
         rows, first = self.shape.rows // ph, self.shape.rows // ph * (self.shape.columns // pw)
-        if self.shape.kept_tokens is not None:  # one row of them, see active_tokens.py
+        if self.shape.kept_tokens is not None:  # only the active ones, see active_tokens.py
             rows, first = 1, self.shape.kept_tokens
         video = hidden[:, first : first + self.shape.latent_frames * first]
         patches = self.dit.final_layer(video, modulation)
@@ -100,7 +100,7 @@ class PartModule(nn.Module):
 
 
 class DecoderModule(nn.Module):
-    """A scaled latent frame, the one before it and the anchor to pictures in [-1, 1]."""
+    """A scaled latent frame, the one before it and the anchor -> frames in [-1, 1]."""
 
     def __init__(self, autoencoder: Autoencoder) -> None:
         super().__init__()
@@ -137,5 +137,5 @@ def decoder(autoencoder: Autoencoder) -> Exportable:
 
 
 def audio_encoder(encoder: AudioEncoder) -> Exportable:
-    """The built-in audio encoder for one window of sound."""
+    """The built-in audio encoder for one window of audio."""
     return Exportable("audio_encoder", encoder.eval(), ("mel",), ("states",))

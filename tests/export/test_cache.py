@@ -1,4 +1,4 @@
-"""The build cache: once, whole or not at all, whatever happens meanwhile."""
+"""The build cache: every engine once, complete or not at all, whatever interrupts the build."""
 
 import errno
 import shutil
@@ -35,7 +35,7 @@ def test_other_weights_are_another_engine(tmp_path: Path) -> None:
         cache.engine(other, must_not_build)
 
 
-def test_two_who_want_the_same_engine_build_it_once(tmp_path: Path) -> None:
+def test_two_threads_that_need_the_same_engine_build_it_once(tmp_path: Path) -> None:
     builds: list[Path] = []
     both = threading.Barrier(2)
 
@@ -93,7 +93,7 @@ print("has it", flush=True)
 
 @contextmanager
 def builder(root: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that wants the engine, and builds it slowly: until it is told to go on."""
+    """A process that needs the engine and builds it until it gets a line of input."""
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", BUILDER, str(root)]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
@@ -125,7 +125,7 @@ def test_a_second_process_waits_and_does_not_build(tmp_path: Path) -> None:
             assert second.communicate()[0] == "has it\n"
 
 
-def test_who_waits_for_a_build_that_is_killed_builds(tmp_path: Path) -> None:
+def test_a_process_that_waits_for_a_killed_build_builds(tmp_path: Path) -> None:
     with builder(tmp_path) as first:
         assert said(first) == "building"
         with builder(tmp_path) as second:

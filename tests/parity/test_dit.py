@@ -55,7 +55,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Run:
-    """A golden case, our model with its weights, and what our model did with its inputs."""
+    """A golden case, our model with its weights, and our model's results for its inputs."""
 
     case: GoldenCase
     model: DiT

@@ -44,7 +44,7 @@ def read(path: Path) -> dict:
 
 
 def image_case(name: str) -> tuple[dict[str, torch.Tensor], Image.Image]:
-    """Tensors only, no JSON; the picture lies among them."""
+    """Tensors only, no JSON; the picture is one of them."""
     tensors = load_file(FOLDER / f"{name}.safetensors")
     return tensors, Image.fromarray(tensors["in.image_hwc_uint8"].numpy())
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from runtime.hunyuan.layout import ReleasedLayout
+from runtime.hunyuan.vae.checkpoint import CONFIG_FILE, TENSORS_FILE
 from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.models.fp8.storage import BLOCKS, quantize
@@ -119,7 +120,9 @@ def write_vae(layout: ReleasedLayout) -> None:
     layout.vae.mkdir(parents=True)
     facts = manifest("vae_884_16c_hy0801_info")["config"]
     config = facts | {"block_out_channels": [8, 16, 32, 32], "norm_num_groups": 4}
-    layout.vae_config.write_text(json.dumps({"_class_name": "AutoencoderKLCausal3D"} | config))
+    (layout.vae / CONFIG_FILE).write_text(
+        json.dumps({"_class_name": "AutoencoderKLCausal3D"} | config)
+    )
     narrow = {128: 8, 256: 16, 512: 32}
     tensors = {}
     for name, shape in manifest("vae_884_16c_hy0801").items():
@@ -129,7 +132,7 @@ def write_vae(layout: ReleasedLayout) -> None:
         else:
             tensor = 0.1 * tensor + (1.0 if "norm" in name and name.endswith("weight") else 0.0)
         tensors[name] = tensor.half()
-    torch.save({"state_dict": tensors}, layout.vae_pickle)
+    torch.save({"state_dict": tensors}, layout.vae / TENSORS_FILE)
 
 
 def write_whisper(layout: ReleasedLayout) -> None:

@@ -7,8 +7,8 @@ import torch
 
 from runtime.hunyuan.encoders.preprocess import Size
 from runtime.hunyuan.offline.job import ClipJob
-from runtime.hunyuan.offline.loop import OfflineSettings
-from runtime.hunyuan.offline.model import ModelChoice
+from runtime.hunyuan.offline.loaded_model import ModelChoice
+from runtime.hunyuan.offline.sampler import OfflineSettings
 from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
 from tests.support.small_world import BOXES, babble, draw
 from tests.support.wav_files import write_wav

@@ -8,9 +8,8 @@ import torch
 
 from export.building import Target, make_denoiser, make_small_parts
 from export.cache import EngineCache
-from export.windows import Walk
-from runtime.engine.choice import open_engines
-from runtime.engine.engine_keys import denoiser_parts
+from export.calibration import CalibrationCollector
+from runtime.engine.choice import denoiser_parts, open_engines
 from runtime.engine.kinds import EngineChoice
 from runtime.engine.torch_engine import default_engines
 from runtime.engine.trt.engine import TensorRTChain
@@ -57,8 +56,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[AvatarModel, Path]:
     model, root = random_model(0), tmp_path_factory.mktemp("engines")
     target = Target("tensorrt-rtx", "fp32", EngineCache(root))
     parts = denoiser_parts(model.dit.config)
-    walk = Walk(model.dit, parts, SHAPE, lambda: random_calls(model))
-    make_denoiser(model.dit, parts, SHAPE, walk.at, target)
+    collector = CalibrationCollector(model.dit, parts, SHAPE, lambda: random_calls(model))
+    make_denoiser(model.dit, parts, SHAPE, collector.at, target)
     make_small_parts(model, SHAPE.rows, SHAPE.columns, target)
     return model.to("cuda"), root
 

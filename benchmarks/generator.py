@@ -24,8 +24,8 @@ def real_time_factor(
 ) -> tuple[float, float]:
     """Seconds on the clock and on the processor (all threads together) per second of video.
 
-    Speech all the time, after a warm-up, on the engine that a stream has where none is named. On a
-    busy machine the clock says more of the others than of this.
+    With speech all the time, after a warm-up, on the default engine. On a busy machine the clock
+    measures the other processes as well.
     """
     character = find_character(character_id)
     stream = StreamingGenerator(model, character, preset, engines=default_engines(model))

@@ -1,7 +1,8 @@
 """A live stream of a model of the released size, with random weights: ticks as a server runs them.
 
-What `model.py` measures call by call runs here as one: sound, conditions, denoising, TAEHV's
-decoder, and the frames as I420 on the host. Random weights show noise, and take as long.
+`model.py` measures call by call; here a whole tick runs: audio features, conditioning, denoising,
+TAEHV's decoder, and the frames as I420 on the host. Random weights generate noise, but take as
+long as trained ones.
 """
 
 from __future__ import annotations
@@ -45,12 +46,12 @@ WARM_UP_TICKS = 3
 TEXT_TOKENS = 640  # as in random_model.py
 LATENT_PX = 8
 WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize")
-"""Not cudaDeviceSynchronize, with which the profiler itself ends."""
+"""Not cudaDeviceSynchronize: the profiler itself calls it when it ends."""
 ALLOCATIONS = ("cudaMalloc", "cudaMallocAsync", "cudaFree", "cudaHostAlloc")
 
 
 class RandomModulation(nn.Module):
-    """Shifts, scales and gates of a session, drawn instead of computed."""
+    """Random shifts, scales and gates instead of computed ones."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -63,7 +64,7 @@ class RandomModulation(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class RandomCodec:
-    """Random latents for a picture; the decoder is TAEHV."""
+    """Random latents for a reference image; the decoder is TAEHV."""
 
     decoder: Taehv
 
@@ -85,7 +86,7 @@ class RandomCodec:
 
 @dataclass(frozen=True, slots=True)
 class RandomModel:
-    """A `StreamModel` without a file."""
+    """A `StreamModel` that needs no file."""
 
     dit: DiT
     autoencoder: RandomCodec
@@ -111,7 +112,7 @@ class RandomModel:
 
 
 def random_model(config: DiTConfig, device: torch.device, precision: str) -> RandomModel:
-    """The transformer without modulation weights, Whisper and TAEHV, all drawn on the device."""
+    """The transformer without modulation weights, Whisper and TAEHV, with random weights."""
     dit = random_dit(config, device, precision)
     size = config.hidden_size
     for double in dit.double_blocks:
@@ -133,7 +134,7 @@ def random_model(config: DiTConfig, device: torch.device, precision: str) -> Ran
 
 
 def whisper_config(config: DiTConfig) -> AudioEncoderConfig:
-    """An encoder as wide as the transformer hears: Whisper-tiny for the 13 B model."""
+    """An encoder as wide as the transformer's audio input: Whisper tiny for the 13 B model."""
     return AudioEncoderConfig(config.audio_dim, max(2, config.audio_dim // 64), 4, 1500)
 
 
@@ -157,7 +158,7 @@ def run(
     device: torch.device,
     ticks: int,
 ) -> dict[str, Any]:
-    """Ticks of a stream that is always spoken to: times, memory, what a steady tick asks for."""
+    """Ticks of a stream with speech all the time: times, memory, a steady tick's CUDA calls."""
     check_engine(engine, precision, device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -166,7 +167,7 @@ def run(
         shape = stream_shape(model, character, preset.window)
         engines = open_engines(EngineChoice(f"torch-{engine}", precision), model, shape)
         stream = StreamingGenerator(model, character, preset, 0, engines=engines, layout="i420")
-    first_ms = tick_ms(stream, device)  # builds what is built at the first call
+    first_ms = tick_ms(stream, device)  # includes what is built at the first call
     for _ in range(WARM_UP_TICKS):
         tick_ms(stream, device)
     took = [tick_ms(stream, device) for _ in range(ticks)]
@@ -190,14 +191,14 @@ def tick_ms(stream: StreamingGenerator, device: torch.device) -> float:
 
 
 def speak(stream: StreamingGenerator) -> None:
-    """Noise, as much as the next tick needs."""
+    """Push as much noise as the next tick needs."""
     missing = stream.needed_samples - stream.pushed_samples("one")
     noise = np.random.default_rng(0).normal(0, 0.1, max(0, missing))
     stream.push("one", noise.astype(np.float32))
 
 
 def steady_calls(stream: StreamingGenerator, device: torch.device) -> dict[str, int | None]:
-    """How often a tick waits for the device and asks it for memory; not known on a CPU."""
+    """How often a tick waits for the device and allocates memory; None on a CPU."""
     if device.type != "cuda":
         return {"waits in a tick": None, "allocations in a tick": None}
     speak(stream)
@@ -211,5 +212,5 @@ def steady_calls(stream: StreamingGenerator, device: torch.device) -> dict[str, 
 
 
 def memory_gb(device: torch.device) -> float | None:
-    """The most that this process held on the device; not known on a CPU."""
+    """The most that this process held on the device; None on a CPU."""
     return torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None

@@ -1,4 +1,4 @@
-"""The released model as a job asks for it: which weights, in which form, on which device."""
+"""The released model for offline clips: the choice of weights and devices, and loading it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from runtime.errors import Unsupported
 from runtime.hunyuan.encoders.faces import DEFAULT_MODELS
 from runtime.hunyuan.layout import Form, ReleasedLayout
-from runtime.hunyuan.offline.guided_dit import Placement
+from runtime.hunyuan.offline.guided_dit import DevicePlacement
 from runtime.hunyuan.vae.autoencoder import ReleasedVae, load_vae
 from runtime.hunyuan.weights.loading import load_dit
 from runtime.hunyuan.weights.lora import Lora
@@ -20,11 +20,12 @@ from runtime.weights.offload import LayerOffload, turns_of
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """Which weights, and where they run.
+    """Which weights to use, and where they run.
 
-    With `low_memory` the transformer's blocks stay in host memory and take turns on the device, the
-    step cache stays there too, and the guidance branches run one after the other; results are the
-    same. Autoencoder and encoders are float16 on a GPU, as in the release, and float32 on a CPU.
+    With `low_memory` the transformer's blocks and the step cache stay in host memory, the blocks
+    are copied to the device in turn, and the guidance branches run one after the other; the results
+    are the same. Autoencoder and encoders are float16 on a GPU, as in the release, float32 on a
+    CPU.
     """
 
     weights: Path
@@ -33,13 +34,13 @@ class ModelChoice:
     dtype: torch.dtype = torch.bfloat16
     loras: tuple[Lora, ...] = ()
     low_memory: bool = False
-    embeddings: Path | None = None  # a folder that keeps what encoders made of pictures, prompts
+    embeddings: Path | None = None  # a folder that caches the encoders' results
     face_models: Path = DEFAULT_MODELS
 
     def __post_init__(self) -> None:
         if self.device.type not in ("cuda", "cpu"):
             raise Unsupported(
-                f"The device is {self.device}; this runs on cuda or cpu. Use one of them.",
+                f"The device is {self.device}. Use cuda or cpu.",
                 param="device",
             )
         gpus = torch.cuda.device_count()
@@ -53,26 +54,26 @@ class ModelChoice:
 
     @property
     def other_dtype(self) -> torch.dtype:
-        """Of autoencoder and text encoders."""
+        """The number type of autoencoder and text encoders."""
         return torch.float32 if self.device.type == "cpu" else torch.float16
 
     @property
-    def placement(self) -> Placement:
+    def placement(self) -> DevicePlacement:
         store = torch.device("cpu") if self.low_memory else self.device
-        return Placement(self.device, store, branches_apart=self.low_memory)
+        return DevicePlacement(self.device, store, branches_apart=self.low_memory)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """What samples and what decodes."""
+    """The transformer and the autoencoder, and the devices that they run on."""
 
     dit: DiT
     vae: ReleasedVae
-    placement: Placement
+    placement: DevicePlacement
 
 
 def load_model(choice: ModelChoice) -> LoadedModel:
-    """Transformer and autoencoder, where `choice` puts them."""
+    """Loads transformer and autoencoder to the devices that `choice` names."""
     layout = ReleasedLayout.find(choice.weights)
     there = torch.device("cpu") if choice.low_memory else choice.device
     dit = load_dit(choice.weights, there, choice.dtype, choice.loras, choice.form)

@@ -1,8 +1,8 @@
 """The released offline schedule: windows that wrap around the clip, guidance, mask and cache ramps.
 
-Every step covers the whole clip with windows of 33 latent frames, moved back by 10 more from step
-to step; where windows of one step overlap their results are averaged. Checked against
-tensors of the official code. Integers only; no tensors.
+Every step covers the whole clip with windows of 33 latent frames, moved back by 10 from step to
+step; overlapping results of one step are averaged. Checked against tensors of the official code.
+Integers only; no tensors.
 """
 
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ WINDOW = 33  # latent frames of one denoiser call
 SHIFT = 10  # latent frames that the windows move back from one step to the next
 SHORT_CLIP = 131  # frames of audio features up to which one window without shift is enough
 CLIP_BLOCK = 128  # video frames; clips are denoised in whole blocks
-EARLY_STEPS = 10  # with the negative prompt, the rising mask and strong guidance
+EARLY_STEPS = 10  # with the negative prompt, the weaker mask and strong guidance
 EARLY_MASK = 0.6
 FULL_STEPS = frozenset((*range(16), 20, 25, 30, 35, *range(40, 50)))
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseWindow:
-    """One denoiser call: latent frames, and the video frames whose sound they hear."""
+    """One denoiser call: its latent frames, and the video frames of its audio features."""
 
     latents: tuple[int, ...]
     frames: tuple[int, ...]
@@ -28,7 +28,7 @@ class ReleaseWindow:
 
 @dataclass(frozen=True, slots=True)
 class ReleasePlan:
-    """The windows of a clip of `length` latent frames; both wrap around its ends."""
+    """The windows of a clip of `length` latent frames; they and their audio wrap around its end."""
 
     length: int
     window: int = WINDOW
@@ -36,7 +36,7 @@ class ReleasePlan:
 
     @classmethod
     def of_clip(cls, audio_frames: int) -> "ReleasePlan":
-        """The plan for that many (padded) frames of audio features."""
+        """The plan for a (padded) number of frames of audio features."""
         blocks = audio_frames // CLIP_BLOCK
         if blocks == 1 and audio_frames <= SHORT_CLIP:
             return cls(WINDOW, WINDOW, 0)
@@ -48,7 +48,7 @@ class ReleasePlan:
         return FRAMES_PER_LATENT * self.length
 
     def start_of(self, step: int) -> int:
-        """How far, in latent frames, the windows of a step have moved back."""
+        """How many latent frames the windows of a step have moved back."""
         return step * self.shift % self.window
 
     def windows(self, step: int) -> list[ReleaseWindow]:
@@ -57,7 +57,7 @@ class ReleasePlan:
         return [self._window(start) for start in starts]
 
     def counts(self, step: int) -> list[int]:
-        """How many windows of the step cover each latent frame: what sums are divided by."""
+        """How many windows of the step cover each latent frame: the divisor of their sum."""
         counts = [0] * self.length
         for window in self.windows(step):
             for latent in window.latents:
@@ -66,25 +66,25 @@ class ReleasePlan:
 
     def _window(self, start: int) -> ReleaseWindow:
         first = FRAMES_PER_LATENT * start
-        heard = range(first, first + FRAMES_PER_LATENT * (self.window - 1) + 1)
+        frames = range(first, first + FRAMES_PER_LATENT * (self.window - 1) + 1)
         return ReleaseWindow(
             tuple(latent % self.length for latent in range(start, start + self.window)),
-            tuple(frame % self.audio_frames for frame in heard),
+            tuple(frame % self.audio_frames for frame in frames),
         )
 
 
 def latents_drawn(audio_frames: int) -> int:
-    """Latent frames of noise that are drawn; a short clip uses the first 33 of 65."""
+    """Latent frames of noise to draw; a short clip uses the first 33 of 65."""
     return (audio_frames // CLIP_BLOCK + 1) * (WINDOW - 1) + 1
 
 
 def latents_kept(audio_frames: int) -> int:
-    """Latent frames that are decoded after the last step."""
+    """Latent frames to decode after the last step."""
     return audio_frames // FRAMES_PER_LATENT + 1
 
 
 def guidance_at(step: int, steps: int, guidance_scale: float) -> float:
-    """The weight of the difference that conditioning makes; from step 10 on a fixed ramp."""
+    """The guidance weight of a step; from step 10 on a fixed ramp."""
     left = 1 - step / steps
     if guidance_scale <= 1:
         return 1.0
@@ -94,20 +94,20 @@ def guidance_at(step: int, steps: int, guidance_scale: float) -> float:
 
 
 def mask_factor_at(step: int) -> float:
-    """What the face mask is multiplied by, with and without conditioning alike."""
+    """The factor of the face mask, in both guidance branches."""
     return EARLY_MASK if step < EARLY_STEPS else 1.0
 
 
 def negative_prompt_at(step: int) -> bool:
-    """Does the unconditioned branch read the negative prompt? Later guidance is on sound only."""
+    """Whether the unconditioned branch gets the negative prompt; later it differs in audio only."""
     return step < EARLY_STEPS
 
 
 def uses_cache(step: int) -> bool:
-    """Does the step reuse the activation of an earlier one? Steps count absolutely, from 0."""
+    """Whether the step reuses the activations of an earlier one. Steps count from 0."""
     return step not in FULL_STEPS
 
 
 def feeds_cache(step: int, steps: int) -> bool:
-    """Is the step computed in full, and the activation needed by the step after it?"""
+    """Whether the step is computed in full and the next one needs its activations."""
     return not uses_cache(step) and step + 1 < steps and uses_cache(step + 1)

@@ -1,7 +1,7 @@
-"""A running server under a real client: latencies, interruption, load, drift.
+"""A running server under a real client: latencies, interruption, load.
 
-Starts `avatar serve` as a process of its own and talks with it over loopback, as a user would. Time
-is taken outside, by the client; the server's CPU time is read from the system.
+`avatar serve` runs as a separate process, and the client talks to it over loopback, as a user
+would. The client takes all times; the server's CPU time is read from the system.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Server:
 
 @contextmanager
 def running_server(*flags: str) -> Iterator[Server]:
-    """A server on a free port, warm; stopped afterwards. RuntimeError with its words if it ends."""
+    """A warm server on a free port, stopped afterwards. RuntimeError with its output if it ends."""
     command = [sys.executable, "-m", "server.cli.avatar", "serve", "--port", "0", *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
@@ -71,18 +71,18 @@ def running_server(*flags: str) -> Iterator[Server]:
 
 def _address(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
-    said: list[str] = []
+    output: list[str] = []
     watchdog = threading.Timer(START_TIMEOUT_S, process.kill)
     watchdog.start()
     try:
         for line in process.stdout:
-            said.append(line)
+            output.append(line)
             if found := re.search(r"http://[\w.:\[\]]+", line):
                 threading.Thread(target=process.stdout.read, daemon=True).start()
                 return found.group()
     finally:
         watchdog.cancel()
-    raise RuntimeError(f"the server ended before it was ready: {''.join(said)}")
+    raise RuntimeError(f"The server ended before it was ready: {''.join(output)}")
 
 
 def talks(server: Server, count: int, interrupt_after_s: float | None = None) -> list[TalkReport]:
@@ -101,15 +101,16 @@ def talks(server: Server, count: int, interrupt_after_s: float | None = None) ->
 
 
 def percentile(values: list[int | None], share: float) -> float | None:
-    """The percentile of what was seen; None where nothing was."""
-    seen = [value for value in values if value is not None]
-    return float(np.percentile(seen, share)) if seen else None
+    """The percentile of the values that are not None; None if there are none."""
+    known = [value for value in values if value is not None]
+    return float(np.percentile(known, share)) if known else None
 
 
 def latency(server: Server, count: int) -> dict[str, float | None]:
     """First moving picture, first sound, evenness, and CPU while one speaker talks.
 
-    A held slice repeats the picture because the next is late; a still one may be of who rests.
+    A held slice repeats a frame because the next one is late; a still one shows no movement, for
+    example because the character rests.
     """
     cpu, wall = server.cpu_s(), time.monotonic()
     reports = talks(server, count)
@@ -120,6 +121,7 @@ def latency(server: Server, count: int) -> dict[str, float | None]:
         "first_move_ms_p50": percentile([s.first_move_ms for s in speakers], 50),
         "first_move_ms_p95": percentile([s.first_move_ms for s in speakers], 95),
         "first_sound_ms_p50": percentile([s.first_sound_ms for s in speakers], 50),
+        "first_sound_ms_p95": percentile([s.first_sound_ms for s in speakers], 95),
         "first_picture_ms_p50": percentile([r.first_frame_ms for r in reports], 50),
         "fps": median(r.flow.fps for r in reports),
         "held_share": held / max(1.0, held + new),

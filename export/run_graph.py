@@ -1,4 +1,4 @@
-"""Running a graph that lies in memory, exactly as it stands."""
+"""Runs a graph in memory exactly as it is, without optimising it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from torch import Tensor
 def run_graph(
     graph: onnx.ModelProto, values: Mapping[str, Tensor], outputs: Sequence[str]
 ) -> dict[str, NDArray[Any]]:
-    """The outputs asked for; inputs are taken from `values` as float32. On the CPU, unoptimised:
-    an optimiser would take rounding casts for superfluous.
+    """Computes `outputs` on the CPU; inputs are taken from `values` as float32.
+
+    Nothing is optimised, because an optimiser would remove the casts that round.
     """
     import onnxruntime
 

@@ -1,7 +1,7 @@
-"""The released encoders as things that are loaded when needed and gone after use.
+"""The released encoders, each loaded when needed and unloaded after use.
 
-LLaVA alone takes 16 GB and leaves 7 MB a prompt: no two encoders are in memory at once, and one
-whose results are kept on disk is not loaded at all.
+LLaVA alone takes 16 GB and makes 7 MB per prompt. So no two encoders are in memory at once, and an
+encoder whose results are cached on disk is not loaded at all.
 """
 
 from __future__ import annotations
@@ -53,22 +53,22 @@ class VideoEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Loadable(Generic[T]):
-    """How to load an encoder, and which one: `identity` tells its weights from others."""
+    """How to load an encoder, and `identity`, a hash of its weights for the cache."""
 
     load: Callable[[], T]
     identity: str
 
     def use(self, work: Callable[[T], R]) -> R:
-        """What `work` makes with the encoder, whose memory is free again afterwards."""
+        """The result of `work` with the encoder, which is unloaded afterwards."""
         result = work(self.load())
         gc.collect()
-        torch.cuda.empty_cache()  # nothing where CUDA was not used
+        torch.cuda.empty_cache()  # does nothing if CUDA was not used
         return result
 
 
 @dataclass(frozen=True, slots=True)
 class Encoders:
-    """All that conditions are made with."""
+    """All encoders that make a clip's conditioning."""
 
     whisper: Loadable[AudioEncoder]
     llava: Loadable[PictureTextEncoder]
@@ -85,7 +85,7 @@ def release_encoders(
 ) -> Encoders:
     """The encoders of a released folder; nothing is loaded yet. Raises CheckpointError.
 
-    `dtype` is float16 in the release; on a CPU float32 is faster. Whisper is float32 always.
+    `dtype` is float16 in the release; on a CPU float32 is faster. Whisper is always float32.
     """
     layout = ReleasedLayout.find(folder)
 
