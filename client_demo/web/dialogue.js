@@ -42,6 +42,7 @@ export function splitTurns(tracks, rate) {
 export async function playDialogue(turns, { started, signal }) {
   const end = new Promise((done) => signal.addEventListener("abort", done, { once: true }));
   for (const { input, samples } of turns) {
+    if (signal.aborted) return;
     const sentAt = performance.now();
     const playing = started(input.speaker);
     const isComplete = await input.play(samples);

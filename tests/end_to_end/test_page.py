@@ -280,6 +280,23 @@ async def test_a_recorded_dialogue_is_cut_into_its_turns(shared):
     assert turns == [[0, 800 + margins], [1, 600 + margins], [0, 400 + margins]]
 
 
+async def test_a_dialogue_that_is_interrupted_while_a_turn_plays_sends_no_further_turn(shared):
+    played = await shared.page.evaluate(
+        """async () => {
+          const {playDialogue} = await import("/dialogue.js");
+          const played = [], ended = new AbortController();
+          const input = (speaker) => (
+            {speaker, session: {rate: 1000}, play: async () => played.push(speaker)});
+          const samples = new Int16Array(10_000); // ten seconds
+          const turns = ["ana", "ben"].map((speaker) => ({input: input(speaker), samples}));
+          setTimeout(() => ended.abort(), 20);
+          await playDialogue(turns, {signal: ended.signal, started: async () => {}});
+          return played;
+        }"""
+    )
+    assert played == ["ana"]
+
+
 async def test_the_binary_message_of_the_page_is_the_servers(shared):
     samples = [0, 1, -1, 32767, -32768]
     message = await shared.page.evaluate(
