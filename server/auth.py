@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from server.config import Listen
-from server.protocol import SECRET_SUBPROTOCOL_PREFIX
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
+from server.protocol.handshake import SECRET_SUBPROTOCOL_PREFIX
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 MAX_SECRETS = 10_000

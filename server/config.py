@@ -12,8 +12,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from runtime.engine.kinds import FILES, check_precision, check_provider
 from runtime.errors import AvatarError
-from runtime.stream.presets import presets_of
-from server.protocol.client_events import PRESETS
+from runtime.stream.presets import PRESETS, presets_of
 
 T = TypeVar("T")
 

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from avatar_client.client import DEFAULT_RATE, AvatarClient
+from avatar_client.events import OutputCleared, OutputStarted, OutputStopped
 from avatar_client.gallery import character_speaking
 from avatar_client.received_media import ReceivedMedia
 from avatar_client.session_socket import AvatarClientError, EventReader, expect
@@ -26,7 +27,6 @@ from client_demo.measure.audio_file import (
 )
 from client_demo.measure.observation import Observer
 from client_demo.measure.report import InterruptReport, SpeakerReport, TalkReport, since_ms
-from server.protocol import OutputCleared, OutputStarted, OutputStopped
 
 REST_S = 1.5  # the character is watched at rest before anybody speaks
 AFTER_S = 0.8  # and after, so that the mouth is seen to close
@@ -84,13 +84,13 @@ async def talk(plan: TalkPlan) -> TalkReport:
     client = await AvatarClient.connect(plan.url, character, api_key=plan.api_key)
     connected_s = loop.time()
     async with client:
-        first = client.session.speakers[0]["id"]
+        first = client.session.speakers[0].id
         named = zip(plan.lines, speeches, strict=True)
         lines = [
             Line(name or first, path, speech, _onset_ms(speech)) for (name, path), speech in named
         ]
         _check_each_speaks_once(lines)
-        observer = Observer({one["id"]: one["box"] for one in client.session.speakers})
+        observer = Observer({one.id: asdict(one.box) for one in client.session.speakers})
         client.media.tap(observer)
         recorder = client.record(plan.out)
         await client.open_media()
@@ -214,7 +214,7 @@ def _report(
     alignment: str,
 ) -> TalkReport:
     begun_s, connected_s, interrupted_s = moments_s
-    fps = client.session.video.get("fps", 25)
+    fps = client.session.video.fps
     moves = {line.speaker: _movement(line, observer) for line in lines}
     first = min(lines, key=lambda line: line.voice_sent_s or math.inf)
     clocks = client.media.clocks

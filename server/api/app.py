@@ -19,7 +19,7 @@ from server.api.realtime_socket import Connection
 from server.api.tts import find_synthesizer, speech_router
 from server.config import ServerConfig
 from server.generation.interface import Engine
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 from server.session.registry import Hub
 from server.session.settings import as_protocol_error
 from server.webrtc.peer import set_video_bitrate
@@ -30,10 +30,12 @@ logger = logging.getLogger(__name__)
 def create_app(config: ServerConfig, engine: Engine) -> FastAPI:
     """The server as an app. Its life span loads the model, and ends every session at its end."""
 
+    synthesizer = find_synthesizer()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         set_video_bitrate(config.webrtc.video_bitrate)
-        hub = app.state.hub = Hub(config, engine)
+        hub = app.state.hub = Hub(config, engine, has_tts=synthesizer is not None)
         try:
             await hub.load()
             yield
@@ -54,7 +56,7 @@ def create_app(config: ServerConfig, engine: Engine) -> FastAPI:
     guarded = [Depends(_authorized)]
     app.include_router(_sessions_router(), dependencies=guarded)
     app.include_router(characters_router(), dependencies=guarded)
-    app.include_router(speech_router(find_synthesizer()), dependencies=guarded)
+    app.include_router(speech_router(synthesizer), dependencies=guarded)
     pages = {"/samples": config.listen.samples_dir, "/": config.listen.web_dir}
     for address, folder in pages.items():
         if folder.is_dir():

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from runtime.values import EMOTIONS
 from server.api.errors import error_response
 from server.config import Limits
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 
 PICTURES = "/v1/characters"
 """Takes a picture for each emotion; everything else takes text."""

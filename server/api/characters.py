@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, Response
 from runtime.character.character import Character, box_from
 from runtime.character.store import BUILTIN_CHARACTERS, NewCharacter, add_character, preview
 from runtime.values import EMOTIONS
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 from server.session.registry import Hub
 from server.session.settings import find
 

@@ -11,8 +11,10 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from runtime.errors import AvatarError
 from server.api.errors import error_response
 from server.auth import may_resume, offered_subprotocols
-from server.protocol import SUBPROTOCOL, parse_binary, parse_text
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.binary import parse_binary
+from server.protocol.client_events import parse_text
+from server.protocol.errors import ErrorCode, ProtocolError
+from server.protocol.handshake import SUBPROTOCOL, CloseCode
 from server.protocol.server_events import ServerEvent, SessionQueued, error_event
 from server.session.registry import Hub
 from server.session.session import Session
@@ -20,11 +22,6 @@ from server.session.settings import as_protocol_error
 
 logger = logging.getLogger(__name__)
 
-# RFC 6455, 7.4.1, and the range 4000-4999 that it leaves to applications.
-CLOSE_NORMAL = 1000
-CLOSE_POLICY = 1008
-CLOSE_TRY_LATER = 1013
-CLOSE_TAKEN = 4001
 WAITING_MESSAGES = 64
 LAST_WORDS_S = 5.0
 SLOW_READER_S = 20.0
@@ -84,7 +81,7 @@ class Connection:
         self._hub.metrics.refused.labels(reason=str(reason.code)).inc()
         await self._send(error_event(reason, "fatal"))
         full = reason.code is ErrorCode.SERVER_FULL
-        await self._close(CLOSE_TRY_LATER if full else CLOSE_POLICY, str(reason.code))
+        await self._close(CloseCode.TRY_LATER if full else CloseCode.POLICY, str(reason.code))
 
     async def _open(self) -> Session | None:
         """A new session, or None where the client left the queue."""
@@ -134,13 +131,13 @@ class Connection:
             logger.error("session %s: an event failed", session.id, exc_info=acted)
             await session.fail(_our_fault(acted))
         if self._taken.is_set():
-            await self._close(CLOSE_TAKEN, "the session was taken up by another socket")
+            await self._close(CloseCode.TAKEN_OVER, "the session was taken up by another socket")
         elif session.closed.is_set():
             for event in session.outbox.drain():
                 await self._send(event)
-            await self._close(CLOSE_NORMAL, "session closed")
+            await self._close(CloseCode.NORMAL, "session closed")
         elif not self._gone.is_set():
-            await self._close(CLOSE_POLICY, "events were not read in time")
+            await self._close(CloseCode.POLICY, "events were not read in time")
 
     async def give_way(self) -> None:
         """Another socket takes this one's session up: touch it no more."""
@@ -183,7 +180,7 @@ class Connection:
         except (WebSocketDisconnect, RuntimeError):
             self._gone.set()  # what uvicorn and starlette raise once the socket is closed
 
-    async def _close(self, code: int, reason: str) -> None:
+    async def _close(self, code: CloseCode, reason: str) -> None:
         if self._gone.is_set() or self._socket.application_state is WebSocketState.DISCONNECTED:
             return
         with contextlib.suppress(RuntimeError, TimeoutError):

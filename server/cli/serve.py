@@ -14,7 +14,7 @@ from runtime.stream.presets import PRESETS
 from server.api.app import create_app
 from server.config import ConfigError, ServerConfig, load_config
 from server.generation.runtime_backend import RuntimeEngine
-from server.protocol.fields import ProtocolError
+from server.protocol.errors import ProtocolError
 
 PING_S = 10
 """A half-open socket is noticed after two of these."""

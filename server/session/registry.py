@@ -10,7 +10,7 @@ from server.config import ServerConfig
 from server.generation.interface import Engine
 from server.generation.model_thread import ModelThread
 from server.metrics import Metrics
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 from server.session.admission import Admission
 from server.session.session import Session
 from server.session.settings import Settings, find
@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 class Hub:
     """Opens, finds and ends sessions. Made on the event loop."""
 
-    def __init__(self, config: ServerConfig, engine: Engine) -> None:
+    def __init__(self, config: ServerConfig, engine: Engine, *, has_tts: bool = False) -> None:
+        self._has_tts = has_tts
         self.config = config
         self.engine = engine
         self.metrics = Metrics()
@@ -60,7 +61,13 @@ class Hub:
         await self.admission.enter(on_position)
         try:
             session = Session(
-                settings, self.engine, self._thread, self.config, self.metrics, self._on_closed
+                settings,
+                self.engine,
+                self._thread,
+                self.config,
+                self.metrics,
+                self._on_closed,
+                has_tts=self._has_tts,
             )
         except BaseException:
             self.admission.leave()

@@ -17,7 +17,7 @@ from server.generation.interface import Engine
 from server.generation.model_thread import ModelThread
 from server.metrics import Metrics
 from server.protocol import client_events as said
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 from server.protocol.outbox import Outbox
 from server.protocol.server_events import (
     Pong,
@@ -28,7 +28,7 @@ from server.protocol.server_events import (
     WebrtcAnswer,
     error_event,
 )
-from server.session.session_info import granted
+from server.session.session_info import Granted, session_info
 from server.session.settings import (
     Settings,
     as_protocol_error,
@@ -60,6 +60,8 @@ class Session:
         config: ServerConfig,
         metrics: Metrics,
         on_closed: Callable[["Session"], None],
+        *,
+        has_tts: bool = False,
     ) -> None:
         self.id = f"sess_{secrets.token_hex(8)}"
         self.secret = secrets.token_urlsafe(24)
@@ -70,13 +72,25 @@ class Session:
         self._engine = engine
         self._config = config
         self._metrics = metrics
+        self._has_tts = has_tts
         self._on_closed = on_closed
         self._next_seq: int | None = None
         self._tasks = Tasks(self.id, self._on_error)
         self.media = Media(settings, engine, thread, config, metrics, self.outbox, self._end_soon)
 
     def created(self) -> SessionCreated:
-        return SessionCreated(**granted(self.settings, self._engine, self._config, self))
+        return self._info(SessionCreated)
+
+    def _info(self, kind: type[Granted]) -> Granted:
+        return session_info(
+            kind,
+            self.id,
+            self.secret,
+            self.settings,
+            self._engine,
+            self._config,
+            has_tts=self._has_tts,
+        )
 
     # ------------------------------------------------------------ events from the client
 
@@ -183,7 +197,7 @@ class Session:
         for wish in event.speakers or ():
             if wish.emotion is not None:
                 self.media.set_mood(wish.id, wish.emotion, 1.0)
-        self.outbox.put(SessionUpdated(**granted(after, self._engine, self._config, self)))
+        self.outbox.put(self._info(SessionUpdated))
 
     def _lane(self, speaker: str | int | None) -> SpeakerLane:
         return self.media.playout.lanes[speaker_name(self.settings.character, speaker)]

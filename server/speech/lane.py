@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.timing import OUTPUT_SAMPLES_PER_FRAME, SAMPLE_RATE, SAMPLES_PER_FRAME
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 from server.protocol.server_events import (
     AvatarState,
     BufferHigh,

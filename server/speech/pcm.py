@@ -11,7 +11,7 @@ import soxr
 from numpy.typing import NDArray
 
 from runtime.timing import OUTPUT_RATE, SAMPLE_RATE
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 
 BYTES_PER_SAMPLE = 2
 OUTPUT_PER_MODEL_SAMPLE = OUTPUT_RATE // SAMPLE_RATE

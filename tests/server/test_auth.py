@@ -2,7 +2,7 @@ import pytest
 
 from server.auth import Access, may_resume
 from server.config import Listen
-from server.protocol.fields import ProtocolError
+from server.protocol.errors import ProtocolError
 
 KEY = "a-key-of-24-characters-0"
 HOME = {"host": "localhost:8080"}

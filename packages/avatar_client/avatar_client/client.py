@@ -25,11 +25,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 
-from avatar_client.received_media import ReceivedMedia
-from avatar_client.recording import Recorder, RecordingError
-from avatar_client.session_socket import AvatarClientError, EventReader, SessionSocket, expect
-from avatar_client.speech_queue import SpeechQueue
-from server.protocol import (
+from avatar_client.events import (
     BufferHigh,
     BufferStatus,
     OutputCleared,
@@ -39,6 +35,10 @@ from server.protocol import (
     SessionUpdated,
     WebrtcAnswer,
 )
+from avatar_client.received_media import ReceivedMedia
+from avatar_client.recording import Recorder, RecordingError
+from avatar_client.session_socket import AvatarClientError, EventReader, SessionSocket, expect
+from avatar_client.speech_queue import SpeechQueue
 
 DEFAULT_RATE = 24_000  # Hz; what most voice models speak at
 MAX_MESSAGE_S = 1.0
@@ -112,7 +112,10 @@ class AvatarClient:
 
     async def open_media(self) -> ReceivedMedia:
         """Negotiate WebRTC over the session's socket and start to receive."""
-        servers = [RTCIceServer(**server) for server in self.session.ice_servers]
+        servers = [
+            RTCIceServer(list(one.urls), one.username, one.credential)
+            for one in self.session.ice_servers
+        ]
         self._peer = peer = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         peer.addTransceiver("audio", direction="recvonly")
         peer.addTransceiver("video", direction="recvonly")
@@ -134,7 +137,7 @@ class AvatarClient:
 
     def record(self, path: Path) -> Recorder:
         """Record sound and picture from now on; finished by its `aclose`, or this client's."""
-        recorder = Recorder(self.media, path, self.session.video.get("fps", 25))
+        recorder = Recorder(self.media, path, self.session.video.fps)
         self._recorders.append(recorder)
         return recorder
 
@@ -230,7 +233,7 @@ class AvatarClient:
 
     def _speaker(self, name: str | None) -> tuple[str, int]:
         """The speaker's id and index; the first speaker for None."""
-        names = [speaker["id"] for speaker in self.session.speakers]
+        names = [speaker.id for speaker in self.session.speakers]
         if name is None:
             return names[0], 0
         if name not in names:
@@ -260,11 +263,11 @@ class AvatarClient:
 
     @property
     def _buffer_s(self) -> float:
-        return float(self.session.latency["max_buffer_ms"]) / 1000
+        return self.session.latency.max_buffer_ms / 1000
 
     def _know_speakers(self) -> None:
         for speaker in self.session.speakers:
-            self._turns.setdefault(speaker["id"], _Turn())
+            self._turns.setdefault(speaker.id, _Turn())
 
     async def _watch_queues(self, events: EventReader) -> None:
         """Follow the server's word on each speaker's queue, until the session ends."""
