@@ -104,11 +104,10 @@ def _field(field: DeclaredField, *, may_be_null: bool) -> Schema:
 
 def _value(field: DeclaredField) -> Schema:
     if dataclasses.is_dataclass(field.type):
-        return _reference(str(field.type.__name__))
+        return _reference(_name(field.type))
     if field.item is not None:
         is_part = dataclasses.is_dataclass(field.item)
-        name = str(field.item.__name__)
-        item = _reference(name) if is_part else {"type": TYPES[field.item]}
+        item = _reference(_name(field.item)) if is_part else {"type": TYPES[field.item]}
         return {"type": "array", "items": item}
     if get_origin(field.type) is dict:
         return {
@@ -132,6 +131,10 @@ def _or_null(schema: Schema) -> Schema:
         return {"anyOf": [schema, {"type": "null"}]}
     allowed = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
     return schema | {"type": [schema["type"], "null"]} | allowed
+
+
+def _name(kind: Any) -> str:
+    return str(kind.__name__)
 
 
 def _reference(name: str) -> Schema:

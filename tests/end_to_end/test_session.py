@@ -245,7 +245,7 @@ async def test_settings_before_the_media_are_granted_and_told(character_root):
         await talk.send("session.update", session={"character": "pair", "speakers": faces, **form})
         updated = await talk.until(SessionUpdated)
         assert [each.id for each in updated.speakers] == ["left", "eve"]
-        assert updated.audio["input"]["format"]["rate"] == 24000
+        assert updated.audio.input.format.rate == 24000
 
 
 async def test_with_an_api_key_only_its_holders_come_in(character_root):
