@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from runtime.cli.command_values import own_characters
 from runtime.engine.kinds import FILES, check_precision
 from runtime.errors import AvatarError, BadInput
 from runtime.stream.presets import PRESETS, find_preset
@@ -127,6 +128,7 @@ def _export_model(request: Request, target: Target) -> list[Made]:
     """A model that streams: the built-in one or a folder of the same kind."""
     from export.building import make_denoiser, make_small_parts
     from export.windows import Walk, recorded, spoken_by
+    from runtime.character.store import BUILTIN_CHARACTERS
     from runtime.engine.choice import denoiser_parts, stream_shape
     from runtime.weights.checkpoint import load, load_builtin
 
@@ -137,7 +139,7 @@ def _export_model(request: Request, target: Target) -> list[Made]:
         stream_shape(model, character, preset.window): (character, preset)
         for preset in presets
         for speakers in request.speakers
-        for character in spoken_by(speakers)
+        for character in spoken_by(speakers, (BUILTIN_CHARACTERS, own_characters()))
     }
     for shape, (character, preset) in shapes.items():
         record = partial(recorded, model, character, preset, CALIBRATION_TICKS)

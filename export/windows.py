@@ -29,7 +29,6 @@ from runtime.timing import FRAMES_PER_LATENT, SAMPLE_RATE
 from runtime.values import Box
 from runtime.weights.checkpoint import AvatarModel
 
-OWN_CHARACTERS = Path("characters")  # where `avatar characters add` puts them
 Values = dict[str, Tensor]
 
 
@@ -65,12 +64,12 @@ def recorded(
     return recorder.calls
 
 
-def spoken_by(speakers: int, own: Path = OWN_CHARACTERS) -> list[Character]:
-    """All characters with that many speakers: the built-in ones, then those in the folder `own`.
+def spoken_by(speakers: int, roots: Sequence[Path] = (BUILTIN_CHARACTERS,)) -> list[Character]:
+    """All characters in the folders `roots` with that many speakers.
 
     Where there are none: the first one's picture with as many boxes side by side.
     """
-    characters = list(find_characters((BUILTIN_CHARACTERS, own)).values())
+    characters = list(find_characters(roots).values())
     found = [each for each in characters if len(each.speakers) == speakers]
     return found or [_crowd(characters[0], speakers)]
 

@@ -1,8 +1,8 @@
-"""Text to speech over HTTP, by the espeak-ng executable where one is installed.
+"""Text to speech over HTTP, by espeak-ng if it is installed.
 
 `POST /v1/speech {"text": "Hello", "voice": "en-us+f3"}` answers `audio/wav`: mono PCM16, 22,050 Hz.
-Without espeak-ng the route answers 501 and says what to install; a session announces the
-capability `tts` only where `find_synthesizer()` found it.
+Without espeak-ng the route answers 501 and says what to install. `find_synthesizer` runs once, at
+the server's start; sessions announce its result as the capability `tts`.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ def find_synthesizer() -> Path | None:
 
 
 def speech_router(synthesizer: Path | None) -> APIRouter:
-    """The route `/v1/speech`, speaking with `synthesizer` (501 where that is None)."""
+    """The route `/v1/speech`, speaking with `synthesizer` (501 if it is None)."""
     router = APIRouter(tags=["speech"])
     turns = asyncio.Semaphore(MAX_AT_ONCE)
 
@@ -51,7 +51,7 @@ def speech_router(synthesizer: Path | None) -> APIRouter:
         voice: Annotated[str, Body()] = DEFAULT_VOICE,
         speed_wpm: Annotated[int, Body(ge=80, le=450)] = DEFAULT_SPEED_WPM,
     ) -> Response:
-        """Speak `text` and answer a WAV file."""
+        """Speech for a text, as a WAV file: mono PCM16 at 22,050 Hz. Needs espeak-ng."""
         try:
             if synthesizer is None:
                 raise _not_installed()
@@ -129,7 +129,7 @@ def _check(text: str, voice: str) -> None:
         )
         raise ProtocolError(ErrorCode.TEXT_TOO_LONG, message, "text")
     if any("\ud800" <= sign <= "\udfff" for sign in text):
-        message = "The text holds half of a surrogate pair, which is no character. Leave it out."
+        message = "The text holds half of a surrogate pair, which is not a character. Leave it out."
         raise ProtocolError(ErrorCode.INVALID_TEXT, message, "text")
     if not VOICE.fullmatch(voice):
         raise _unknown_voice(voice)

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from runtime.character.store import default_character
-from server.auth import Access
+from server.auth import Authenticator
 from server.config import ServerConfig
 from server.generation.interface import Engine
 from server.generation.model_thread import ModelThread
@@ -26,7 +26,7 @@ class Hub:
         self.config = config
         self.engine = engine
         self.metrics = Metrics()
-        self.access = Access(config.listen, config.limits.client_secret_ms)
+        self.access = Authenticator(config.listen, config.limits.client_secret_ms)
         self.admission = Admission(config.limits.max_sessions, config.limits.max_queued)
         self.metrics.queued.set_function(lambda: self.admission.queued)
         self.sessions: dict[str, Session] = {}

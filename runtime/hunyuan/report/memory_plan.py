@@ -97,7 +97,7 @@ class Mode:
 
     @property
     def options(self) -> str:
-        """Of `avatar generate --preset official`."""
+        """Of `avatar official`."""
         return f"--dtype {self.form}" + (" --low-memory" if self.low_memory else "")
 
     def summary(self) -> dict[str, Any]:

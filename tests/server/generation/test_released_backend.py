@@ -9,7 +9,8 @@ import pytest
 
 from runtime.character.character import Character
 from runtime.errors import CheckpointError
-from server.config import ConfigError, Model, load_config
+from server.config import ConfigError, Model
+from server.config_file import load_config
 from server.generation.interface import StreamRequest
 from server.generation.runtime_backend import RuntimeEngine
 from server.playout import Slice

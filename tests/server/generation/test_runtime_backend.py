@@ -9,7 +9,8 @@ from runtime.engine.kinds import PROVIDERS
 from runtime.errors import EngineError, Unsupported
 from runtime.stream.presets import PRESETS
 from runtime.weights.checkpoint import AvatarModel
-from server.config import ConfigError, Model, load_config
+from server.config import ConfigError, Model
+from server.config_file import load_config
 from server.generation.runtime_backend import RuntimeEngine
 from tests.support.exported import model_folder, small_engines
 from tests.support.small_world import save_model, small_character, small_model
