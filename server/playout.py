@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from runtime.timing import OUTPUT_RATE, OUTPUT_SAMPLES_PER_FRAME, SAMPLES_PER_FRAME, VIDEO_FPS
 from runtime.values import Pixels
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 from server.speech.lane import SpeakerLane
 
 SLOT_S = 1 / VIDEO_FPS

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from avatar_client.characters import find_character
 from avatar_client.client import DEFAULT_RATE, AvatarClient
+from avatar_client.events import OutputCleared, OutputStarted, OutputStopped
 from avatar_client.received_media import ReceivedMedia
 from avatar_client.recording import Recorder
 from avatar_client.session_socket import AvatarClientError, EventReader, expect
@@ -27,7 +28,6 @@ from client_demo.measure.audio_file import (
 )
 from client_demo.measure.observer import StreamObserver
 from client_demo.measure.report import InterruptReport, SpeakerReport, TalkReport, since_ms
-from server.protocol import OutputCleared, OutputStarted, OutputStopped
 
 REST_S = 1.5  # of rest watched before the first speech
 AFTER_S = 0.8  # watched after the last, so that the mouth closes
@@ -85,13 +85,13 @@ async def talk(plan: TalkPlan) -> TalkReport:
     client = await AvatarClient.connect(plan.url, character, api_key=plan.api_key)
     connected_s = loop.time()
     async with client:
-        first = client.session.speakers[0]["id"]
+        first = client.session.speakers[0].id
         named = zip(plan.lines, speeches, strict=True)
         lines = [
             Line(name or first, path, speech, _onset_ms(speech)) for (name, path), speech in named
         ]
         _check_each_speaks_once(lines)
-        observer = StreamObserver({one["id"]: one["box"] for one in client.session.speakers})
+        observer = StreamObserver({one.id: asdict(one.box) for one in client.session.speakers})
         client.media.tap(observer)
         recorder = client.record(plan.out)
         await client.open_media()
@@ -215,7 +215,7 @@ def _report(
     recorder: Recorder,
 ) -> TalkReport:
     begun_s, connected_s, interrupted_s = times_s
-    fps = client.session.video.get("fps", 25)
+    fps = client.session.video.fps
     moves = {line.speaker: _movement(line, observer) for line in lines}
     first = min(lines, key=lambda line: line.voice_sent_s or math.inf)
     clocks = client.media.clocks

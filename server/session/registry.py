@@ -5,12 +5,12 @@ import logging
 from collections.abc import Callable
 
 from runtime.character.store import default_character
-from server.auth import Access
+from server.auth import Authenticator
 from server.config import ServerConfig
 from server.generation.interface import Backend
 from server.generation.model_thread import ModelThread
 from server.metrics import Metrics
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 from server.session.admission import Admission
 from server.session.session import Session
 from server.session.settings import Settings, find
@@ -21,11 +21,12 @@ logger = logging.getLogger(__name__)
 class SessionRegistry:
     """Opens, finds and ends sessions. Made on the event loop."""
 
-    def __init__(self, config: ServerConfig, backend: Backend) -> None:
+    def __init__(self, config: ServerConfig, backend: Backend, *, has_tts: bool = False) -> None:
+        self._has_tts = has_tts
         self.config = config
         self.backend = backend
         self.metrics = Metrics()
-        self.access = Access(config.listen, config.limits.client_secret_ms)
+        self.access = Authenticator(config.listen, config.limits.client_secret_ms)
         self.admission = Admission(config.limits.max_sessions, config.limits.max_queued)
         self.metrics.queued.set_function(lambda: self.admission.queued)
         self.sessions: dict[str, Session] = {}
@@ -62,7 +63,13 @@ class SessionRegistry:
         await self.admission.enter(on_position)
         try:
             session = Session(
-                settings, self.backend, self._thread, self.config, self.metrics, self._on_closed
+                settings,
+                self.backend,
+                self._thread,
+                self.config,
+                self.metrics,
+                self._on_closed,
+                has_tts=self._has_tts,
             )
         except BaseException:
             self.admission.leave()

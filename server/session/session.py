@@ -16,7 +16,7 @@ from server.generation.interface import Backend, StreamRequest
 from server.generation.model_thread import ModelThread
 from server.metrics import Metrics
 from server.protocol import client_events as client
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 from server.protocol.outbox import Outbox
 from server.protocol.server_events import (
     MetricsTick,
@@ -28,7 +28,7 @@ from server.protocol.server_events import (
     WebrtcAnswer,
     error_event,
 )
-from server.session.session_info import granted
+from server.session.session_info import Granted, session_info
 from server.session.settings import Settings, as_protocol_error, check_emotion, updated
 from server.tasks import Tasks
 from server.webrtc.media import MediaSession, MediaState
@@ -54,6 +54,8 @@ class Session:
         config: ServerConfig,
         metrics: Metrics,
         on_closed: Callable[["Session"], None],
+        *,
+        has_tts: bool = False,
     ) -> None:
         self.id = f"sess_{secrets.token_hex(8)}"
         self.secret = secrets.token_urlsafe(24)
@@ -64,6 +66,7 @@ class Session:
         self._backend = backend
         self._config = config
         self._metrics = metrics
+        self._has_tts = has_tts
         self._on_closed = on_closed
         self._next_seq: int | None = None
         self._tasks = Tasks(self.id, self._on_error)
@@ -86,7 +89,18 @@ class Session:
         self.outbox.put(event)
 
     def created(self) -> SessionCreated:
-        return SessionCreated(**granted(self.settings, self._backend, self._config, self))
+        return self._info(SessionCreated)
+
+    def _info(self, kind: type[Granted]) -> Granted:
+        return session_info(
+            kind,
+            self.id,
+            self.secret,
+            self.settings,
+            self._backend,
+            self._config,
+            has_tts=self._has_tts,
+        )
 
     # ------------------------------------------------------------ events from the client
 
@@ -193,7 +207,7 @@ class Session:
             self.media.change_speakers(after.character.speaker_ids, is_new_character=is_new)
         for wish in emotions:
             self.media.set_emotion(wish.id, str(wish.emotion), 1.0)
-        self.emit(SessionUpdated(**granted(after, self._backend, self._config, self)))
+        self.emit(self._info(SessionUpdated))
 
     # ------------------------------------------------------------ socket and end
 

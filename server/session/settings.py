@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 from runtime.character.character import Character, Speaker
 from runtime.character.face_mask import check_boxes
 from runtime.errors import AvatarError, BadInput, NotFound, Unsupported
+from runtime.timing import VIDEO_FPS
 from runtime.values import Box
 from server.playout import unknown_speaker
 from server.protocol.client_events import SessionUpdate, SpeakerWish
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
+from server.protocol.server_events import VideoInfo
 from server.speech.pcm import PcmFormat
 
 
@@ -46,6 +48,7 @@ def updated(
     character = settings.character
     if event.character is not None:
         character = find(characters, event.character)
+    _refuse_other_video(event, character)
     if event.speakers is not None:
         if not is_live:
             character = with_speakers(character, event.speakers)
@@ -58,8 +61,8 @@ def updated(
         preset=event.preset or settings.preset,
         seed=settings.seed if event.seed is None else event.seed,
         pcm=PcmFormat(
-            event.rate or settings.pcm.rate,
-            event.channels or settings.pcm.channels,
+            event.input_format.rate or settings.pcm.rate,
+            event.input_format.channels or settings.pcm.channels,
         ),
         metrics=settings.metrics if event.metrics is None else event.metrics,
     )
@@ -130,10 +133,32 @@ def _face_of(character: Character, wish: SpeakerWish, number: int) -> int:
     raise unknown_speaker(wish.id, character.speaker_ids)
 
 
+def granted_video(character: Character) -> VideoInfo:
+    """The video that a session of that character sends: as large as its picture."""
+    picture = character.picture
+    return VideoInfo(picture.width, picture.height, VIDEO_FPS)
+
+
+def _refuse_other_video(event: SessionUpdate, character: Character) -> None:
+    if event.video is None:
+        return
+    granted = granted_video(character)
+    for name in ("width", "height", "fps"):
+        wanted, given = getattr(event.video, name), getattr(granted, name)
+        if wanted not in (None, given):
+            raise ProtocolError(
+                ErrorCode.UNSUPPORTED,
+                f"The session cannot send video with {name} {wanted}: {character.id} has "
+                f"{granted.width} x {granted.height} pixels at {granted.fps} fps. Leave video "
+                "out, or choose another character.",
+                f"video.{name}",
+                event.event_id,
+            )
+
+
 def _refuse_after_start(event: SessionUpdate) -> None:
     fixed: dict[str, object] = {"character": event.character, "preset": event.preset}
     fixed["seed"] = event.seed
-    fixed["video"] = event.width or event.height or event.fps
     for number, wish in enumerate(event.speakers or ()):
         fixed[f"speakers.{number}.face"] = wish.face
         fixed[f"speakers.{number}.box"] = wish.box

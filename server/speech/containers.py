@@ -1,6 +1,6 @@
 """Audio files sent as if they were raw PCM: recognised by their first bytes, and refused."""
 
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 
 HEAD_BYTES = 4096
 """Bytes of an item that are looked at; two MP3 frames fit."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from runtime.timing import OUTPUT_SAMPLES_PER_FRAME, SAMPLE_RATE, SAMPLES_PER_FRAME
 from runtime.values import Samples
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 from server.protocol.outbox import Emit
 from server.speech.announcer import Announcer
 from server.speech.containers import HEAD_BYTES, refuse_container

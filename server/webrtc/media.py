@@ -14,7 +14,7 @@ from server.generation.tick_scheduler import TickScheduler
 from server.metrics import Metrics
 from server.playout import Pace, Playout, Slice
 from server.protocol.client_events import WebrtcCandidate
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 from server.protocol.outbox import Emit
 from server.protocol.server_events import SessionDegraded, SessionRecovered
 from server.speech.lane import SpeakerLane

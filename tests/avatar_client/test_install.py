@@ -12,7 +12,7 @@ import pytest
 
 from server.config import ServerConfig
 from tests.support.engines import make_characters
-from tests.support.flash import FlashEngine
+from tests.support.flash import FlashBackend
 from tests.support.stand import serving
 
 pytestmark = pytest.mark.slow
@@ -72,7 +72,7 @@ async def test_a_bot_with_a_server_py_of_its_own_connects_through_the_client(pyt
     (tmp_path / "server.py").write_text("OWN = True\n")
     (tmp_path / "bot.py").write_text(BOT)
 
-    async with serving(ServerConfig(), FlashEngine(make_characters(tmp_path / "all"))) as stand:
+    async with serving(ServerConfig(), FlashBackend(make_characters(tmp_path / "all"))) as stand:
         url = f"http://127.0.0.1:{stand.port}"
         printed = await asyncio.to_thread(run, [python, "bot.py", url], tmp_path)
 

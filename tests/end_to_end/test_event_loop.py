@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 from runtime.character.registry import CharacterRegistry
 from runtime.character.store import BUILTIN_CHARACTERS
 from server.config import Limits, ServerConfig
-from server.protocol import SUBPROTOCOL
+from server.protocol.handshake import SUBPROTOCOL
 from tests.support.flash import FlashBackend
 from tests.support.stand import serving
 

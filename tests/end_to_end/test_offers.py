@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
+from avatar_client.events import Error, OutputStarted, OutputStopped
 
 from server.config import Limits, ServerConfig
-from server.protocol import Error, OutputStarted, OutputStopped
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 from server.webrtc.peer import Peer
 from tests.support.flash import FlashBackend
 from tests.support.stand import client, serving
@@ -87,10 +87,10 @@ async def test_after_an_offer_that_failed_another_one_is_waited_for(character_ro
         client(stand, "?character=ana", media=False) as talk,
     ):
         await talk.send("webrtc.offer", sdp="v=0")
-        await talk.until(Error, lambda event: event.error["code"] == "invalid_sdp")
+        await talk.until(Error, lambda event: event.error.code == "invalid_sdp")
         pass_time(monkeypatch, 10)
-        await talk.until(Error, lambda event: event.error["code"] == "no_media")
-        assert [e.error["code"] for e in talk.events if isinstance(e, Error)] == [
+        await talk.until(Error, lambda event: event.error.code == "no_media")
+        assert [e.error.code for e in talk.events if isinstance(e, Error)] == [
             "invalid_sdp",
             "no_media",
         ]

@@ -10,7 +10,7 @@ import pytest_asyncio
 import client_demo
 from server.config import Model, ServerConfig
 from server.generation.runtime_backend import RuntimeBackend
-from server.protocol import parse_binary
+from server.protocol.binary import parse_binary
 from tests.support.browser import chromium, opened
 from tests.support.stand import serving
 

@@ -6,10 +6,10 @@ import logging
 
 import pytest
 from avatar_client.client import AvatarClient
+from avatar_client.events import Error, OutputStarted, OutputStopped, SessionCreated
 from avatar_client.session_socket import AvatarClientError, expect
 
 from server.config import Limits, ServerConfig
-from server.protocol import Error, OutputStarted, OutputStopped, SessionCreated
 from tests.support.cable import cable
 from tests.support.flash import FlashBackend
 from tests.support.stand import serving, until
@@ -98,7 +98,7 @@ async def test_speech_that_was_on_its_way_at_the_cut_is_told_as_a_gap(world, spe
             await line.join()
             await client.speak(speech(200))
             assert (await expect(events, OutputStopped, LIMIT_S)).audio_end_ms == 200
-        told = [event.error["code"] async for event in errors if isinstance(event, Error)]
+        told = [event.error.code async for event in errors if isinstance(event, Error)]
         assert told == ["sequence_gap"]
 
 

@@ -9,12 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
-from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
-
-from server.config import Limits, Listen, ServerConfig
-from server.generation.interface import StreamRequest
-from server.protocol import (
+from avatar_client.events import (
     SUBPROTOCOL,
     Error,
     OutputCleared,
@@ -26,6 +21,11 @@ from server.protocol import (
     SessionQueued,
     SessionUpdated,
 )
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from server.config import Limits, Listen, ServerConfig
+from server.generation.interface import StreamRequest
 from server.webrtc.peer import Peer
 from tests.support.engines import SmallBackend
 from tests.support.flash import FlashBackend, FlashGenerator
@@ -56,7 +56,7 @@ async def test_speech_comes_out_as_picture_and_sound_and_every_item_ends_once(
         assert talk.count(OutputStarted) == 3
         assert talk.count(Error) == 0
         created = await talk.until(SessionCreated)
-        assert [each["id"] for each in created.speakers] == ["left", "right"]
+        assert [each.id for each in created.speakers] == ["left", "right"]
         assert talk.video.frames[0].shape == (64, 64)
 
 
@@ -102,7 +102,7 @@ async def test_a_fault_of_ours_ends_its_session_with_a_reason(
         await good.say(speech(500))
         await bad.send("avatar.emotion.update", emotion="neutral")
         fatal = await bad.until(Error)
-        assert (fatal.error["type"], fatal.error["code"]) == ("fatal", "internal")
+        assert (fatal.error.type, fatal.error.code) == ("fatal", "internal")
         await bad.until(SessionClosed)
         assert "TypeError" in caplog.text
         assert (await good.until(OutputStopped)).audio_end_ms == 500
@@ -197,7 +197,7 @@ async def test_a_generator_that_fails_ends_its_own_session_only(character_root, 
     ):
         await good.say(speech(2500))
         fatal = await bad.until(Error)
-        assert (fatal.error["type"], fatal.error["code"]) == ("fatal", "generator_failed")
+        assert (fatal.error.type, fatal.error.code) == ("fatal", "generator_failed")
         await bad.until(SessionClosed)
         assert (await good.until(OutputStopped)).audio_end_ms == 2500
 
@@ -245,7 +245,7 @@ async def test_a_full_server_queues_in_order_and_refuses_beyond(character_root):
             assert (await second.until(SessionQueued)).position == 1
             async with client(stand, "?character=ana", media=False) as third:
                 refused = await third.until(Error)
-                assert refused.error["code"] == "server_full"
+                assert refused.error.code == "server_full"
                 await third.socket.wait_closed()
             await first.send("session.close")
             await second.until(SessionCreated)
@@ -264,9 +264,9 @@ async def test_a_session_that_never_offers_media_gives_its_place_to_who_waits(
             await waiting.until(SessionQueued)
             await silent.say(speech(300))
             fatal = await silent.until(Error)
-            assert (fatal.error["type"], fatal.error["code"]) == ("fatal", "no_media")
-            assert fatal.error["message"].startswith("No webrtc.offer")
-            assert "within 1 s" in fatal.error["message"]
+            assert (fatal.error.type, fatal.error.code) == ("fatal", "no_media")
+            assert fatal.error.message.startswith("No webrtc.offer")
+            assert "within 1 s" in fatal.error.message
             await silent.until(SessionClosed)
             await waiting.until(SessionCreated)
 
@@ -289,8 +289,8 @@ async def test_an_unknown_character_is_told_which_there_are(character_root):
         client(stand, "?character=ghost", media=False) as talk,
     ):
         refused = await talk.until(Error)
-        assert refused.error["code"] == "unknown_character"
-        assert "ana, pair" in refused.error["message"]
+        assert refused.error.code == "unknown_character"
+        assert "ana, pair" in refused.error.message
 
 
 async def test_settings_before_the_media_are_granted_and_told(character_root):
@@ -302,8 +302,8 @@ async def test_settings_before_the_media_are_granted_and_told(character_root):
         form = {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 24000}}}}
         await talk.send("session.update", session={"character": "pair", "speakers": faces, **form})
         updated = await talk.until(SessionUpdated)
-        assert [each["id"] for each in updated.speakers] == ["left", "eve"]
-        assert updated.audio["input"]["format"]["rate"] == 24000
+        assert [each.id for each in updated.speakers] == ["left", "eve"]
+        assert updated.audio.input.format.rate == 24000
 
 
 async def test_with_an_api_key_only_its_holders_come_in(character_root):

@@ -3,9 +3,9 @@
 import asyncio
 
 import numpy as np
+from avatar_client.events import OutputStarted, OutputStopped
 
 from server.config import ServerConfig
-from server.protocol import OutputStarted, OutputStopped
 from tests.support.flash import FlashBackend
 from tests.support.stand import TIMEOUT_S, client, serving
 

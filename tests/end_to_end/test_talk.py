@@ -8,11 +8,11 @@ import av
 import numpy as np
 import pytest
 from avatar_client.client import AvatarClient
+from avatar_client.events import OutputStarted, OutputStopped
 from avatar_client.session_socket import AvatarClientError
 
 from client_demo.measure.talk import TalkPlan, talk
 from server.config import Limits, ServerConfig
-from server.protocol import OutputStarted, OutputStopped
 from tests.support.flash import FlashBackend
 from tests.support.stand import serving
 

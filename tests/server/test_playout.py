@@ -1,7 +1,7 @@
 import pytest
 
 from server.playout import Playout
-from server.protocol.fields import ProtocolError
+from server.protocol.errors import ProtocolError
 from server.speech.lane import SpeakerLane
 
 

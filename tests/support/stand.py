@@ -15,6 +15,13 @@ from aiortc import (
     RTCRtpReceiver,
     RTCSessionDescription,
 )
+from avatar_client.events import (
+    SUBPROTOCOL,
+    ServerEvent,
+    WebrtcAnswer,
+    pack_binary_append,
+    parse_server_event,
+)
 from avatar_client.received_media import ReceivedFrame, ReceivedMedia
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -22,13 +29,6 @@ from server.api.app import create_app
 from server.cli.serve import uvicorn_config
 from server.config import ServerConfig
 from server.generation.interface import Backend
-from server.protocol import (
-    SUBPROTOCOL,
-    ServerEvent,
-    WebrtcAnswer,
-    pack_binary_append,
-    parse_server_event,
-)
 from server.session.registry import SessionRegistry
 
 TIMEOUT_S = 60.0

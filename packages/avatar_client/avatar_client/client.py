@@ -23,12 +23,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 
-from avatar_client.pcm_messages import BYTES_PER_SAMPLE, MAX_MESSAGE_S, pcm_messages
-from avatar_client.received_media import ReceivedMedia
-from avatar_client.recording import Recorder, RecordingError
-from avatar_client.session_socket import AvatarClientError, EventReader, SessionSocket, expect
-from avatar_client.speech_backlog import SpeechBacklog
-from server.protocol import (
+from avatar_client.events import (
     BufferHigh,
     BufferStatus,
     OutputCleared,
@@ -38,6 +33,11 @@ from server.protocol import (
     SessionUpdated,
     WebrtcAnswer,
 )
+from avatar_client.pcm_messages import BYTES_PER_SAMPLE, MAX_MESSAGE_S, pcm_messages
+from avatar_client.received_media import ReceivedMedia
+from avatar_client.recording import Recorder, RecordingError
+from avatar_client.session_socket import AvatarClientError, EventReader, SessionSocket, expect
+from avatar_client.speech_backlog import SpeechBacklog
 
 DEFAULT_RATE = 24_000  # Hz; the rate of most voice models
 LEAST_WAIT_S = 0.05
@@ -111,8 +111,11 @@ class AvatarClient:
         return self.session
 
     async def open_media(self) -> ReceivedMedia:
-        """Negotiate WebRTC over the session's socket and start receiving."""
-        servers = [RTCIceServer(**server) for server in self.session.ice_servers]
+        """Negotiate WebRTC over the session's socket and start to receive."""
+        servers = [
+            RTCIceServer(list(one.urls), one.username, one.credential)
+            for one in self.session.ice_servers
+        ]
         self._peer = peer = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         peer.addTransceiver("audio", direction="recvonly")
         peer.addTransceiver("video", direction="recvonly")
@@ -134,7 +137,7 @@ class AvatarClient:
 
     def record(self, path: Path) -> Recorder:
         """Record sound and video from now on, until its `aclose` or this client's."""
-        recorder = Recorder(self.media, path, self.session.video.get("fps", 25))
+        recorder = Recorder(self.media, path, self.session.video.fps)
         self._recorders.append(recorder)
         return recorder
 
@@ -230,7 +233,7 @@ class AvatarClient:
 
     def _speaker(self, name: str | None) -> tuple[str, int]:
         """The speaker's id and index; the first speaker for None."""
-        names = [speaker["id"] for speaker in self.session.speakers]
+        names = [speaker.id for speaker in self.session.speakers]
         if name is None:
             return names[0], 0
         if name not in names:
@@ -262,11 +265,11 @@ class AvatarClient:
 
     @property
     def _buffer_s(self) -> float:
-        return float(self.session.latency["max_buffer_ms"]) / 1000
+        return self.session.latency.max_buffer_ms / 1000
 
     def _add_speakers(self) -> None:
         for speaker in self.session.speakers:
-            self._speakers.setdefault(speaker["id"], _SpeakerState())
+            self._speakers.setdefault(speaker.id, _SpeakerState())
 
     async def _watch_backlogs(self, events: EventReader) -> None:
         """Follow the server's reports on each speaker's speech until the session ends."""

@@ -18,11 +18,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from server.protocol import (
+from avatar_client.events import (
     SECRET_SUBPROTOCOL_PREFIX,
     SUBPROTOCOL,
     Error,
-    ProtocolError,
+    EventError,
     ServerEvent,
     SessionClosed,
     SessionCreated,
@@ -223,7 +223,7 @@ class SessionSocket:
                     continue  # the server sends no binary messages yet
                 try:
                     event = parse_server_event(message)
-                except ProtocolError:
+                except EventError:
                     continue  # a newer server's event
                 if isinstance(event, SessionCreated):
                     self._session = event
@@ -291,8 +291,8 @@ async def expect(
         async with asyncio.timeout(timeout_s):
             async for event in reader:
                 if isinstance(event, Error):
-                    is_about = about is not None and event.error.get("event_id") == about
-                    if is_about or event.error.get("type") == "fatal":
+                    is_about = about is not None and event.error.event_id == about
+                    if is_about or event.error.type == "fatal":
                         raise error_from(event)
                 elif type(event) is answer:
                     return event
@@ -309,7 +309,7 @@ async def expect(
 
 def error_from(event: Error) -> AvatarClientError:
     """The exception for an `error` event."""
-    return AvatarClientError(event.error.get("message", ""), event.error.get("code", "unknown"))
+    return AvatarClientError(event.error.message, event.error.code)
 
 
 def realtime_url(url: str, character: str | None = None, session: str | None = None) -> str:

@@ -8,7 +8,8 @@ import pytest
 
 from runtime.character.registry import CharacterRegistry
 from runtime.errors import CheckpointError
-from server.config import ConfigError, Model, load_config
+from server.config import ConfigError, Model
+from server.config_file import load_config
 from server.generation.interface import StreamRequest
 from server.generation.runtime_backend import RuntimeBackend
 from server.playout import Slice

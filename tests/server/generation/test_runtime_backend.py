@@ -8,7 +8,8 @@ import pytest
 from runtime.engine.kinds import PROVIDERS
 from runtime.errors import EngineError, Unsupported
 from runtime.stream.presets import PRESETS
-from server.config import ConfigError, Model, load_config
+from server.config import ConfigError, Model
+from server.config_file import load_config
 from server.generation.runtime_backend import RuntimeBackend
 from tests.support.exported import model_folder, small_engines
 from tests.support.small_model import random_model

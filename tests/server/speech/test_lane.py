@@ -1,6 +1,6 @@
 import pytest
 
-from server.protocol.fields import ProtocolError
+from server.protocol.errors import ProtocolError
 from server.protocol.server_events import (
     BufferHigh,
     BufferStatus,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from server.protocol.fields import ProtocolError
+from server.protocol.errors import ProtocolError
 from server.speech.containers import refuse_container
 from server.speech.pcm import PcmFormat, PcmReader
 
