@@ -1,4 +1,4 @@
-"""What all sub-commands read alike: pairs, face boxes, and errors told in one line."""
+"""Shared by all sub-commands: parsing of pairs and face boxes, and errors in one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from runtime.values import Box
 
 
 def parse_pair(value: str) -> tuple[str, str]:
-    """`name=file`."""
+    """`name=file` as a pair; BadInput."""
     left, equals, right = value.partition("=")
     if not (left and equals and right):
         raise BadInput(f"{value!r} is no pair. Write name=file.")
@@ -18,7 +18,7 @@ def parse_pair(value: str) -> tuple[str, str]:
 
 
 def parse_face(value: str) -> tuple[str, Box]:
-    """`[speaker=]x,y,width,height`."""
+    """`[speaker=]x,y,width,height` as the speaker, or "", and the box; BadInput."""
     who, _, numbers = value.rpartition("=")
     try:
         x, y, width, height = (float(number) for number in numbers.split(","))
@@ -33,7 +33,7 @@ def parse_face(value: str) -> tuple[str, Box]:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """What the user can mend is said in one line, without a traceback."""
+    """Prints an AvatarError as one line, without a traceback, and exits with 1."""
     try:
         yield
     except AvatarError as error:
