@@ -27,15 +27,15 @@ from avatar_client.client import AvatarClient
 from server.api.app import create_app
 from server.cli.serve import uvicorn_config
 from server.config import Model, ServerConfig
-from server.generation.runtime_backend import RuntimeEngine
+from server.generation.runtime_backend import RuntimeBackend
 
 REPOSITORY = Path(__file__).parent.parent
 RATE = 16_000
 SETTLE_S = 2.0
 TRACED_S = 1.0
 MESSAGE = ("Connection._read", "parse_binary", "Session.handle")
-TICK = ("Director._tick", "_run_tick", "Director._take")
-SLICE = ("Playout.next_slice", "SoundTrack.push", "PictureTrack.push", "Media._on_slice")
+TICK = ("TickScheduler._run_tick", "TickJob.__call__", "TickScheduler._take")
+SLICE = ("Playout.next_slice", "SoundTrack.push", "PictureTrack.push", "MediaSession._on_slice")
 PACKETS = ("SoundTrack.recv", "PictureTrack.recv")
 STAGES = (MESSAGE, TICK, SLICE, PACKETS)
 """Qualified names of the functions that a chunk's way enters, in its order."""
@@ -99,7 +99,7 @@ async def record() -> Recording:
     recording = Recording()
     threading.setprofile(recording)  # for the model thread, which starts with the server
     config = ServerConfig(model=Model())
-    settings = uvicorn_config(config, create_app(config, RuntimeEngine(config.model)), "error")
+    settings = uvicorn_config(config, create_app(config, RuntimeBackend(config.model)), "error")
     settings.loop = "asyncio"
     server = uvicorn.Server(settings)
     listener = socket.socket()

@@ -18,22 +18,22 @@ from server.api.errors import error_response
 from server.api.realtime_socket import Connection
 from server.api.tts import find_synthesizer, speech_router
 from server.config import ServerConfig
-from server.generation.interface import Engine
+from server.generation.interface import Backend
 from server.protocol.fields import ErrorCode, ProtocolError
-from server.session.registry import Hub
+from server.session.registry import SessionRegistry
 from server.session.settings import as_protocol_error
 from server.webrtc.peer import set_video_bitrate
 
 logger = logging.getLogger(__name__)
 
 
-def create_app(config: ServerConfig, engine: Engine) -> FastAPI:
+def create_app(config: ServerConfig, engine: Backend) -> FastAPI:
     """The server as an app. Its life span loads the model, and ends every session at its end."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         set_video_bitrate(config.webrtc.video_bitrate)
-        hub = app.state.hub = Hub(config, engine)
+        hub = app.state.hub = SessionRegistry(config, engine)
         try:
             await hub.load()
             yield
@@ -78,7 +78,7 @@ def _open_router() -> APIRouter:
     @router.get("/readyz")
     async def readyz(request: Request) -> JSONResponse:
         """Whether a new session would start now: 200, else 503 and why."""
-        hub: Hub = request.app.state.hub
+        hub: SessionRegistry = request.app.state.hub
         full = hub.admission.active >= hub.config.limits.max_sessions
         status = "loading" if not hub.is_ready else "full" if full else "ready"
         return JSONResponse({"status": status}, 200 if status == "ready" else 503)
@@ -98,14 +98,14 @@ def _sessions_router() -> APIRouter:
     @router.get("/v1/sessions")
     async def sessions(request: Request) -> dict[str, object]:
         """The sessions that live now."""
-        hub: Hub = request.app.state.hub
+        hub: SessionRegistry = request.app.state.hub
         listed = [
             {
                 "id": each.id,
                 "character": each.settings.character.id,
                 "preset": each.settings.preset,
                 "state": each.media.state.value,
-                "socket": "lost" if each.connection is None else "open",
+                "socket": "open" if each.has_socket else "lost",
             }
             for each in hub.sessions.values()
         ]
@@ -114,7 +114,7 @@ def _sessions_router() -> APIRouter:
     @router.get("/metrics")
     async def metrics(request: Request) -> Response:
         """For Prometheus."""
-        hub: Hub = request.app.state.hub
+        hub: SessionRegistry = request.app.state.hub
         return Response(hub.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     return router

@@ -14,7 +14,7 @@ from runtime.character.character import Character, box_from
 from runtime.character.store import BUILTIN_CHARACTERS, NewCharacter, add_character, preview
 from runtime.values import EMOTIONS
 from server.protocol.fields import ErrorCode, ProtocolError
-from server.session.registry import Hub
+from server.session.registry import SessionRegistry
 from server.session.settings import find
 
 PICTURE_CACHE = {"Cache-Control": "private, max-age=300"}
@@ -33,13 +33,15 @@ def characters_router() -> APIRouter:
 
 async def list_characters(request: Request) -> dict[str, Any]:
     """Every character with its speakers' boxes and the addresses of its pictures."""
-    hub: Hub = request.app.state.hub
-    return {"characters": [describe(each) for each in hub.engine.characters().values()]}
+    hub: SessionRegistry = request.app.state.hub
+    return {
+        "characters": [describe(each) for each in (await hub.backend.characters.current()).values()]
+    }
 
 
 async def one(request: Request, name: str) -> dict[str, Any]:
     """One character, as the list has it."""
-    return describe(_find(request, name))
+    return describe(await _find(request, name))
 
 
 def describe(character: Character) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def describe(character: Character) -> dict[str, Any]:
 
 async def picture(request: Request, name: str, emotion: str = "neutral") -> FileResponse:
     """The character's picture, or its reference for an emotion."""
-    character = _find(request, name)
+    character = await _find(request, name)
     files = {"neutral": character.picture.file, **character.emotions}
     if emotion not in files:
         raise ProtocolError(
@@ -69,7 +71,7 @@ async def picture(request: Request, name: str, emotion: str = "neutral") -> File
 
 async def numbered_preview(request: Request, name: str) -> Response:
     """The picture with its speakers' boxes numbered from the left."""
-    image = await asyncio.to_thread(preview, _find(request, name))
+    image = await asyncio.to_thread(preview, await _find(request, name))
     return Response(_as_png(image), media_type="image/png", headers=PICTURE_CACHE)
 
 
@@ -90,7 +92,7 @@ async def add(
     `boxes` is `[{"x": .., "y": .., "width": .., "height": ..}]`, fractions of the picture;
     `speakers` names them in the same order.
     """
-    hub: Hub = request.app.state.hub
+    hub: SessionRegistry = request.app.state.hub
     limit = hub.config.limits.max_picture_bytes
     uploads = dict(zip(EMOTIONS[1:], (happy, sad, angry, surprised), strict=True))
     moods = {each: await _read(file, limit) for each, file in uploads.items() if file is not None}
@@ -107,8 +109,8 @@ async def add(
 
 async def delete(request: Request, name: str) -> None:
     """Delete an added character; sessions that show it play on."""
-    hub: Hub = request.app.state.hub
-    character = _find(request, name)
+    hub: SessionRegistry = request.app.state.hub
+    character = await _find(request, name)
     if character.folder.parent == BUILTIN_CHARACTERS:
         raise ProtocolError(
             ErrorCode.UNSUPPORTED,
@@ -119,12 +121,12 @@ async def delete(request: Request, name: str) -> None:
     await asyncio.to_thread(shutil.rmtree, character.folder)
 
 
-def _find(request: Request, name: str) -> Character:
-    hub: Hub = request.app.state.hub
-    return find(hub.engine.characters(), name)
+async def _find(request: Request, name: str) -> Character:
+    hub: SessionRegistry = request.app.state.hub
+    return find(await hub.backend.characters.current(), name)
 
 
-def _own_root(hub: Hub) -> Path:
+def _own_root(hub: SessionRegistry) -> Path:
     roots = hub.config.model.characters
     if not roots:
         raise ProtocolError(

@@ -14,7 +14,7 @@ from server.auth import may_resume, offered_subprotocols
 from server.protocol import SUBPROTOCOL, parse_binary, parse_text
 from server.protocol.fields import ErrorCode, ProtocolError
 from server.protocol.server_events import ServerEvent, SessionQueued, error_event
-from server.session.registry import Hub
+from server.session.registry import SessionRegistry
 from server.session.session import Session
 from server.session.settings import as_protocol_error
 
@@ -35,7 +35,7 @@ Message = str | bytes
 class Connection:
     """Serves one socket from its handshake to its end."""
 
-    def __init__(self, socket: WebSocket, hub: Hub) -> None:
+    def __init__(self, socket: WebSocket, hub: SessionRegistry) -> None:
         self._socket = socket
         self._hub = hub
         self._headers: Mapping[str, str] = socket.headers
@@ -88,7 +88,7 @@ class Connection:
 
     async def _open(self) -> Session | None:
         """A new session, or None where the client left the queue."""
-        settings = self._hub.settings_for(self._socket.query_params.get("character"))
+        settings = await self._hub.settings_for(self._socket.query_params.get("character"))
         positions: asyncio.Queue[int] = asyncio.Queue()
         opening = asyncio.create_task(self._hub.open(settings, positions.put_nowait))
         telling = asyncio.create_task(self._tell(positions))
@@ -111,11 +111,7 @@ class Connection:
 
     async def _converse(self, session: Session) -> None:
         """Both directions until the socket or the session ends."""
-        if session.connection is not None:
-            await session.connection.give_way()
-        session.connection = self
-        session.attach()
-        session.outbox.put_first(session.created())
+        await session.attach(self)
         directions = (self._write(session), self._act(session))
         ends = (session.closed.wait(), self._taken.wait())
         tasks = [asyncio.create_task(each) for each in (*directions, *ends)]
@@ -125,10 +121,7 @@ class Connection:
             for task in tasks:
                 task.cancel()
             _, acted, *_ = await asyncio.gather(*tasks, return_exceptions=True)
-            if session.connection is self:
-                session.connection = None
-                if not session.is_closed:
-                    session.detach()
+            session.detach(self)
             self._released.set()
         if isinstance(acted, Exception):
             logger.error("session %s: an event failed", session.id, exc_info=acted)

@@ -13,7 +13,7 @@ from runtime.errors import AvatarError
 from runtime.stream.presets import PRESETS
 from server.api.app import create_app
 from server.config import ConfigError, ServerConfig, load_config
-from server.generation.runtime_backend import RuntimeEngine
+from server.generation.runtime_backend import RuntimeBackend
 from server.protocol.fields import ProtocolError
 
 PING_S = 10
@@ -120,7 +120,7 @@ def run(config: ServerConfig, log_level: str = "warning") -> None:
     """Serve until a signal ends it."""
     typer.echo("Loading the model ..")
     listener = bind(config)
-    application = create_app(config, RuntimeEngine(config.model))
+    application = create_app(config, RuntimeBackend(config.model))
     server = _Server(uvicorn_config(config, application, log_level), listener)
     # A refusal is told in a sentence, by who catches it, without uvicorn's traceback.
     log = logging.getLogger("uvicorn.error")

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from runtime.timing import OUTPUT_RATE, VIDEO_FPS
 from server.api.tts import find_synthesizer
 from server.config import ServerConfig
-from server.generation.interface import Engine
+from server.generation.interface import Backend
 from server.session.settings import Settings
 
 
@@ -17,7 +17,7 @@ class Resumable(Protocol):
 
 
 def granted(
-    settings: Settings, engine: Engine, config: ServerConfig, session: Resumable
+    settings: Settings, engine: Backend, config: ServerConfig, session: Resumable
 ) -> dict[str, Any]:
     character, times = settings.character, engine.times(settings.preset)
     height, width = character.picture.height, character.picture.width

@@ -8,14 +8,14 @@ from server.config import Limits, ServerConfig
 from server.protocol import Error, OutputStarted, OutputStopped
 from server.protocol.fields import ErrorCode, ProtocolError
 from server.webrtc.peer import Peer
-from tests.support.flash import FlashEngine
+from tests.support.flash import FlashBackend
 from tests.support.stand import client, serving
 
 
 @pytest.mark.parametrize("codec", ["video/VP8", "video/H264"])
 async def test_the_offered_video_codec_is_sent(character_root, codec):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ana", media=False) as talk,
     ):
         answer = await talk.open_media(video_codec=codec)
@@ -26,7 +26,7 @@ async def test_the_offered_video_codec_is_sent(character_root, codec):
 @pytest.mark.parametrize("kind", ["audio", "video"])
 async def test_one_kind_alone_is_served(character_root, speech, kind):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ana", media=False) as talk,
     ):
         await talk.open_media((kind,))
@@ -40,7 +40,7 @@ async def test_a_peer_that_is_gone_is_replaced_by_the_next_offer_and_the_item_pl
     character_root, speech
 ):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ana") as talk,
     ):
         await talk.say(speech(1200))
@@ -65,7 +65,7 @@ async def test_an_offer_in_time_is_answered_however_long_that_takes(character_ro
     monkeypatch.setattr(Peer, "answer", slow)
     config = ServerConfig(limits=Limits(media_timeout_ms=500))
     async with (
-        serving(config, FlashEngine(character_root)) as stand,
+        serving(config, FlashBackend(character_root)) as stand,
         client(stand, "?character=ana") as talk,
     ):
         assert talk.count(Error) == 0
@@ -79,7 +79,7 @@ async def test_after_an_offer_that_failed_another_one_is_waited_for(character_ro
     monkeypatch.setattr(Peer, "answer", failing)
     config = ServerConfig(limits=Limits(media_timeout_ms=500))
     async with (
-        serving(config, FlashEngine(character_root)) as stand,
+        serving(config, FlashBackend(character_root)) as stand,
         client(stand, "?character=ana", media=False) as talk,
     ):
         await talk.send("webrtc.offer", sdp="v=0")

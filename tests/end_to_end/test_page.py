@@ -8,7 +8,7 @@ import pytest_asyncio
 
 import client_demo
 from server.config import Model, ServerConfig
-from server.generation.runtime_backend import RuntimeEngine
+from server.generation.runtime_backend import RuntimeBackend
 from server.protocol import parse_binary
 from tests.support.browser import chromium, opened
 from tests.support.stand import serving
@@ -35,8 +35,8 @@ SPEAKS = 2.5  # a speaking mouth changes at least so many times as much as a res
 
 
 @pytest.fixture(scope="module")
-def engine() -> RuntimeEngine:
-    return RuntimeEngine(Model())
+def engine() -> RuntimeBackend:
+    return RuntimeBackend(Model())
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -60,7 +60,7 @@ async def shared(base, browser):
 
 
 def character(engine, speakers: int):
-    return next(one for one in engine.characters().values() if len(one.speakers) == speakers)
+    return next(one for one in engine.characters.read().values() if len(one.speakers) == speakers)
 
 
 def boxes(character) -> list[dict[str, float]]:
@@ -192,7 +192,7 @@ async def test_each_of_a_pair_has_a_mood_of_their_own(base, browser, engine):
 
 
 async def test_another_character_is_a_click_away(base, browser, engine):
-    names = list(engine.characters())
+    names = list(engine.characters.read())
     async with opened(browser, base, f"/?character={names[0]}") as it:
         await it.until_live()
         await it.page.click(f".thumb[data-id='{names[-1]}']")

@@ -11,7 +11,7 @@ from avatar_client.session_socket import AvatarClientError, expect
 from server.config import Limits, ServerConfig
 from server.protocol import Error, OutputStarted, OutputStopped, SessionCreated
 from tests.support.cable import cable
-from tests.support.flash import FlashEngine
+from tests.support.flash import FlashBackend
 from tests.support.stand import serving, until
 
 LIMIT_S = 30.0
@@ -25,7 +25,7 @@ def world(character_root):
     async def make(resume_ms: int = 10_000, character: str = "ana"):
         config = ServerConfig(limits=Limits(resume_ms=resume_ms))
         async with (
-            serving(config, FlashEngine(character_root)) as stand,
+            serving(config, FlashBackend(character_root)) as stand,
             cable(stand.port) as line,
             await AvatarClient.connect(
                 f"http://127.0.0.1:{line.port}", character, rate=16_000

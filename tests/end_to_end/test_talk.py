@@ -13,7 +13,7 @@ from avatar_client.session_socket import AvatarClientError
 from client_demo.measure.talk import TalkPlan, talk
 from server.config import Limits, ServerConfig
 from server.protocol import OutputStarted, OutputStopped
-from tests.support.flash import FlashEngine
+from tests.support.flash import FlashBackend
 from tests.support.stand import serving
 
 RATE = 24_000
@@ -68,7 +68,7 @@ def plan(stand, out: Path, *lines: tuple[str | None, Path], **more) -> TalkPlan:
 
 @pytest.fixture
 async def stand(character_root):
-    async with serving(ServerConfig(), FlashEngine(character_root)) as stand:
+    async with serving(ServerConfig(), FlashBackend(character_root)) as stand:
         yield stand
 
 
@@ -145,7 +145,7 @@ async def test_an_unknown_character_is_refused_with_the_servers_words(stand):
 async def test_speech_longer_than_the_servers_buffer_is_sent_as_it_is_played(character_root):
     config = ServerConfig(limits=Limits(max_buffer_ms=2_000))
     async with (
-        serving(config, FlashEngine(character_root)) as stand,
+        serving(config, FlashBackend(character_root)) as stand,
         await AvatarClient.connect(f"http://127.0.0.1:{stand.port}", "ana") as client,
     ):
         await client.open_media()

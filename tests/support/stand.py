@@ -21,7 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from server.api.app import create_app
 from server.cli.serve import uvicorn_config
 from server.config import ServerConfig
-from server.generation.interface import Engine
+from server.generation.interface import Backend
 from server.protocol import (
     SUBPROTOCOL,
     ServerEvent,
@@ -29,7 +29,7 @@ from server.protocol import (
     pack_binary_append,
     parse_server_event,
 )
-from server.session.registry import Hub
+from server.session.registry import SessionRegistry
 
 TIMEOUT_S = 60.0
 
@@ -37,11 +37,11 @@ TIMEOUT_S = 60.0
 @dataclass(slots=True)
 class Stand:
     port: int
-    hub: Hub
+    hub: SessionRegistry
 
 
 @contextlib.asynccontextmanager
-async def serving(config: ServerConfig, engine: Engine) -> AsyncIterator[Stand]:
+async def serving(config: ServerConfig, engine: Backend) -> AsyncIterator[Stand]:
     app = create_app(config, engine)
     settings = uvicorn_config(config, app, "error")
     settings.loop = "asyncio"

@@ -8,7 +8,7 @@ import pytest
 from runtime.errors import AvatarError
 from server.cli import serve as cli_serve
 from server.config import Listen, ServerConfig
-from tests.support.flash import FlashEngine
+from tests.support.flash import FlashBackend
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -63,7 +63,7 @@ def test_a_provider_that_is_not_here_fails_in_one_line_before_the_server_listens
 
 
 def test_a_server_that_could_not_start_leaves_the_log_as_it_was(monkeypatch, tmp_path):
-    monkeypatch.setattr(cli_serve, "RuntimeEngine", lambda model: FlashEngine(tmp_path))
+    monkeypatch.setattr(cli_serve, "RuntimeEngine", lambda model: FlashBackend(tmp_path))
     before = list(logging.getLogger("uvicorn.error").filters)
     with pytest.raises(AvatarError, match="no character"):
         cli_serve.run(ServerConfig(listen=Listen(port=0)))

@@ -26,7 +26,7 @@ def test_idling_on_a_device_never_runs_dry(device_ms: int) -> None:
         return stage
 
     stage = run_virtually(story())
-    assert stage.playout.held_slots == 0
+    assert stage.held_slots == 0
     frames = [played.frame for _, played in stage.sent]
     assert frames == list(range(len(frames)))
 
@@ -42,7 +42,7 @@ def test_the_next_tick_is_asked_for_while_the_device_works() -> None:
 
     stage = run_virtually(story())
     assert stage.heard_ms() == pytest.approx(10_000, abs=0.1)
-    assert stage.playout.held_slots == 0
+    assert stage.held_slots == 0
     assert stage.of(OutputStopped)[0].audio_end_ms == 10_000
     assert [e.state for e in stage.of(AvatarState)] == ["speaking", "idle"]
     assert all(is_white(played) == is_loud(played) for _, played in stage.sent)
@@ -56,7 +56,7 @@ def test_an_interruption_drops_what_is_still_coming(device_ms: int) -> None:
             stage.say("ana", loud(10_000))
             await asyncio.sleep(at)
             clear = asyncio.get_running_loop().time()
-            stage.cut("ana")
+            stage.interrupt("ana")
             await asyncio.sleep(1)
             stage.say("ana", loud(500))
             await asyncio.sleep(2)

@@ -8,7 +8,7 @@ from runtime.values import Box
 from server.protocol.client_events import Box as SentBox
 from server.protocol.client_events import SessionUpdate, SpeakerWish
 from server.protocol.fields import ProtocolError
-from server.session.settings import Settings, speaker_name, updated
+from server.session.settings import Settings, updated
 
 PAIR = Character(
     "pair",
@@ -40,7 +40,6 @@ def test_what_is_not_wished_stays():
 def test_faces_are_named_by_their_number_from_the_left():
     after = update(speakers=(SpeakerWish("ben", face=1, emotion="happy"),))
     assert after.character.speaker_ids == ("l", "ben")
-    assert after.emotions == {"ben": "happy"}
 
 
 def test_a_moved_box_renumbers_the_speakers_from_the_left():
@@ -77,14 +76,3 @@ def test_after_the_media_started_only_emotions_format_and_metrics_change():
     assert update(is_live=True, rate=24_000, metrics=True).metrics
     happy = update(is_live=True, speakers=(SpeakerWish("l", emotion="happy"),))
     assert happy.character is PAIR
-
-
-def test_a_speaker_is_meant_by_name_by_number_or_the_first_by_nothing():
-    assert [speaker_name(PAIR, each) for each in ("r", 1, None)] == ["r", "r", "l"]
-
-
-@pytest.mark.parametrize("speaker", ["ghost", 2, 255])
-def test_an_unknown_speaker_is_refused_with_the_names_there_are(speaker):
-    with pytest.raises(ProtocolError, match="l, r") as refused:
-        speaker_name(PAIR, speaker)
-    assert refused.value.code == "unknown_speaker"

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from server.protocol.fields import ProtocolError
-from server.speech.pcm import PcmFormat, PcmReader, refuse_container
+from server.speech.containers import refuse_container
+from server.speech.pcm import PcmFormat, PcmReader
 
 
 def speech(rate: int, channels: int = 1, seconds: float = 1.3) -> bytes:
