@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from runtime.character.character import Character
 from runtime.errors import BadInput, Unsupported
+from runtime.hunyuan.live.options import DEFAULT_OPTIONS, LiveOptions
 from runtime.stream.model import StreamModel
 from runtime.stream.presets import is_released
 from runtime.weights.checkpoint import load, load_builtin
 
-
-@dataclass(frozen=True, slots=True)
-class LiveOptions:
-    """Options of a released folder that streams; see `runtime.hunyuan.live.model`."""
-
-    precision: str = "fp32"
-    decoder: Path | None = None
-    embeddings: Path | None = None
-    blocks_on_device: bool = True
-    characters: tuple[Character, ...] = ()  # their prompts are encoded before the model is loaded
+__all__ = ["LiveOptions", "load_on"]
 
 
 def load_on(
-    folder: Path | None, device: torch.device, options: LiveOptions = LiveOptions()
+    folder: Path | None, device: torch.device, options: LiveOptions = DEFAULT_OPTIONS
 ) -> StreamModel:
     """The model on a device; None is the built-in model.
 
@@ -35,7 +25,9 @@ def load_on(
     if device.type == "cuda" and not torch.cuda.is_available():
         raise Unsupported(f"There is no NVIDIA GPU here for {device}. Use cpu.")
     if folder is not None and is_released(folder):
-        return _load_released(folder, device, options)
+        from runtime.hunyuan.live.model import load_live
+
+        return load_live(folder, device, options)
     if options.decoder is not None:
         raise BadInput(
             f"The decoder {options.decoder} does not apply: only a released folder takes one. "
@@ -43,17 +35,3 @@ def load_on(
             param="decoder",
         )
     return (load_builtin() if folder is None else load(folder)).to(device)
-
-
-def _load_released(folder: Path, device: torch.device, options: LiveOptions) -> StreamModel:
-    from runtime.hunyuan.live.model import LiveChoice, load_live, precision_named
-
-    choice = LiveChoice(
-        folder,
-        device,
-        precision_named(options.precision),
-        options.decoder,
-        options.embeddings,
-        options.blocks_on_device,
-    )
-    return load_live(choice, options.characters)

@@ -24,7 +24,7 @@ from runtime.errors import BadInput
 
 if TYPE_CHECKING:
     from runtime.hunyuan.offline.job import ClipJob, Progress
-    from runtime.hunyuan.offline.model import ModelChoice
+    from runtime.hunyuan.offline.loaded_model import ModelChoice
     from runtime.hunyuan.weights.lora import Lora
 
 EMBEDDINGS = Path("~/.cache/avatar-server/embeddings")
@@ -109,7 +109,7 @@ def choose_model(weights: Path, dtype: Dtype, device: str, loras: Sequence[str])
     """The weights in a form, on a device. BadInput for a name that is no device."""
     import torch  # takes seconds
 
-    from runtime.hunyuan.offline.model import ModelChoice
+    from runtime.hunyuan.offline.loaded_model import ModelChoice
 
     try:
         where = torch.device(device)

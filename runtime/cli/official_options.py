@@ -69,7 +69,7 @@ def to_job(options: JobOptions) -> ClipJob:
     """The job, with the release's defaults. BadInput if an option is missing or no number."""
     from runtime.hunyuan.encoders.prompts import Prompts
     from runtime.hunyuan.offline.job import ClipJob
-    from runtime.hunyuan.offline.loop import OfflineSettings
+    from runtime.hunyuan.offline.sampler import OfflineSettings
 
     voices = speakers_files(options.audio)
     faces = faces_of(tuple(voices), options.face)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from runtime.cli.command_values import plain_errors
 from runtime.hunyuan.layout import REPOSITORY, Form, form_named
-from runtime.hunyuan.weights.fetching import TERMS, Hub
+from runtime.hunyuan.weights.fetching import TERMS, HuggingFaceHub
 
 GB = 1e9
 GIB = 2**30
@@ -36,7 +36,7 @@ def fetch(
     endpoint: Annotated[str | None, typer.Option(help="A mirror of the hub.")] = None,
 ) -> None:
     """Download the release, after you accept its licence; run it again to continue."""
-    hub = Hub(repository, revision, endpoint)
+    hub = HuggingFaceHub(repository, revision, endpoint)
     with plain_errors():
         forms = [form_named(name) for name in form or ["bf16"]]
         typer.echo(TERMS)

@@ -107,7 +107,7 @@ class WindowConditioning:
         self._preset = preset
         self._seed = seed
         self._device = model.device
-        self._video_frames = model.dit.config.frames_heard(preset.window)
+        self._video_frames = model.dit.config.audio_frame_count(preset.window)
         self._cached: tuple[tuple[SpeakerEmotion, ...], WindowInputs] | None = None
 
     def inputs(
@@ -127,7 +127,7 @@ class WindowConditioning:
             emotions,
         )
         with self._model.precision():
-            audio = self._model.dit.hear(conditions, len(window))
+            audio = self._model.dit.audio_keys_values(conditions, len(window))
             return replace(self._without_audio(conditions, emotions), audio=audio)
 
     def _without_audio(
@@ -182,7 +182,7 @@ def image_tensor(pixels: Pixels, model: StreamModel) -> Tensor:
 def newest_frames(latents: range, count: int) -> range:
     """The last `count` video frames of those that belong to `latents`: n has 4n-3 .. 4n.
 
-    `DiTConfig.frames_heard` is the count for a model's windows.
+    `DiTConfig.audio_frame_count` is the count for a model's windows.
     """
     last = FRAMES_PER_LATENT * (latents.stop - 1)
     return range(last + 1 - count, last + 1)
@@ -214,7 +214,7 @@ def _conditions(
     model: StreamModel, character: Character, image: Tensor, silence: Tensor, window: int
 ) -> Conditioning:
     config, device, prompt = model.dit.config, model.device, model.prompt_of(character)
-    speakers, frames = len(character.speakers), config.frames_heard(window)
+    speakers, frames = len(character.speakers), config.audio_frame_count(window)
     reference = model.autoencoder.reference(image, window)
     height, width = reference.shape[3:]
     rows, columns = height // config.patch_size[1], width // config.patch_size[2]

@@ -23,7 +23,7 @@ from runtime.character.face_mask import face_masks
 from runtime.errors import CheckpointError
 from runtime.models.audio_encoder import AudioEncoder, AudioEncoderConfig
 from runtime.models.autoencoder.autoencoder import Autoencoder, AutoencoderConfig
-from runtime.models.autoencoder.picture_decoder import SPATIAL_STRIDE
+from runtime.models.autoencoder.compositing_decoder import SPATIAL_STRIDE
 from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.stream.model import Prompt

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from runtime.character.character import Character
 from runtime.character.registry import CharacterRegistry
 from runtime.character.store import BUILTIN_CHARACTERS
-from runtime.engine.kinds import ANY_SHAPE, EngineChoice, loaded_as
+from runtime.engine.kinds import ANY_SHAPE, EngineChoice, weight_precision
 from runtime.stream.presets import StreamPreset, find_preset, presets_of
 from runtime.timing import SAMPLE_RATE
 from runtime.values import Samples
@@ -104,7 +104,7 @@ class RuntimeBackend:
         config, in_torch = self._config, not self._lies_in_files
         exported = "bf16"  # what `avatar export` loads, for the hash of the weights
         return LiveOptions(
-            loaded_as(config.precision) if in_torch else exported,
+            weight_precision(config.precision) if in_torch else exported,
             config.decoder,
             config.embeddings,
             blocks_on_device=in_torch,

@@ -88,6 +88,8 @@ async def test_an_sdp_that_is_none_is_refused_and_a_good_offer_then_works(charac
         )
         await talk.open_media()
         await talk.till(lambda: bool(talk.video.at and talk.audio.at))
+        refusals = [_code(event) for event in talk.events if isinstance(event, Error)]
+        assert refusals == ["no_offer", *["invalid_sdp"] * len(BAD_SDPS)]
 
 
 def _code(event) -> str | None:

@@ -23,6 +23,7 @@ from server.webrtc.pacer import send_slices
 from tests.support.flash import FlashGenerator
 
 PCM = PcmFormat(OUTPUT_RATE)
+WHITE = 200
 
 
 def character(*names: str) -> Character:
@@ -33,6 +34,14 @@ def character(*names: str) -> Character:
 def loud(ms: int, rate: int = OUTPUT_RATE) -> bytes:
     """PCM16 that is loud in every sample; at the output rate it is played unchanged."""
     return np.full(rate // 1000 * ms, 16_384, "<i2").tobytes()
+
+
+def is_white(played: Slice) -> bool:
+    return played.pixels[0, 0, 0] > WHITE
+
+
+def is_loud(played: Slice) -> bool:
+    return bool((np.abs(played.sound) > 6500).any())
 
 
 class TimedThread:

@@ -15,7 +15,7 @@ from aiortc import (
     RTCRtpReceiver,
     RTCSessionDescription,
 )
-from avatar_client.received_media import Received, ReceivedMedia
+from avatar_client.received_media import ReceivedFrame, ReceivedMedia
 from websockets.asyncio.client import ClientConnection, connect
 
 from server.api.app import create_app
@@ -155,7 +155,7 @@ class Client:
         (receiver,) = [one for one in self.peer.getReceivers() if one.track is track]
         self.media.receive(track, receiver)
 
-    def _collect(self, received: Received) -> None:
+    def _collect(self, received: ReceivedFrame) -> None:
         frame, is_video = received.frame, received.kind == "video"
         seen = self.video if is_video else self.audio
         seen.at.append(received.arrived_s)

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from runtime.engine.choice import denoiser_parts, part_weights_hash
+from runtime.engine.engine_keys import denoiser_parts, part_weights_hash
 from runtime.engine.parts import DenoiserPart, in_blocks, named_values, whole
 from runtime.errors import Unsupported
 from runtime.models.dit.config import RELEASED, DiTConfig
 from runtime.models.dit.dit import DiT
-from tests.runtime.models.dit.test_dit import SMALL, T, conditioning, noisy, random_dit
+from tests.support.small_dit import SMALL, T, conditioning, noisy, random_dit
 from tests.support.small_model import SMALL_DIT
 
 FOUR = replace(SMALL_DIT, double_blocks=4, single_blocks=3)

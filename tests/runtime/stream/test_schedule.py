@@ -101,9 +101,9 @@ def test_a_window_has_the_audio_of_the_last_frames_of_its_latent_frames() -> Non
     assert list(newest_frames(range(-2, 0), 5)) == [-8, -7, -6, -5, -4]
 
 
-def test_a_model_with_frame_maps_takes_four_frames_of_the_first_latent_frame_too() -> None:
-    assert RELEASED.frames_heard(3) == 9
-    assert TINY.frames_heard(3) == 12
+def test_a_model_with_frame_maps_hears_four_frames_of_the_first_latent_frame_too() -> None:
+    assert RELEASED.audio_frame_count(3) == 9
+    assert TINY.audio_frame_count(3) == 12
 
 
 @pytest.mark.parametrize("bad", [(3, 0, 0, 3), (3, 4, 0, 3), (3, 1, -1, 3), (3, 1, 0, 0)])

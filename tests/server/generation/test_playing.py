@@ -15,18 +15,8 @@ from server.protocol.server_events import (
     OutputStarted,
     OutputStopped,
 )
-from tests.support.playing import loud, playing
+from tests.support.playing import is_loud, is_white, loud, playing
 from tests.support.virtual_clock import run_virtually
-
-WHITE = 200
-
-
-def is_white(played) -> bool:
-    return played.pixels[0, 0, 0] > WHITE
-
-
-def is_loud(played) -> bool:
-    return bool((np.abs(played.sound) > 6500).any())
 
 
 def test_speech_is_played_to_its_end_and_tells_so_once():

@@ -111,4 +111,4 @@ def test_mp3_frames_without_a_tag_are_refused():
 
 
 def test_loud_samples_that_look_like_one_mp3_sync_word_are_pcm():
-    refuse_container(b"\xff\xfb\x90\x00" + b"\x10\x20" * 1000)
+    assert refuse_container(b"\xff\xfb\x90\x00" + b"\x10\x20" * 1000) is None

@@ -142,7 +142,7 @@ def test_weights_that_do_not_fit_the_config_are_refused(folder, tmp_path):
         load_vae(tmp_path, "cpu")
 
 
-def test_a_machine_without_the_library_is_told_what_to_install(folder, monkeypatch):
+def test_without_the_library_the_error_names_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(Unsupported, match=r"pip install 'avatar-server\[hunyuan\]'"):
         load_vae(folder, "cpu")

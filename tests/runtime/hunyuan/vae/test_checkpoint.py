@@ -1,4 +1,4 @@
-"""Damaged and wrong folders of the autoencoder are named, with what to do."""
+"""Errors for damaged and wrong folders of the autoencoder name the fault and what to do."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def test_attention_is_what_the_config_says(folder):
     assert not VaeConfig.read(folder).mid_block_causal_attn
 
 
-def test_attention_is_not_causal_where_the_config_is_silent(folder):
+def test_attention_is_not_causal_if_the_config_does_not_say(folder):
     set_config(folder, mid_block_causal_attn=None)
     assert not VaeConfig.read(folder).mid_block_causal_attn
 
@@ -116,7 +116,7 @@ def test_a_file_of_something_else_is_named(folder):
 
 def test_tensors_that_fit_pass(folder):
     tensors = read_tensors(folder)
-    check_tensors(tensors, tensors, folder)
+    assert check_tensors(tensors, tensors, folder) is None
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,13 @@ from runtime.models.dit.layers import patchify
 from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import StreamPreset
 from runtime.weights.checkpoint import load
-from tests.runtime.models.dit.test_dit import (
+from tests.support.small_dit import (
     ALIKE,
     SMALL,
     TOKENS,
     T,
     conditioning,
+    every_injection,
     noisy,
     random_dit,
     with_emotion,
@@ -31,8 +32,6 @@ from tests.runtime.models.dit.test_dit import (
 from tests.support.small_model import SMALL_DIT, random_model
 from tests.support.small_world import babble, pixels, run, save_model, small_character
 
-INJECTIONS: tuple[Injection, ...] = ("token", "channel", "add")
-every_injection = pytest.mark.parametrize("injection", INJECTIONS)
 PRESET = StreamPreset("two a tick", window=3, hop=2, shift=0, steps=2)
 
 
