@@ -109,7 +109,7 @@ def engines(
 @commands.command("matmul-peak")
 def matmul_peak(threads: int = 2) -> None:
     """Measure the CPU's float32 peak and the share of it that a transformer call reaches."""
-    from benchmarks import matmul_peak as bench
+    from benchmarks.random_weights import matmul_peak as bench
 
     keep("matmul-peak", bench.run(threads), f"matmul-peak --threads {threads}")
 
@@ -127,7 +127,7 @@ def model(
 
     Speed does not depend on the weights.
     """
-    from benchmarks import model as bench
+    from benchmarks.random_weights import model_speed as bench
     from runtime.errors import AvatarError
 
     flags = f"--size {size} --preset {preset} --precision {precision} --engine {engine}"
@@ -154,8 +154,8 @@ def gpu(
     """
     from functools import partial
 
-    from benchmarks import gpu_check
-    from benchmarks import model as bench
+    from benchmarks.random_weights import gpu_check
+    from benchmarks.random_weights import model_speed as bench
     from runtime.errors import AvatarError
 
     try:

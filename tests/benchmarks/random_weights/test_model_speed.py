@@ -8,7 +8,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.model import (
+from benchmarks.random_weights.model_speed import (
     PRESETS,
     SIZES,
     Timing,
@@ -16,7 +16,12 @@ from benchmarks.model import (
     figures,
     run,
 )
-from benchmarks.random_model import WindowSize, denoise_flops, random_call, random_dit
+from benchmarks.random_weights.random_model import (
+    WindowSize,
+    denoise_flops,
+    random_call,
+    random_dit,
+)
 from runtime.engine.torch_engine import CompiledBlocks
 from runtime.errors import NotFound, Unsupported
 from runtime.models.dit.config import RELEASED, TINY, DiTConfig
