@@ -152,8 +152,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
         )
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{file} is no file of tensors, or has code in it ({str(error).splitlines()[0]}). "
-            f"{_AGAIN}"
+            f"{file} is no file of tensors, or holds code ({str(error).splitlines()[0]}). {_AGAIN}"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         reason = first_sentence(error)

@@ -229,5 +229,5 @@ def test_weights_that_give_no_finite_values_are_named(encoders, kept):
         return whisper
 
     damaged = replace(encoders, whisper=Loadable(broken, "broken"))
-    with pytest.raises(CheckpointError, match=r"whisper made numbers that are not finite"):
+    with pytest.raises(CheckpointError, match=r"whisper gave values that are not finite"):
         prepare(request(), damaged, EmbeddingCache(kept))
