@@ -1,4 +1,4 @@
-"""`avatar export`: a model to engines, built once and found again by what they were built for."""
+"""`avatar export`: builds a model's engines, once for each set of weights, shapes and precision."""
 
 from __future__ import annotations
 

@@ -161,6 +161,6 @@ def test_a_precision_that_an_engine_lacks_is_refused(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_without_a_gpu_the_command_says_what_to_do() -> None:
-    ran = CliRunner().invoke(app, ["bench", "model"])
+    ran = CliRunner().invoke(app, ["model"])
     assert ran.exit_code == 1
     assert "--device cpu" in ran.output
