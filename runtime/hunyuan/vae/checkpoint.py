@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from runtime.errors import CheckpointError
+from runtime.hunyuan.fit import shown
 from runtime.hunyuan.tensor_file import first_sentence
 from runtime.hunyuan.vae.tiling import AxisTiles, Tiles
 from runtime.timing import FRAMES_PER_LATENT
@@ -25,7 +26,6 @@ CONFIG_FILE = "config.json"
 TENSORS_FILE = "pytorch_model.pt"
 SPATIAL_STRIDE = 8  # px per side of a latent
 LEVELS = 4  # of resolution; between them width and height are halved three times
-NAMES_SHOWN = 5
 _AGAIN = "Download the folder vae of the release again: avatar weights fetch."
 
 
@@ -186,13 +186,8 @@ def check_tensors(
             if not tensors[name].isfinite().all()
         ],
     }
-    problems = [f"{len(names)} {kind}: {_shown(names)}" for kind, names in found.items() if names]
+    problems = [f"{len(names)} {kind}: {shown(names)}" for kind, names in found.items() if names]
     if problems:
         raise CheckpointError(
             f"{source / TENSORS_FILE} does not fit {CONFIG_FILE}. {'. '.join(problems)}. {_AGAIN}"
         )
-
-
-def _shown(names: list[str]) -> str:
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more
