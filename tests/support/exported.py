@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 import onnx
 import torch
 
-from benchmarks.block_engines import random_block
+from benchmarks.random_weights.block_engines import random_block
 from export.building import Target, make_denoiser, make_small_parts
 from export.cache import EngineCache
 from export.calibration import CalibrationCollector

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.model import SIZES
-from benchmarks.random_model import Call, WindowSize, random_call, random_dit
+from benchmarks.random_weights.model_speed import SIZES
+from benchmarks.random_weights.random_model import Call, WindowSize, random_call, random_dit
 from runtime.engine.choice import open_engines, stream_shape
 from runtime.engine.kinds import EngineChoice, weight_precision
 from runtime.errors import Unsupported
