@@ -108,7 +108,7 @@ def test_every_value_is_used() -> None:
     ["skin.real", "skin[0]", "print(skin)", "lambda: 1", "[x for x in skin]", "darker.mro()"],
 )
 def test_an_expression_may_only_calculate(expression: str) -> None:
-    with pytest.raises(ValueError, match="holds .*Use numbers, names"):
+    with pytest.raises(ValueError, match=r"holds .*Use numbers, names"):
         compiled(expression)
 
 
@@ -117,5 +117,5 @@ def test_nested_lists_become_tuples_with_their_expressions_evaluated() -> None:
 
 
 def test_an_unknown_key_is_refused() -> None:
-    with pytest.raises(ValueError, match="'colours' is no key of a step. Use one of .*blob"):
+    with pytest.raises(ValueError, match=r"'colours' is no key of a step\. Use one of .*blob"):
         compiled_step({"blob": [[0, 0]], "colours": [1, 2, 3]})

@@ -35,5 +35,11 @@ def test_guidance_amplifies_what_a_voice_changes_and_keeps_what_silence_shows():
 def test_a_transformer_is_guided_once(tmp_path, monkeypatch):
     (tmp_path / "dit.json").write_text(json.dumps({"made_with": COMMAND}))
     monkeypatch.setattr(distill_guidance, "WEIGHTS", tmp_path)
-    with pytest.raises(typer.BadParameter, match="guided already"):
+    with pytest.raises(typer.BadParameter, match="already guided"):
         main(steps=1)
+
+
+def test_the_shipped_transformer_counts_as_guided():
+    card = json.loads((WEIGHTS / "dit.json").read_text())
+    assert is_guided(card["made_with"])
+    assert not is_guided(dit.COMMAND)
