@@ -7,10 +7,10 @@ from server.protocol.server_events import MetricsTick, ServerEvent
 
 
 class Outbox:
-    """A bounded queue of events. When it is full the reader is too slow: see `is_full`.
+    """A bounded queue of events. If it is full, the client reads too slowly: see `is_full`.
 
-    Metrics are dropped first, as the next ones replace them; other events are kept up to the
-    limit, and then the oldest go, counted in `dropped`.
+    Metrics are dropped first, as the next ones replace them. Other events are kept up to the
+    limit; then the oldest is dropped for each new one, and counted in `dropped`.
     """
 
     def __init__(self, limit: int) -> None:
@@ -21,9 +21,11 @@ class Outbox:
 
     @property
     def is_full(self) -> bool:
+        """Whether the next event drops the oldest."""
         return len(self._events) >= self._limit
 
     def put(self, event: ServerEvent) -> None:
+        """Queue an event as the last one."""
         if isinstance(event, MetricsTick) and 2 * len(self._events) >= self._limit:
             return
         if self.is_full:
@@ -33,17 +35,19 @@ class Outbox:
         self._filled.set()
 
     def put_first(self, event: ServerEvent) -> None:
+        """Queue an event as the next one."""
         self._events.appendleft(event)
         self._filled.set()
 
     def drain(self) -> list[ServerEvent]:
-        """What waits now."""
-        waiting = list(self._events)
+        """Remove and return the queued events."""
+        queued = list(self._events)
         self._events.clear()
         self._filled.clear()
-        return waiting
+        return queued
 
     async def get(self) -> ServerEvent:
+        """The next event, as soon as there is one."""
         while not self._events:
             self._filled.clear()
             await self._filled.wait()
