@@ -1,4 +1,4 @@
-"""Turns a 16-bit graph into one that a CPU can run: in float32, rounded to 16 bits at every node.
+"""Runs 16-bit graphs on a CPU: in float32, rounded to 16 bits at every node.
 
 Hardware multiplies 16-bit numbers, sums in float32 and rounds what it writes. This graph does the
 same: each result is cast to the 16-bit type and back. So exported bfloat16 and FP8 graphs can be
@@ -7,9 +7,15 @@ checked without a GPU.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import onnx
+import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
 
 MOVING = frozenset(
     ("Concat", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze",
@@ -17,6 +23,26 @@ MOVING = frozenset(
 )  # fmt: skip
 """Operations that only move numbers and need no rounding."""
 NARROW = frozenset((TensorProto.BFLOAT16, TensorProto.FLOAT16))
+
+
+def run_graph(
+    graph: onnx.ModelProto, values: Mapping[str, Tensor], outputs: Sequence[str]
+) -> dict[str, NDArray[Any]]:
+    """Computes `outputs` on the CPU; inputs are taken from `values` as float32.
+
+    Nothing is optimised, because an optimiser would remove the casts that round.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    feed = {one.name: _float32(values[one.name]) for one in session.get_inputs()}
+    return dict(zip(outputs, session.run(list(outputs), feed), strict=True))
 
 
 def in_float32(graph: onnx.ModelProto) -> onnx.ModelProto:
@@ -77,3 +103,8 @@ def _wide_tensor(tensor: onnx.TensorProto) -> onnx.TensorProto:
         return tensor
     values = numpy_helper.to_array(tensor).astype(np.float32)
     return numpy_helper.from_array(values, tensor.name)
+
+
+def _float32(value: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = value.detach().float().contiguous().numpy()
+    return array

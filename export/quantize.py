@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from export.emulate import in_float32
-from export.run_graph import run_graph
+from export.emulate import in_float32, run_graph
 
 LARGEST_E4M3 = 448.0
 SMALLEST_WEIGHT = 4096  # numbers; products with smaller weights are not quantised

@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.emulate import in_float32
+from export.emulate import in_float32, run_graph
 from export.modules import Exportable
-from export.run_graph import run_graph
 from runtime.errors import EngineError
 
 ALLOWED = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 2e-2, "fp8": 6e-2}

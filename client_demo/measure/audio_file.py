@@ -18,7 +18,7 @@ class AudioFileError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class SpeechFile:
     """Mono PCM16 samples (N,) at `rate` Hz."""
 
     samples: NDArray[np.int16]
@@ -35,7 +35,7 @@ class Speech:
             yield self.samples[start : start + step].astype("<i2").tobytes()
 
 
-def read_speech(path: Path, rate: int) -> Speech:
+def read_speech(path: Path, rate: int) -> SpeechFile:
     """Read the first audio stream of `path`, mixed to mono and resampled to `rate` Hz.
 
     Raises AudioFileError if the file is missing, has no sound or cannot be read by PyAV.
@@ -60,7 +60,7 @@ def read_speech(path: Path, rate: int) -> Speech:
     samples = np.concatenate(parts) if parts else np.zeros(0, np.int16)
     if not len(samples):
         raise AudioFileError(f"{path} is empty. Use a file with sound in it.")
-    return Speech(samples, rate)
+    return SpeechFile(samples, rate)
 
 
 def sound_onset(samples: NDArray[np.int16], rate: int, threshold: float = AUDIBLE) -> int | None:
@@ -72,7 +72,7 @@ def sound_onset(samples: NDArray[np.int16], rate: int, threshold: float = AUDIBL
     return int(loud[0]) * block if len(loud) else None
 
 
-async def at_speaking_pace(speech: Speech, chunk_ms: int = CHUNK_MS) -> AsyncIterator[bytes]:
+async def at_speaking_pace(speech: SpeechFile, chunk_ms: int = CHUNK_MS) -> AsyncIterator[bytes]:
     """The chunks of `speech` at the pace of a person: each at the moment at which it is spoken."""
     loop = asyncio.get_running_loop()
     start = loop.time()

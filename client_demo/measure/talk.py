@@ -21,7 +21,7 @@ from client_demo.measure import stream_analysis
 from client_demo.measure.audio_file import (
     AUDIBLE,
     CHUNK_MS,
-    Speech,
+    SpeechFile,
     at_speaking_pace,
     read_speech,
     sound_onset,
@@ -62,7 +62,7 @@ class Line:
 
     speaker: str
     path: Path
-    speech: Speech
+    speech: SpeechFile
     onset_ms: int | None
     first_sent_s: float | None = None
     voice_sent_s: float | None = None  # when the first audible sample was sent
@@ -113,7 +113,7 @@ def _check_each_speaks_once(lines: list[Line]) -> None:
             )
 
 
-def _onset_ms(speech: Speech) -> int | None:
+def _onset_ms(speech: SpeechFile) -> int | None:
     onset = sound_onset(speech.samples, speech.rate)
     return None if onset is None else onset * 1000 // speech.rate
 
@@ -162,7 +162,7 @@ async def _say(client: AvatarClient, line: Line, pace: Literal["realtime", "fast
     await client.speak(_timed(chunks, line), line.speaker)
 
 
-async def _at_once(speech: Speech) -> AsyncIterator[bytes]:
+async def _at_once(speech: SpeechFile) -> AsyncIterator[bytes]:
     for chunk in speech.chunks():
         yield chunk
 

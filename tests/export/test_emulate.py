@@ -5,8 +5,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from export.emulate import in_float32
-from export.run_graph import run_graph
+from export.emulate import in_float32, run_graph
 
 
 def product_graph(kind: int):

@@ -39,7 +39,7 @@ class _Call:
     rotation: Tensor  # complex (N + L, 1, 1, head_dim / 2), one for text tokens
 
 
-class _Linear:
+class _PackedLinear:
     """A linear layer; with `many` tokens it copies its weight into oneDNN's own layout.
 
     That takes an eighth less time than `F.linear`: the layout of the weight is not converted in
@@ -54,7 +54,7 @@ class _Linear:
             self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight)
 
     @classmethod
-    def of(cls, layer: nn.Linear, many: bool = True) -> _Linear:
+    def of(cls, layer: nn.Linear, many: bool = True) -> _PackedLinear:
         return cls(layer.weight, layer.bias, many)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -78,29 +78,29 @@ class _Linear:
 class _Layers:
     """A block's weights for image tokens, for text tokens, or for both together."""
 
-    qkv: _Linear
-    proj: _Linear
-    fc1: _Linear
-    fc2: _Linear
+    qkv: _PackedLinear
+    proj: _PackedLinear
+    fc1: _PackedLinear
+    fc2: _PackedLinear
     norms: Tensor  # weights of the norms of queries and keys (2, 1, head_dim)
 
     @classmethod
     def of_image(cls, block: DoubleBlock) -> _Layers:
         return cls(
-            qkv=_Linear.of(block.img_attn_qkv),
-            proj=_Linear.of(block.img_attn_proj),
-            fc1=_Linear.of(block.img_mlp.fc1),
-            fc2=_Linear.of(block.img_mlp.fc2),
+            qkv=_PackedLinear.of(block.img_attn_qkv),
+            proj=_PackedLinear.of(block.img_attn_proj),
+            fc1=_PackedLinear.of(block.img_mlp.fc1),
+            fc2=_PackedLinear.of(block.img_mlp.fc2),
             norms=_norms(block.img_attn_q_norm, block.img_attn_k_norm),
         )
 
     @classmethod
     def of_text(cls, block: DoubleBlock) -> _Layers:
         return cls(
-            qkv=_Linear.of(block.txt_attn_qkv, many=False),
-            proj=_Linear.of(block.txt_attn_proj, many=False),
-            fc1=_Linear.of(block.txt_mlp.fc1, many=False),
-            fc2=_Linear.of(block.txt_mlp.fc2, many=False),
+            qkv=_PackedLinear.of(block.txt_attn_qkv, many=False),
+            proj=_PackedLinear.of(block.txt_attn_proj, many=False),
+            fc1=_PackedLinear.of(block.txt_mlp.fc1, many=False),
+            fc2=_PackedLinear.of(block.txt_mlp.fc2, many=False),
             norms=_norms(block.txt_attn_q_norm, block.txt_attn_k_norm),
         )
 
@@ -109,10 +109,10 @@ class _Layers:
         """Both linear layers cut into attention's part and the MLP's part."""
         into, out, size = block.linear1, block.linear2, block.linear2.out_features
         return cls(
-            qkv=_Linear(into.weight[: 3 * size], into.bias[: 3 * size]),
-            proj=_Linear(out.weight[:, :size], out.bias),
-            fc1=_Linear(into.weight[3 * size :], into.bias[3 * size :]),
-            fc2=_Linear(out.weight[:, size:], None),
+            qkv=_PackedLinear(into.weight[: 3 * size], into.bias[: 3 * size]),
+            proj=_PackedLinear(out.weight[:, :size], out.bias),
+            fc1=_PackedLinear(into.weight[3 * size :], into.bias[3 * size :]),
+            fc2=_PackedLinear(out.weight[:, size:], None),
             norms=_norms(block.q_norm, block.k_norm),
         )
 
@@ -126,13 +126,13 @@ class CpuDenoiser:
     def __init__(self, dit: DiT) -> None:
         self._dit = dit
         self._size, self._heads = dit.config.hidden_size, dit.config.heads
-        self._img_in = _Linear(dit.img_in.proj.weight.flatten(1), dit.img_in.proj.bias)
+        self._img_in = _PackedLinear(dit.img_in.proj.weight.flatten(1), dit.img_in.proj.bias)
         self._mean = torch.tensor(1 / dit.config.head_dim)  # times it, a sum over a head is a mean
         self._doubles = [(_Layers.of_image(b), _Layers.of_text(b)) for b in dit.double_blocks]
         self._singles = [_Layers.of_single(block) for block in dit.single_blocks]
         self._audio = list(dit.audio_adapter_blocks)
         self._emotion = list(dit.emotion_blocks) if dit.config.emotion else []
-        self._final = _Linear.of(dit.final_layer.linear)
+        self._final = _PackedLinear.of(dit.final_layer.linear)
 
     @torch.inference_mode()
     def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:

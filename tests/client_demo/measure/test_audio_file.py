@@ -9,7 +9,7 @@ import pytest
 
 from client_demo.measure.audio_file import (
     AudioFileError,
-    Speech,
+    SpeechFile,
     at_speaking_pace,
     read_speech,
     sound_onset,
@@ -70,7 +70,7 @@ def test_a_file_that_is_no_sound_says_what_to_give(tmp_path):
 
 @pytest.mark.parametrize("chunk_ms", [7, 40, 1000, 5000])
 def test_chunks_together_are_the_whole_speech(chunk_ms):
-    speech = Speech(tone(24_000), 24_000)
+    speech = SpeechFile(tone(24_000), 24_000)
 
     assert b"".join(speech.chunks(chunk_ms)) == speech.samples.tobytes()
 
@@ -86,7 +86,7 @@ def test_silence_has_no_onset():
 
 
 async def test_speaking_pace_gives_no_chunk_before_it_would_have_been_heard():
-    speech = Speech(tone(8_000, 0.1), 8_000)
+    speech = SpeechFile(tone(8_000, 0.1), 8_000)
     loop = asyncio.get_running_loop()
     begun = loop.time()
 
