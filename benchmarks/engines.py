@@ -113,7 +113,7 @@ def mouth(model: AvatarModel, engines: Engines, seconds: float) -> float:
         stream = StreamingGenerator(model, character, find_preset(PRESET), engines=engines)
         stream.push(character.speaker_ids[0], pcm)
         frames = np.stack([frame.pixels for frame in stream.flush()])
-        opening = mouth_opening(frames, member.scene.mouth_boxes()[0], character.pixels())
+        opening = mouth_opening(frames, member.scene.mouth_boxes()[0], character.picture.pixels)
         count = min(len(curves), len(opening))
         scores.append(best_lag(opening[:count], curves[:count, 0])[1])
     return float(np.mean(scores))
@@ -164,7 +164,7 @@ def _ticking(stream: StreamingGenerator) -> Callable[[], object]:
     """One more tick of a stream whose audio is noise."""
 
     def tick() -> object:
-        missing = max(0, stream.needed_samples - stream.heard_samples(CHARACTER))
+        missing = max(0, stream.needed_samples - stream.pushed_samples(CHARACTER))
         stream.push(CHARACTER, noise(missing))
         return stream.tick()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 
 import numpy as np
 import torch
@@ -57,10 +56,7 @@ def stages_ms(model: AvatarModel, preset: StreamPreset, ticks: int = 20) -> dict
     spans.drain()
     for _ in range(ticks):
         stream.tick()
-    totals: dict[str, float] = defaultdict(float)
-    for span in spans.drain():
-        totals[span.name] += span.duration_ns / 1e6 / ticks
-    return dict(totals)
+    return {stage: total / ticks for stage, total in spans.drain_ms().items()}
 
 
 def run(seconds: float, threads: int) -> dict[str, dict[str, float]]:

@@ -76,7 +76,7 @@ def talk(
     stream = StreamingGenerator(model, character, preset, seed, engines=default_engines(model))
     stream.push(character.speaker_ids[speaking], pcm)
     frames = np.stack([frame.pixels for frame in stream.flush()])
-    rest = character.pixels()
+    rest = character.picture.pixels
     opening = np.stack([mouth_opening(frames, box, rest) for box in member.scene.mouth_boxes()])
     jaw = np.zeros_like(opening)
     count = min(len(mouth), opening.shape[1])

@@ -35,7 +35,7 @@ def run(minutes: float, preset: str = "interactive") -> dict[str, float]:
     stream = StreamingGenerator(
         model, character, find_preset(preset), engines=default_engines(model)
     )
-    rest, rng = character.pixels(), np.random.default_rng(17)
+    rest, rng = character.picture.pixels, np.random.default_rng(17)
     speaker, box = member.speaker_ids[0], member.scene.mouth_boxes()[0]
     parts: list[tuple[int, float]] = []
     memory: list[float] = []

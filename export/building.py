@@ -18,12 +18,12 @@ from export.quantize import activation_peaks, to_fp8, to_int8
 from export.to_onnx import DTYPES, WEIGHTS, save_graph, to_graph
 from export.to_tensorrt import build_plan
 from export.verify import check_error, error_of
-from runtime.engine.choice import (
-    built_audio_encoder,
-    built_decoder,
-    built_denoiser,
+from runtime.engine.description import EngineDescription, EngineKey, TensorSpec, file_hash
+from runtime.engine.engine_keys import (
+    audio_encoder_key,
+    decoder_key,
+    denoiser_key,
 )
-from runtime.engine.description import Built, EngineDescription, TensorSpec, file_hash
 from runtime.engine.onnx_engine import MODEL
 from runtime.engine.parts import DenoiserPart, WindowShape
 from runtime.engine.trt.library import PLAN, TensorRT
@@ -68,7 +68,7 @@ def make_denoiser(
     """
     made = []
     for part in parts:
-        built = built_denoiser(dit, part, shape, target.kind, target.precision)
+        built = denoiser_key(dit, part, shape, target.kind, target.precision)
         exportable = modules.denoiser_part(dit, part, checked or shape)
         served = None
         if checked is not None and checked != shape:
@@ -86,13 +86,13 @@ def make_small_parts(
         _make(
             modules.decoder(model.autoencoder),
             lambda: [decoder_values(model, rows, columns)],
-            built_decoder(model, rows, columns, target.kind),
+            decoder_key(model, rows, columns, target.kind),
             target,
         ),
         _make(
             modules.audio_encoder(model.audio_encoder),
             lambda: [mel_values(model.audio_encoder.config)],
-            built_audio_encoder(model, target.kind),
+            audio_encoder_key(model, target.kind),
             target,
         ),
     ]
@@ -101,7 +101,7 @@ def make_small_parts(
 def _make(
     part: Exportable,
     windows: Callable[[], Sequence[Values]],
-    built: Built,
+    built: EngineKey,
     target: Target,
     served: Served | None = None,
 ) -> ExportedEngine:
@@ -114,7 +114,7 @@ def _make(
 def build_engine(
     part: Exportable,
     windows: Sequence[Values],
-    built: Built,
+    built: EngineKey,
     folder: Path,
     progress: Progress = lambda text: None,
     served: Served | None = None,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runtime.engine.description import Built, EngineDescription
+from runtime.engine.description import EngineDescription, EngineKey
 from runtime.errors import EngineError
 
 Build = Callable[[Path], EngineDescription]
@@ -27,7 +27,7 @@ class EngineCache:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def engine(self, built: Built, build: Build) -> tuple[Path, EngineDescription]:
+    def engine(self, built: EngineKey, build: Build) -> tuple[Path, EngineDescription]:
         """The engine's folder and description; builds the engine if it is missing or damaged."""
         self.root.mkdir(parents=True, exist_ok=True)
         folder = self.root / built.folder
@@ -37,7 +37,7 @@ class EngineCache:
             self._remove_remains(built)
             return folder, self._build(built, build)
 
-    def _build(self, built: Built, build: Build) -> EngineDescription:
+    def _build(self, built: EngineKey, build: Build) -> EngineDescription:
         scratch = self.root / f".building-{built.folder}"
         scratch.mkdir()
         try:
@@ -57,14 +57,14 @@ class EngineCache:
             shutil.rmtree(scratch, ignore_errors=True)
         return description
 
-    def _remove_remains(self, built: Built) -> None:
+    def _remove_remains(self, built: EngineKey) -> None:
         """Deletes the remains of a killed build, or a damaged engine."""
         for folder in (self.root / f".building-{built.folder}", self.root / built.folder):
             if folder.exists():
                 shutil.rmtree(folder)
 
     @contextmanager
-    def _locked(self, built: Built) -> Iterator[None]:
+    def _locked(self, built: EngineKey) -> Iterator[None]:
         """Holds the engine's lock file, which is never deleted: a process that waits for a deleted
         file and one that makes a new file would both hold a lock.
         """

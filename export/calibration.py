@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -20,9 +21,9 @@ from torch import Tensor
 from export.example_inputs import Values
 from export.modules import denoiser_part
 from runtime.character.character import Character, Speaker
-from runtime.character.pictures import fit_picture, read_picture
+from runtime.character.pictures import ReferenceImage, fit_picture
 from runtime.character.store import BUILTIN_CHARACTERS, find_characters
-from runtime.engine.parts import DenoiserPart, WindowShape, handed_on, named_values
+from runtime.engine.parts import DenoiserPart, WindowShape, as_next_inputs, named_values
 from runtime.engine.torch_engine import eager
 from runtime.errors import BadInput
 from runtime.models.dit.conditioning import StepInputs, WindowInputs
@@ -63,7 +64,7 @@ def recorded(
     generator = torch.Generator().manual_seed(seed)
     for _ in range(ticks):
         for speaker in character.speaker_ids:
-            missing = stream.needed_samples - stream.heard_samples(speaker)
+            missing = stream.needed_samples - stream.pushed_samples(speaker)
             stream.push(speaker, _syllables(max(0, missing), generator).numpy())
         stream.tick()
     return recorder.calls
@@ -95,13 +96,19 @@ def _crowd(character: Character, speakers: int) -> Character:
 def scaled(character: Character, size_px: int) -> Iterator[Character]:
     """The character with its picture cropped and scaled to a square, in a temporary folder."""
     boxes = [speaker.box for speaker in character.speakers]
-    picture, moved = fit_picture(read_picture(character.picture), boxes, size_px, size_px)
+    picture, moved = fit_picture(Image.fromarray(character.picture.pixels), boxes, size_px, size_px)
     faces = zip(character.speakers, moved, strict=True)
     with TemporaryDirectory() as folder:
         file = Path(folder) / "picture.png"
         picture.save(file)
         speakers = tuple(replace(speaker, box=box) for speaker, box in faces)
-        yield replace(character, folder=Path(folder), picture=file, speakers=speakers, emotions={})
+        yield replace(
+            character,
+            folder=Path(folder),
+            picture=ReferenceImage.load(file),
+            speakers=speakers,
+            emotions={},
+        )
 
 
 def save_calls(calls: Sequence[Values], file: Path) -> None:
@@ -169,5 +176,5 @@ class CalibrationCollector:
         exported = denoiser_part(self._dit, part, self._shape)
         for call in calls:
             found = exported.module(*(call[name] for name in exported.inputs))
-            call |= handed_on(dict(zip(exported.outputs, found, strict=True)))
+            call |= as_next_inputs(dict(zip(exported.outputs, found, strict=True)))
         self._passed += 1

@@ -76,7 +76,7 @@ def decoder_values(model: AvatarModel, rows: int, columns: int, seed: int = 0) -
         state = model.autoencoder.start(picture)
         still = model.autoencoder.still(picture)
         latents = [still + 0.3 * torch.randn(still.shape, generator=generator) for _ in range(2)]
-    values = {"latent": latents[0], "previous": latents[1], **state.anchor._asdict()}
+    values = {"latent": latents[0], "previous": latents[1], **state.reference._asdict()}
     return {name: value.clone() for name, value in values.items()}
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from runtime.engine.parts import DenoiserPart, WindowShape
 from runtime.models.audio_encoder import AudioEncoder
 from runtime.models.autoencoder.autoencoder import Autoencoder
-from runtime.models.autoencoder.picture_decoder import Anchor
+from runtime.models.autoencoder.compositing_decoder import ReferenceFeatures
 from runtime.models.dit.conditioning import WindowInputs
 from runtime.models.dit.dit import DiT
 from runtime.models.dit.layers import patchify, unpatchify
@@ -69,11 +69,11 @@ class PartModule(nn.Module):
             values["img"], values["txt"], modulation, values["rotation"], None
         )
         if index % 2 == 1:
-            img = self.dit.listen(img, index // 2, self._window(values))
+            img = self.dit.apply_adapters(img, index // 2, self._window(values))
         return {"img": img, "txt": txt}
 
     def _window(self, values: dict[str, Tensor]) -> WindowInputs:
-        """The fields that `DiT.listen` reads; keys of other parts' adapters are empty."""
+        """The fields that `DiT.apply_adapters` reads; keys of other parts' adapters are empty."""
         nothing = values["img"].new_empty(0)
         adapters = range(self.dit.config.adapters)
         return WindowInputs(
@@ -115,7 +115,7 @@ class DecoderModule(nn.Module):
         quarter: Tensor,
         eighth: Tensor,
     ) -> Tensor:
-        anchor = Anchor(picture, still, quarter, eighth)
+        anchor = ReferenceFeatures(picture, still, quarter, eighth)
         unscale = self.autoencoder.unscale
         pictures: Tensor = self.autoencoder.decoder(unscale(latent), unscale(previous), anchor)
         return pictures.clamp(-1.0, 1.0)

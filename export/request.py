@@ -68,7 +68,8 @@ def _export_model(request: ExportRequest, target: Target) -> list[ExportedEngine
         recorded,
         spoken_by,
     )
-    from runtime.engine.choice import denoiser_parts, stream_shape
+    from runtime.engine.choice import stream_shape
+    from runtime.engine.engine_keys import denoiser_parts
     from runtime.weights.checkpoint import load, load_builtin
 
     model = load_builtin() if request.model is None else load(request.model)
@@ -93,7 +94,7 @@ def _export_released(request: ExportRequest, target: Target) -> list[ExportedEng
 
     from export.building import make_denoiser
     from export.calibration import CalibrationCollector, call_shape, load_calls
-    from runtime.engine.choice import denoiser_parts
+    from runtime.engine.engine_keys import denoiser_parts
     from runtime.engine.parts import WindowShape
     from runtime.hunyuan.weights.loading import load_dit
 

@@ -4,5 +4,4 @@ import sys
 
 from server.cli.avatar import main
 
-sys.argv[1:1] = ["serve"]
-main()
+main(["serve", *sys.argv[1:]])

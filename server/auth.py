@@ -1,4 +1,4 @@
-"""Who may speak to the server: the API key, short-lived client secrets, origins and hosts."""
+"""Which requests are answered: the API key, short-lived client secrets, origins and hosts."""
 
 import hmac
 import secrets
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from server.config import Listen
-from server.protocol import SECRET_SUBPROTOCOL_PREFIX
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
+from server.protocol.handshake import SECRET_SUBPROTOCOL_PREFIX
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 MAX_SECRETS = 10_000
@@ -17,12 +17,14 @@ MAX_SECRETS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ClientSecret:
+    """A secret for one browser; `expires_at` is in seconds since 1970."""
+
     value: str
     expires_at: int
 
 
-class Access:
-    """Checks requests. `clock` gives wall time in seconds, as secrets expire by it."""
+class Authenticator:
+    """Checks requests and issues client secrets; `clock` gives seconds since 1970."""
 
     def __init__(
         self, listen: Listen, secret_ms: int, clock: Callable[[], float] = time.time
@@ -33,7 +35,7 @@ class Access:
         self._expiries: dict[str, float] = {}
 
     def new_secret(self) -> ClientSecret:
-        """A secret with which a browser may open sockets for a short while."""
+        """A secret that opens sockets for a short while; the oldest goes if there are too many."""
         now = self._clock()
         self._expiries = {each: at for each, at in self._expiries.items() if at > now}
         while len(self._expiries) >= MAX_SECRETS:
@@ -43,7 +45,7 @@ class Access:
         return ClientSecret(value, int(now + self._secret_s))
 
     def check(self, headers: Mapping[str, str]) -> None:
-        """Raise ProtocolError where a request may not be answered; `headers` have small letters."""
+        """Raise ProtocolError unless the request may be answered; header names are lower case."""
         self.check_origin(headers)
         key = self._listen.api_key
         if key is None or _same(bearer(headers), key):
@@ -53,30 +55,32 @@ class Access:
             return
         raise ProtocolError(
             ErrorCode.UNAUTHORIZED,
-            "found no valid key, expected 'Authorization: Bearer <api key>', or a client secret "
-            f"as the subprotocol '{SECRET_SUBPROTOCOL_PREFIX}<secret>'; get a secret from POST "
-            "/v1/realtime/sessions",
+            "The API key is missing or wrong. Send 'Authorization: Bearer <api key>', or offer the "
+            f"subprotocol '{SECRET_SUBPROTOCOL_PREFIX}<secret>' with a client secret from POST "
+            "/v1/realtime/sessions.",
         )
 
     def check_origin(self, headers: Mapping[str, str]) -> None:
-        """Pages of other sites may not speak to this server through a user's browser."""
+        """Refuse pages of other sites, which would use this server through a visitor's browser."""
         host = headers.get("host", "")
         name = urlsplit(f"//{host}").hostname or ""
         if self._listen.api_key is None and name not in LOOPBACK_NAMES:
-            raise _foreign(f"the host {host[:80]!r}", "localhost or 127.0.0.1")
+            raise _foreign(f"the host {host[:80]!r}")
         origin = headers.get("origin")
         if origin is None or origin in self._listen.allowed_origins:
             return
         if urlsplit(origin).netloc.lower() != host.lower():
-            raise _foreign(f"the origin {origin[:80]!r}", "the server's own pages")
+            raise _foreign(f"the origin {origin[:80]!r}")
 
 
 def bearer(headers: Mapping[str, str]) -> str:
+    """The value of `Authorization: Bearer`, or ""."""
     kind, _, value = headers.get("authorization", "").partition(" ")
     return value.strip() if kind.lower() == "bearer" else ""
 
 
 def offered_subprotocols(headers: Mapping[str, str]) -> list[str]:
+    """The subprotocols that a WebSocket handshake offers."""
     offered = headers.get("sec-websocket-protocol", "")
     return [each.strip() for each in offered.split(",") if each.strip()]
 
@@ -90,7 +94,7 @@ def offered_secret(headers: Mapping[str, str]) -> str | None:
 
 
 def may_resume(headers: Mapping[str, str], secret: str) -> bool:
-    """Whether the request shows the session's own secret, as a subprotocol or bearer."""
+    """Whether the request shows the session's own secret, as a subprotocol or bearer token."""
     return _same(offered_secret(headers) or "", secret) or _same(bearer(headers), secret)
 
 
@@ -98,9 +102,9 @@ def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
-def _foreign(found: str, expected: str) -> ProtocolError:
+def _foreign(place: str) -> ProtocolError:
     return ProtocolError(
         ErrorCode.UNAUTHORIZED,
-        f"found {found}, expected {expected}; add the origin to listen.allowed_origins, or set "
-        "listen.api_key to serve other hosts",
+        f"The request comes from {place}, which is not this server's own. Add the origin to "
+        "listen.allowed_origins, or set listen.api_key to serve other hosts.",
     )

@@ -1,24 +1,25 @@
-"""The server's whole configuration: one tree of frozen values, built once from TOML and flags."""
+"""The server's whole configuration: one tree of frozen values, checked when it is built.
+
+Each key declares its meaning and range beside its type (`Key`). The checks, `--print-config`, the
+help of the flags and docs/configuration.md all read these declarations.
+"""
 
 import dataclasses
 import ipaddress
 import re
-import tomllib
-import types
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any
 
-from runtime.engine.kinds import FILES, check_precision, check_provider
+from runtime.engine.kinds import FILES, PRECISIONS, PROVIDERS, check_precision, check_provider
 from runtime.errors import AvatarError
-from runtime.stream.presets import presets_of
-from server.protocol.client_events import PRESETS
-
-T = TypeVar("T")
+from runtime.stream.presets import PRESETS, presets_of
+from server.field_info import DeclaredField, Info, declared_fields
 
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
-PAGE = Path(__file__).parent.parent / "client_demo"
+SHIPPED = Path(__file__).parent.parent / "client_demo"
+"""The web page and the samples that come with the server."""
 
 
 class ConfigError(ValueError):
@@ -26,18 +27,68 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Listen:
-    """Where the server listens and who may speak to it."""
+class Key(Info):
+    """What is declared of a configuration key.
 
-    host: str = "127.0.0.1"
-    port: int = 8080
-    api_key: str | None = field(default=None, repr=False)
-    allowed_origins: tuple[str, ...] = ()
-    web_dir: Path = PAGE / "web"
-    samples_dir: Path = PAGE / "samples"
+    `flag` is the option of `avatar serve` that sets it, `env` an environment variable that does.
+    `default_text` describes a default that differs from machine to machine.
+    """
+
+    flag: str = ""
+    env: str = ""
+    default_text: str = ""
+    is_secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where the server listens, and which requests it answers."""
+
+    host: Annotated[
+        str,
+        Key(
+            "Address to listen on. Any but a loopback address needs `api_key`.",
+            flag="--host",
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int, Key("Port to listen on; 0 takes a free one.", low=0, high=65_535, flag="--port")
+    ] = 8080
+    api_key: Annotated[
+        str | None,
+        Key(
+            "Key that requests must show. Without one, only this machine is served.",
+            min_chars=16,
+            remedy="Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+            flag="--api-key",
+            env="AVATAR_API_KEY",
+            is_secret=True,
+        ),
+    ] = field(default=None, repr=False)
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        Key("Other web sites whose pages may use this server, as `https://app.example`."),
+    ] = ()
+    web_dir: Annotated[
+        Path,
+        Key(
+            "Folder of the web page, served without the key. If it holds `files.json`, a list of "
+            "names, only those files are served.",
+            default_text="the page that comes with the server",
+        ),
+    ] = SHIPPED / "web"
+    samples_dir: Annotated[
+        Path,
+        Key(
+            "Folder of the page's sound files, served without the key: `samples.json` and the "
+            "files that it names.",
+            default_text="the samples that come with the server",
+        ),
+    ] = SHIPPED / "samples"
 
     @property
     def is_loopback(self) -> bool:
+        """Whether only this machine can reach the address."""
         if self.host == "localhost":
             return True
         try:
@@ -48,75 +99,153 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`media_timeout_ms` is a new session's time to offer media, `peer_timeout_ms` the time of an
-    offer's peer to connect. `max_body_bytes` is for a request's body without its pictures.
-    """
+    """How much one server and one session may take."""
 
-    max_sessions: int = 2
-    max_queued: int = 8
-    max_buffer_ms: int = 60_000
-    resume_ms: int = 10_000
-    media_timeout_ms: int = 60_000
-    peer_timeout_ms: int = 30_000
-    client_secret_ms: int = 60_000
-    max_message_bytes: int = 17_000_000
-    max_body_bytes: int = 256_000
-    max_picture_bytes: int = 20_000_000
-    max_unsent_events: int = 1_000
+    max_sessions: Annotated[int, Key("Sessions at once.", low=1, flag="--max-sessions")] = 2
+    max_queued: Annotated[int, Key("Clients that may wait for a session.", low=0)] = 8
+    max_buffer_ms: Annotated[int, Key("Speech held per speaker.", low=1)] = 60_000
+    resume_ms: Annotated[
+        int, Key("How long a session outlives a lost socket; 0 ends it at once.", low=0)
+    ] = 10_000
+    media_timeout_ms: Annotated[
+        int, Key("Time for a new session to send `webrtc.offer`.", low=1)
+    ] = 60_000
+    peer_timeout_ms: Annotated[
+        int, Key("Time for an offer's peer to connect, and to offer again after a loss.", low=1)
+    ] = 30_000
+    client_secret_ms: Annotated[int, Key("How long a client secret is valid.", low=1)] = 60_000
+    max_message_bytes: Annotated[int, Key("Largest WebSocket message.", low=1)] = 17_000_000
+    max_body_bytes: Annotated[int, Key("Largest HTTP body, uploaded pictures aside.", low=1)] = (
+        256_000
+    )
+    max_picture_bytes: Annotated[int, Key("Largest uploaded picture.", low=1)] = 20_000_000
+    max_unsent_events: Annotated[
+        int, Key("Events kept for a client that does not read.", low=1)
+    ] = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """How far ahead of playout pictures are generated."""
+    """How far ahead of playout frames are generated."""
 
-    max_lead_ms: int = 1_000
-    margin_ms: int = 60
-    rebuffer_ms: int = 240
+    max_lead_ms: Annotated[
+        int, Key("Most that generation runs ahead of playout while somebody speaks.", low=1)
+    ] = 1_000
+    margin_ms: Annotated[
+        int, Key("Time that frames should be ready before they are due.", low=1)
+    ] = 60
+    rebuffer_ms: Annotated[
+        int, Key("Speech collected before an item that ran dry plays on.", low=1)
+    ] = 240
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """`checkpoint` None is the built-in model; `characters` are folders of further characters.
+    """The model, the engine that runs it, and the characters."""
 
-    A released folder as checkpoint needs a TAEHV file, `decoder` (None: taehv.pth in it), and keeps
-    what its text encoders made in the folder `embeddings`. `blocks` is how many blocks of a large
-    model an engine file holds.
-    `devices` are torch's names; with two or more a session's denoising steps are shared between
-    them. `engine` and `precision` are keys and values of runtime's PRECISIONS, `provider` a key of
-    its PROVIDERS for the engine onnx (None: cpu); `engines` is the folder that `avatar export`
-    filled, for engines that lie in files.
-    """
-
-    checkpoint: Path | None = None
-    characters: tuple[Path, ...] = ()
-    default_character: str | None = None
-    default_preset: str = "interactive"
-    threads: int = 0
-    devices: tuple[str, ...] = ("cpu",)
-    engine: str = "torch"
-    precision: str = "fp32"
-    provider: str | None = None
-    engines: Path = FILES
-    blocks: int = 1
-    decoder: Path | None = None
-    embeddings: Path | None = None
+    checkpoint: Annotated[
+        Path | None,
+        Key(
+            "A model's folder, ours or a released one; without it, the built-in model.",
+            flag="--checkpoint",
+        ),
+    ] = None
+    characters: Annotated[
+        tuple[Path, ...],
+        Key(
+            "Folders of further characters; uploads go into the first.",
+            flag="--characters",
+            default_text="`avatar serve`: the folder that `avatar characters add` writes to",
+        ),
+    ] = ()
+    default_character: Annotated[str | None, Key("Character of sessions that name none.")] = None
+    default_preset: Annotated[
+        str,
+        Key("Preset that sessions begin with.", choices=tuple(PRESETS), flag="--preset"),
+    ] = "interactive"
+    threads: Annotated[
+        int,
+        Key(
+            "Threads of torch; 0: one on up to two cores, else torch decides.",
+            low=0,
+            flag="--threads",
+        ),
+    ] = 0
+    devices: Annotated[
+        tuple[str, ...],
+        Key(
+            "Torch devices. With two or more, one session's denoising steps are pipelined over "
+            "them.",
+            flag="--device",
+        ),
+    ] = ("cpu",)
+    engine: Annotated[
+        str, Key("What runs the model.", choices=tuple(PRECISIONS), flag="--engine")
+    ] = "torch"
+    precision: Annotated[
+        str, Key("What the engine computes in; each engine has its own.", flag="--precision")
+    ] = "fp32"
+    provider: Annotated[
+        str | None,
+        Key(
+            "Execution provider of the engine `onnx`; without it, `cpu`.",
+            choices=tuple(PROVIDERS),
+            flag="--provider",
+        ),
+    ] = None
+    engines: Annotated[
+        Path,
+        Key("Folder that `avatar export` filled, for engines in files.", flag="--engines"),
+    ] = FILES
+    blocks: Annotated[
+        int,
+        Key(
+            "Blocks of a large model in one engine file, as given to `avatar export`.",
+            low=1,
+            flag="--blocks",
+        ),
+    ] = 1
+    decoder: Annotated[
+        Path | None,
+        Key(
+            "TAEHV file for a released model; without it, `taehv.pth` in its folder.",
+            flag="--decoder",
+        ),
+    ] = None
+    embeddings: Annotated[
+        Path | None,
+        Key("Folder that keeps what a released model's text encoders computed."),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class IceServer:
-    urls: tuple[str, ...] = ()
-    username: str | None = None
-    credential: str | None = field(default=None, repr=False)
+    """A STUN or TURN server, for both sides of the connection."""
+
+    urls: Annotated[tuple[str, ...], Key("Addresses, such as `turn:turn.example:3478`.")] = ()
+    username: Annotated[str | None, Key("For TURN.")] = None
+    credential: Annotated[str | None, Key("For TURN.", is_secret=True)] = field(
+        default=None, repr=False
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Webrtc:
-    ice_servers: tuple[IceServer, ...] = ()
-    video_bitrate: int = 1_000_000
+    """The media connection."""
+
+    ice_servers: Annotated[
+        tuple[IceServer, ...],
+        Key("STUN and TURN servers, as `[[webrtc.ice_servers]]` tables."),
+    ] = ()
+    video_bitrate: Annotated[
+        int, Key("Bits a second that the video encoders begin with.", low=1)
+    ] = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
+    """The tree: one table of TOML per field."""
+
     listen: Listen = field(default_factory=Listen)
     limits: Limits = field(default_factory=Limits)
     pacing: Pacing = field(default_factory=Pacing)
@@ -127,83 +256,23 @@ class ServerConfig:
         _check(self)
 
 
-def load_config(
-    path: Path | None = None, flags: Mapping[str, Mapping[str, Any]] | None = None
-) -> ServerConfig:
-    """The configuration in the TOML file `path`, `flags` such as {"listen": {"port": 1}} on top."""
-    table: dict[str, Any] = {}
-    if path is not None:
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as reason:
-            raise ConfigError(f"{path}: {reason.strerror}; name a TOML file that exists") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
-            raise ConfigError(f"{path}: found no TOML: {reason}; correct the file") from None
-    for section, values in (flags or {}).items():
-        merged = table.setdefault(section, {})
-        if isinstance(merged, dict):
-            merged.update({key: value for key, value in values.items() if value is not None})
-    return _build(ServerConfig, table, "")
-
-
-def _build(kind: type[T], table: object, path: str) -> T:
-    if not isinstance(table, dict):
-        raise ConfigError(f"{path.rstrip('.')}: found {table!r}, expected a table of keys")
-    hints = get_type_hints(kind)
-    for key in table:
-        if key not in hints:
-            raise ConfigError(f"{path}{key}: unknown key, expected one of {', '.join(hints)}")
-    return kind(**{key: _value(hints[key], value, path + key) for key, value in table.items()})
-
-
-def _value(hint: Any, value: object, path: str) -> Any:
-    """`value` from TOML as the type `hint`, or the error that names `path`."""
-    if get_origin(hint) in (Union, types.UnionType):
-        hint = next(each for each in get_args(hint) if each is not type(None))
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return _build(hint, value, path + ".")
-    if get_origin(hint) is tuple:
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{path}: found {value!r}, expected a list")
-        return tuple(_value(get_args(hint)[0], each, f"{path}.{i}") for i, each in enumerate(value))
-    if hint is Path and isinstance(value, str | Path):
-        return Path(value).expanduser()
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ConfigError(f"{path}: found {value!r}, expected {hint.__name__}")
-    return value
+def keys(config: ServerConfig) -> Iterator[tuple[str, DeclaredField, Any]]:
+    """Each key's table, its declaration and its value."""
+    for table in dataclasses.fields(config):
+        section = getattr(config, table.name)
+        for declared in declared_fields(type(section)):
+            yield table.name, declared, getattr(section, declared.attribute)
 
 
 def _check(config: ServerConfig) -> None:
     """Refuse numbers and combinations that cannot work."""
-    if not 0 <= config.listen.port <= 65_535:
-        raise ConfigError(f"listen.port: found {config.listen.port}, expected 0 to 65535")
-    if config.listen.api_key is not None and len(config.listen.api_key) < 16:
-        raise ConfigError(
-            "listen.api_key: found fewer than 16 characters; make one with "
-            "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
-        )
+    for section, declared, value in keys(config):
+        if value is not None:
+            _check_value(f"{section}.{declared.attribute}", declared.info, value)
     if config.listen.api_key is None and not config.listen.is_loopback:
         raise ConfigError(
-            f"listen.host: found {config.listen.host} without listen.api_key, expected a loopback "
-            "address; set an API key or listen on 127.0.0.1"
-        )
-    for section in ("limits", "pacing"):
-        table = getattr(config, section)
-        for each in dataclasses.fields(table):
-            low = 0 if each.name in ("max_queued", "resume_ms") else 1
-            if getattr(table, each.name) < low:
-                raise ConfigError(
-                    f"{section}.{each.name}: found {getattr(table, each.name)}, "
-                    f"expected {low} or more"
-                )
-    if config.model.threads < 0:
-        raise ConfigError(f"model.threads: found {config.model.threads}, expected 0 or more")
-    if config.model.blocks < 1:
-        raise ConfigError(f"model.blocks: found {config.model.blocks}, expected 1 or more")
-    if config.model.default_preset not in PRESETS:
-        raise ConfigError(
-            f"model.default_preset: found {config.model.default_preset!r}, expected one of "
-            + ", ".join(PRESETS)
+            f"listen.host is {config.listen.host}, which other machines can reach, but there is "
+            "no listen.api_key. Set a key, or listen on 127.0.0.1."
         )
     try:
         check_precision(config.model.engine, config.model.precision)
@@ -215,18 +284,33 @@ def _check(config: ServerConfig) -> None:
     _check_default_preset(config.model)
 
 
+def _check_value(path: str, info: Info, value: Any) -> None:
+    """Refuse a value outside of what its key declares."""
+    if info.low is not None and value < info.low:
+        raise ConfigError(f"{path} is {value}, but must be {info.low} or more.")
+    if info.high is not None and value > info.high:
+        raise ConfigError(f"{path} is {value}, but must be {info.high} or less.")
+    if info.min_chars and len(value) < info.min_chars:
+        raise ConfigError(f"{path} has fewer than {info.min_chars} characters. {info.remedy}")
+    if info.choices and value not in info.choices:
+        choices = ", ".join(info.choices)
+        raise ConfigError(f"{path} is {value!r}, but must be one of {choices}.")
+
+
 def _check_devices(config: ServerConfig) -> None:
     devices = config.model.devices
     if not devices or not all(DEVICE.fullmatch(name) for name in devices):
-        raise ConfigError(f"model.devices: found {list(devices)}, expected cpu, cuda, cuda:0, ..")
+        raise ConfigError(
+            f"model.devices is {list(devices)}, but must name cpu, cuda, cuda:0, and so on."
+        )
     if len(devices) > 1 and config.limits.max_sessions > 1:
         raise ConfigError(
-            f"limits.max_sessions: found {config.limits.max_sessions} with {len(devices)} devices, "
-            "which share one session; expected 1"
+            f"limits.max_sessions is {config.limits.max_sessions}, but must be 1: the "
+            f"{len(devices)} devices of model.devices share one session."
         )
     if len(devices) > 1 and config.model.engine != "torch":
         raise ConfigError(
-            f"model.engine: found {config.model.engine} with {len(devices)} devices, expected torch"
+            f"model.engine is {config.model.engine}, but must be torch with more than one device."
         )
 
 
@@ -235,17 +319,17 @@ def _check_paths(model: Model) -> None:
     paths |= {f"model.characters.{i}": path for i, path in enumerate(model.characters)}
     for key, path in paths.items():
         if not path.is_dir():
-            raise ConfigError(f"{key}: found no folder at {path}; name one that exists")
+            raise ConfigError(f"{key}: there is no folder {path}. Name one that exists.")
     if model.decoder is not None and not model.decoder.is_file():
-        raise ConfigError(f"model.decoder: found no file at {model.decoder}; name one that exists")
+        raise ConfigError(f"model.decoder: there is no file {model.decoder}. Name one that exists.")
 
 
 def _check_default_preset(model: Model) -> None:
-    """A rank of the pipeline needs a denoising step, but for the last one, which decodes."""
+    """Each process of a pipeline needs a denoising step; the last one decodes."""
     preset = presets_of(model.checkpoint)[model.default_preset]
     if len(model.devices) > preset.steps + 1:
         raise ConfigError(
-            f"model.devices: found {len(model.devices)}, expected at most {preset.steps + 1}, as "
-            f"model.default_preset {preset.name} has {preset.steps} denoising steps to share and "
-            "the decoder; name fewer devices, or a preset of more steps"
+            f"model.devices names {len(model.devices)} devices, but the preset {preset.name} has "
+            f"work for {preset.steps + 1}: {preset.steps} denoising steps and the decoder. Name "
+            "fewer devices, or a preset with more steps."
         )

@@ -18,7 +18,7 @@ from export.building import build_engine
 from export.example_inputs import Values, random_values
 from export.modules import Exportable, denoiser_part
 from export.verify import in_float64, relative_l2
-from runtime.engine.description import Built
+from runtime.engine.description import EngineKey
 from runtime.engine.parts import DenoiserPart, WindowShape
 from runtime.engine.trt.engine import TensorRTChain
 from runtime.engine.trt.library import TensorRT
@@ -78,7 +78,7 @@ def measure(
 def error_on_gpu(library: TensorRT, part: Exportable, values: Values, precision: str) -> float:
     """Relative L2 error of the engine's worst output on the GPU, against float64 torch."""
     with TemporaryDirectory() as folder:
-        built = Built(part.name, library.kind, precision, str(CHECKED), "random")
+        built = EngineKey(part.name, library.kind, precision, str(CHECKED), "random")
         description = build_engine(part, [values], built, Path(folder))
         chain = TensorRTChain(library, [(Path(folder), description)])
     found = chain.run({name: value.cuda() for name, value in values.items()})
@@ -89,8 +89,10 @@ def error_on_gpu(library: TensorRT, part: Exportable, values: Values, precision:
     )
 
 
-def described(library: TensorRT, part: DenoiserPart, shape: WindowShape, precision: str) -> Built:
-    return Built(
+def described(
+    library: TensorRT, part: DenoiserPart, shape: WindowShape, precision: str
+) -> EngineKey:
+    return EngineKey(
         part.name, library.kind, precision, str(shape), "random", library.version, library.gpu()
     )
 

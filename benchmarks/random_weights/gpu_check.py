@@ -27,7 +27,7 @@ import torch
 from benchmarks.random_weights import block_engines, model_speed, random_stream
 from benchmarks.random_weights.model_speed import LATENT_PX, PEAK, SIZES
 from benchmarks.random_weights.model_speed import PRESETS as LIVE_PRESETS
-from runtime.engine.kinds import loaded_as
+from runtime.engine.kinds import weight_precision
 from runtime.engine.parts import WindowShape
 from runtime.errors import AvatarError
 from runtime.models.dit.config import DiTConfig
@@ -168,10 +168,12 @@ def compare_with_peak(found: Values) -> None:
     calls = [values for values in found.values() if isinstance(values, dict) and PEAK in values]
     peaks: dict[str, float] = {}
     for values in calls:
-        weights = loaded_as(values["precision"])
+        weights = weight_precision(values["precision"])
         peaks[weights] = max(peaks.get(weights, 0.0), values[PEAK])
     for values in calls:
-        values["share of the peak"] = values["TFLOP/s"] / peaks[loaded_as(values["precision"])]
+        values["share of the peak"] = (
+            values["TFLOP/s"] / peaks[weight_precision(values["precision"])]
+        )
 
 
 def model_part(check: Check, precision: str, engine: str) -> Part:

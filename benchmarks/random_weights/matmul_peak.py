@@ -15,8 +15,8 @@ from benchmarks.random_weights.random_model import (
     randomize,
 )
 from benchmarks.random_weights.stopwatch import times_ms
-from runtime.engine.cpu.denoiser import FusedDenoiser
-from runtime.engine.kinds import loaded_as
+from runtime.engine.cpu.denoiser import CpuDenoiser
+from runtime.engine.kinds import weight_precision
 from runtime.models.dit.config import TINY, DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.models.fp8.matmul import product, quantize
@@ -38,7 +38,7 @@ def peak_tflops(device: torch.device, precision: str, side: int | None = None) -
 def _product(device: torch.device, precision: str, side: int) -> Callable[[], object]:
     left = torch.randn(side, side, device=device, dtype=DTYPES[precision])
     right = torch.randn_like(left)
-    if loaded_as(precision) == "fp8":
+    if weight_precision(precision) == "fp8":
         narrow_left, narrow_right = quantize(left, by_row=False), quantize(right, by_row=False)
         return lambda: product(narrow_left, narrow_right)
     out = torch.empty_like(left)
@@ -62,7 +62,7 @@ def run(
     randomize(dit, cpu, torch.float32)
     call = random_call(dit, size, cpu, "fp32")
     window = replace(call.window, rotation=torch.view_as_complex(call.window.rotation))
-    denoiser = FusedDenoiser(dit)
+    denoiser = CpuDenoiser(dit)
 
     def denoise() -> None:
         denoiser.denoise(call.x, call.step, window)

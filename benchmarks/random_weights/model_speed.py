@@ -27,8 +27,8 @@ from benchmarks.random_weights.random_model import (
     randomize,
 )
 from benchmarks.random_weights.stopwatch import times_ms, wait_for
-from runtime.engine.gpu.cuda_graph import GraphedDenoiser, Recording
-from runtime.engine.kinds import loaded_as
+from runtime.engine.gpu.cuda_graph import GraphedDenoiser, GraphedFunction
+from runtime.engine.kinds import weight_precision
 from runtime.engine.torch_engine import CompiledBlocks
 from runtime.errors import NotFound, Unsupported
 from runtime.models.autoencoder.taehv import Taehv, TaehvState
@@ -144,7 +144,7 @@ def _time_model(
     backend: str,
 ) -> tuple[Timing, float | None]:
     """The times, and the peak memory in GB. The model is gone when this returns."""
-    if loaded_as(precision) == "fp8":
+    if weight_precision(precision) == "fp8":
         check_device(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -219,9 +219,9 @@ def _denoiser(
     if engine == "compiled":
         denoiser: Denoiser = CompiledBlocks(dit, backend)
     else:
-        from runtime.engine.gpu.denoiser import FusedGpuDenoiser
+        from runtime.engine.gpu.denoiser import TritonDenoiser
 
-        denoiser = FusedGpuDenoiser(dit, precision == "fp8-attention")
+        denoiser = TritonDenoiser(dit, precision == "fp8-attention")
     return GraphedDenoiser(denoiser) if device.type == "cuda" else denoiser
 
 
@@ -238,7 +238,7 @@ def _decode(
     def work(given: Tensor, before: TaehvState) -> Tensor:
         return decoder.decode_video(given, before, "i420")[0]
 
-    decode = Recording(work) if is_recorded and device.type == "cuda" else work
+    decode = GraphedFunction(work) if is_recorded and device.type == "cuda" else work
     return lambda: decode(latent, state).cpu()
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from runtime.engine.kinds import loaded_as
+from runtime.engine.kinds import weight_precision
 from runtime.models.dit.conditioning import Conditioning, StepInputs, WindowInputs
 from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.dit import DiT
@@ -64,11 +64,11 @@ def random_dit(config: DiTConfig, device: torch.device, precision: str) -> DiT:
     """A transformer on a device without modulation weights; FP8 if `precision` says so."""
     with torch.device("meta"):
         dit = DiT(config)
-        if loaded_as(precision) == "fp8":
+        if weight_precision(precision) == "fp8":
             use_fp8(dit)
     without_modulations(dit)
     randomize(dit, device, DTYPES[precision])
-    if loaded_as(precision) == "fp8":
+    if weight_precision(precision) == "fp8":
         use_scaled_products(dit)
     return dit
 
@@ -123,7 +123,7 @@ def random_call(dit: DiT, size: WindowSize, device: torch.device, precision: str
 def _conditions(
     config: DiTConfig, size: WindowSize, device: torch.device, dtype: torch.dtype
 ) -> Conditioning:
-    speakers, frames = size.speakers, config.frames_heard(size.latent_frames)
+    speakers, frames = size.speakers, config.audio_frame_count(size.latent_frames)
     picture = (config.in_channels, size.rows, size.columns)
 
     def noise(*shape: int) -> Tensor:

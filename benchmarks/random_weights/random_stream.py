@@ -26,9 +26,10 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.random_weights.model_speed import check_engine
 from benchmarks.random_weights.random_model import random_dit, randomize
 from benchmarks.random_weights.stopwatch import wait_for
-from runtime.audio.features import Encoder
+from runtime.audio.features import FeatureEncoder
 from runtime.character.character import Character, Speaker
 from runtime.character.face_mask import face_masks
+from runtime.character.pictures import ReferenceImage
 from runtime.engine.choice import open_engines, stream_shape
 from runtime.engine.kinds import EngineChoice
 from runtime.hunyuan.live.whisper import LiveWhisper
@@ -89,7 +90,7 @@ class RandomModel:
 
     dit: DiT
     autoencoder: RandomCodec
-    audio_encoder: Encoder
+    audio_encoder: FeatureEncoder
     prompt: Prompt
     device: torch.device
 
@@ -144,7 +145,8 @@ def talking_picture(width: int, height: int) -> Iterator[Character]:
         picture = Path(folder) / "picture.png"
         Image.new("RGB", (width, height), "bisque").save(picture)
         face = Speaker("one", "One", Box(0.3, 0.2, 0.4, 0.5))
-        yield Character("random", "Random", Path(folder), picture, (face,))
+        image = ReferenceImage.load(picture)
+        yield Character("random", "Random", Path(folder), image, (face,))
 
 
 def run(
@@ -190,7 +192,7 @@ def tick_ms(stream: StreamingGenerator, device: torch.device) -> float:
 
 def speak(stream: StreamingGenerator) -> None:
     """Push as much noise as the next tick needs."""
-    missing = stream.needed_samples - stream.heard_samples("one")
+    missing = stream.needed_samples - stream.pushed_samples("one")
     noise = np.random.default_rng(0).normal(0, 0.1, max(0, missing))
     stream.push("one", noise.astype(np.float32))
 

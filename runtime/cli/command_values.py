@@ -1,12 +1,24 @@
-"""What all sub-commands read alike: pairs, face boxes, and errors told in one line."""
+"""Values that several commands read: pairs, face boxes, the folder of own characters."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
 from runtime.errors import AvatarError, BadInput
 from runtime.values import Box
+
+
+def own_characters() -> Path:
+    """The folder of characters that users add, whatever the working directory.
+
+    `$XDG_DATA_HOME/avatar-server/characters`, by default in `~/.local/share`.
+    """
+    home = os.environ.get("XDG_DATA_HOME", "")
+    data = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "share"
+    return data / "avatar-server" / "characters"
 
 
 def parse_pair(value: str) -> tuple[str, str]:

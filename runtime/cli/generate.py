@@ -2,14 +2,12 @@
 
 import json
 import time
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
-from typer.core import TyperGroup
 
 from runtime.character.character import Character
 from runtime.character.store import (
@@ -22,45 +20,35 @@ from runtime.character.store import (
     preview,
 )
 from runtime.cli import weights as weights_cli
-from runtime.cli.command_values import parse_face, parse_pair, plain_errors
+from runtime.cli.command_values import own_characters, parse_face, parse_pair, plain_errors
 from runtime.cli.official import generate_official
 from runtime.engine.kinds import FILES, PRECISIONS, PROVIDERS, EngineChoice
 from runtime.errors import BadInput
-from runtime.stream.presets import StreamPreset, find_preset
+from runtime.stream.presets import PRESETS, StreamPreset, find_preset
 
 if TYPE_CHECKING:
     from runtime.stream.generator import StreamingGenerator
 
-OWN_CHARACTERS = Path("characters")
-
-OFFICIAL = "generate-official"
-
-
-class Commands(TyperGroup):
-    """`generate --preset official` has options of its own: those of the released weights."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """As the group does, but for that preset."""
-        name, command, rest = super().resolve_command(ctx, args)
-        asked = "--preset=official" in rest or ("--preset", "official") in pairwise(rest)
-        if name == "generate" and asked:
-            command = self.get_command(ctx, OFFICIAL)
-        return name, command, rest
-
-
-app = typer.Typer(cls=Commands, help="Talking characters, without a server.", no_args_is_help=True)
-app.command(OFFICIAL, hidden=True)(generate_official)
+app = typer.Typer(help="Talking characters, without a server.", no_args_is_help=True)
+app.command("official")(generate_official)
 characters = typer.Typer(help="List, add and preview characters.", no_args_is_help=True)
 app.add_typer(characters, name="characters")
 app.add_typer(weights_cli.app, name="weights")
 
 Folder = Annotated[
-    Path, typer.Option("--characters", help="A folder of further characters, of your own.")
+    Path,
+    typer.Option(
+        "--characters",
+        help="Folder of your own characters; default: ~/.local/share/avatar-server/characters.",
+        default_factory=own_characters,
+        show_default=False,
+    ),
 ]
 
 
 @app.command()
 def generate(
+    folder: Folder,
     out: Annotated[Path, typer.Option(help="The video, mp4.")] = Path("talk.mp4"),
     audio: Annotated[
         Path | None, typer.Option(help="A sound file for the character's first speaker.")
@@ -75,15 +63,14 @@ def generate(
     preset: Annotated[
         str,
         typer.Option(
-            help="interactive, balanced, broadcast; or official, the released weights, "
-            "whose options `--preset official --help` shows."
+            help=f"{', '.join(PRESETS)}. The released weights have a command of their own: "
+            "avatar official."
         ),
     ] = "interactive",
     seed: Annotated[int, typer.Option(help="Another seed, another idle motion.")] = 0,
     checkpoint: Annotated[
         Path | None, typer.Option(help="A model folder. Default: the built-in model.")
     ] = None,
-    folder: Folder = OWN_CHARACTERS,
     engine: Annotated[str, typer.Option(help=", ".join(PRECISIONS))] = "torch",
     precision: Annotated[str, typer.Option(help="What the engine computes in.")] = "fp32",
     provider: Annotated[
@@ -119,8 +106,8 @@ def generate(
 
 @characters.command("list")
 def list_command(
+    folder: Folder,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
-    folder: Folder = OWN_CHARACTERS,
 ) -> None:
     """List the characters and their speakers."""
     with plain_errors():
@@ -139,6 +126,7 @@ def list_command(
 def add_command(
     identity: Annotated[str, typer.Argument(metavar="ID", help="Small letters, digits, - and _.")],
     picture: Annotated[Path, typer.Argument(help="The character, mouth closed.")],
+    folder: Folder,
     box: Annotated[
         list[str] | None,
         typer.Option(help="A face: [speaker=]x,y,width,height as fractions of the picture."),
@@ -148,7 +136,6 @@ def add_command(
         list[str] | None, typer.Option(help="mood=file, the same picture in that mood.")
     ] = None,
     licence: Annotated[str, typer.Option("--license", help="Of the picture.")] = "",
-    folder: Folder = OWN_CHARACTERS,
 ) -> None:
     """Add a character from a picture; faces in the picture get numbered boxes."""
     with plain_errors():
@@ -172,14 +159,15 @@ def add_command(
         shown = folder / f"{added.id}-preview.png"
         preview(added).save(shown)
         typer.echo(f"Added {added.id} in {added.folder}: speakers {', '.join(added.speaker_ids)}.")
-        typer.echo(f"Look at the boxes in {shown}. Use it: avatar serve --characters {folder}")
+        use = "" if folder == own_characters() else f" --characters {folder}"
+        typer.echo(f"Look at the boxes in {shown}. Use it: avatar serve{use}")
 
 
 @characters.command("preview")
 def preview_command(
     identity: Annotated[str, typer.Argument(metavar="ID")],
+    folder: Folder,
     out: Annotated[Path | None, typer.Option(help="Default: ID-preview.png")] = None,
-    folder: Folder = OWN_CHARACTERS,
 ) -> None:
     """Write the character's picture with its speakers' boxes numbered from the left."""
     with plain_errors():

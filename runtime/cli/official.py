@@ -1,4 +1,4 @@
-"""`avatar generate --preset official`: videos of the released weights on the command line."""
+"""`avatar official`: videos of the released weights on the command line."""
 
 from __future__ import annotations
 
@@ -67,7 +67,6 @@ def generate_official(
     ] = False,
     lora: Annotated[list[str] | None, typer.Option(help="FILE:STRENGTH, any number.")] = None,
     embeddings: Annotated[Path, typer.Option(help="Keeps what encoders made.")] = EMBEDDINGS,
-    preset: Annotated[str, typer.Option(hidden=True)] = "official",
 ) -> None:
     """Make a video with the released HunyuanVideo-Avatar weights, exactly as the release does.
 

@@ -128,6 +128,4 @@ def plan(
     if best is None:
         typer.echo(f"Nothing fits in {gpu:g} GiB: make the picture smaller, or use a larger GPU.")
         raise typer.Exit(1)
-    typer.echo(
-        f"For {gpu:g} GiB: avatar generate --preset official --weights DIR {best.options} ..."
-    )
+    typer.echo(f"For {gpu:g} GiB: avatar official --weights DIR {best.options} ...")

@@ -1,4 +1,4 @@
-"""The ASGI app: the realtime socket, sessions, characters, health, metrics and the web page."""
+"""The ASGI app: the realtime socket, sessions, characters, speech, health, metrics, the page."""
 
 import asyncio
 import logging
@@ -8,37 +8,39 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from runtime.errors import AvatarError
 from server.api.body_limit import BodyLimit
 from server.api.characters import characters_router
 from server.api.errors import error_response
-from server.api.realtime_socket import Connection
+from server.api.guard import require_key
+from server.api.realtime_socket import RealtimeSocket
+from server.api.served_files import page_files, sample_files
 from server.api.tts import find_synthesizer, speech_router
 from server.config import ServerConfig
-from server.generation.interface import Engine
-from server.protocol.fields import ErrorCode, ProtocolError
-from server.session.registry import Hub
+from server.generation.interface import Backend
+from server.protocol.errors import ErrorCode, ProtocolError
+from server.session.registry import SessionRegistry
 from server.session.settings import as_protocol_error
 from server.webrtc.peer import set_video_bitrate
 
 logger = logging.getLogger(__name__)
 
 
-def create_app(config: ServerConfig, engine: Engine) -> FastAPI:
-    """The server as an app. Its life span loads the model, and ends every session at its end."""
+def create_app(config: ServerConfig, backend: Backend) -> FastAPI:
+    """The server as an app. Its lifespan loads the model, and ends every session when it ends."""
+    synthesizer = find_synthesizer()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         set_video_bitrate(config.webrtc.video_bitrate)
-        hub = app.state.hub = Hub(config, engine)
+        hub = app.state.hub = SessionRegistry(config, backend, has_tts=synthesizer is not None)
         try:
             await hub.load()
             yield
         except (AvatarError, ProtocolError) as reason:
-            app.state.failure = reason  # for who started the server: uvicorn keeps it to its log
+            app.state.failure = reason  # `avatar serve` reads it: uvicorn only logs it
             raise
         finally:
             await hub.aclose()
@@ -51,34 +53,32 @@ def create_app(config: ServerConfig, engine: Engine) -> FastAPI:
     app.add_exception_handler(AvatarError, _runtime_error)
     app.add_exception_handler(RequestValidationError, _bad_request)
     app.include_router(_open_router())
-    guarded = [Depends(_authorized)]
-    app.include_router(_sessions_router(), dependencies=guarded)
-    app.include_router(characters_router(), dependencies=guarded)
-    app.include_router(speech_router(find_synthesizer()), dependencies=guarded)
-    pages = {"/samples": config.listen.samples_dir, "/": config.listen.web_dir}
-    for address, folder in pages.items():
-        if folder.is_dir():
-            app.mount(address, StaticFiles(directory=folder, html=address == "/"), name=address)
+    for router in (_sessions_router(), characters_router(), speech_router(synthesizer)):
+        app.include_router(router, dependencies=[Depends(_authorized)])
+    if config.listen.samples_dir.is_dir():
+        app.mount("/samples", sample_files(config.listen.samples_dir), name="samples")
+    if config.listen.web_dir.is_dir():
+        app.mount("/", page_files(config.listen.web_dir), name="page")
     return app
 
 
 def _open_router() -> APIRouter:
-    """What needs no key: health for load balancers, and the socket, which checks for itself."""
+    """Routes without a key: health for load balancers, and the socket, which checks by itself."""
     router = APIRouter()
 
     @router.websocket("/v1/realtime")
     async def realtime(socket: WebSocket) -> None:
-        await Connection(socket, socket.app.state.hub).serve()
+        await RealtimeSocket(socket, socket.app.state.hub).serve()
 
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:
-        """The process answers."""
+        """Whether the process answers: 200."""
         return {"status": "ok"}
 
     @router.get("/readyz")
     async def readyz(request: Request) -> JSONResponse:
-        """Whether a new session would start now: 200, else 503 and why."""
-        hub: Hub = request.app.state.hub
+        """Whether a new session would start now: 200, else 503 with `loading` or `full`."""
+        hub: SessionRegistry = request.app.state.hub
         full = hub.admission.active >= hub.config.limits.max_sessions
         status = "loading" if not hub.is_ready else "full" if full else "ready"
         return JSONResponse({"status": status}, 200 if status == "ready" else 503)
@@ -97,15 +97,15 @@ def _sessions_router() -> APIRouter:
 
     @router.get("/v1/sessions")
     async def sessions(request: Request) -> dict[str, object]:
-        """The sessions that live now."""
-        hub: Hub = request.app.state.hub
+        """The live sessions, and how many clients wait."""
+        hub: SessionRegistry = request.app.state.hub
         listed = [
             {
                 "id": each.id,
                 "character": each.settings.character.id,
                 "preset": each.settings.preset,
                 "state": each.media.state.value,
-                "socket": "lost" if each.connection is None else "open",
+                "socket": "open" if each.has_socket else "lost",
             }
             for each in hub.sessions.values()
         ]
@@ -113,15 +113,15 @@ def _sessions_router() -> APIRouter:
 
     @router.get("/metrics")
     async def metrics(request: Request) -> Response:
-        """For Prometheus."""
-        hub: Hub = request.app.state.hub
+        """Counters for Prometheus."""
+        hub: SessionRegistry = request.app.state.hub
         return Response(hub.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     return router
 
 
 def _authorized(request: Request) -> None:
-    request.app.state.hub.access.check(request.headers)
+    require_key(request.scope)
 
 
 async def _protocol_error(request: Request, reason: Exception) -> JSONResponse:
@@ -130,15 +130,15 @@ async def _protocol_error(request: Request, reason: Exception) -> JSONResponse:
 
 
 async def _bad_request(request: Request, reason: Exception) -> JSONResponse:
-    """A body or a query that is not what the route takes: the first thing wrong with it."""
+    """A body or a query that the route does not take: the first fault of it."""
     assert isinstance(reason, RequestValidationError)
     fault = reason.errors()[0]
     place = ".".join(str(each) for each in fault["loc"][1:]) or "the body"
     code = ErrorCode.MISSING_FIELD if fault["type"] == "missing" else ErrorCode.INVALID_FIELD
-    told = f"found a request that cannot be read at {place}: {fault['msg']}; /docs says what fits"
-    return await _protocol_error(request, ProtocolError(code, told, place))
+    message = f"The request cannot be read at {place}: {fault['msg']}. See /docs for its form."
+    return error_response(ProtocolError(code, message, place))
 
 
 async def _runtime_error(request: Request, reason: Exception) -> JSONResponse:
     assert isinstance(reason, AvatarError)
-    return await _protocol_error(request, as_protocol_error(reason))
+    return error_response(as_protocol_error(reason))

@@ -1,21 +1,24 @@
-"""HTTP bodies: read only from who may send one, and no further than a limit."""
+"""HTTP bodies: read only if the sender has the key, and no further than a limit."""
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.values import EMOTIONS
 from server.api.errors import error_response
+from server.api.guard import require_key
 from server.config import Limits
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 
 PICTURES = "/v1/characters"
-"""Takes a picture for each emotion; everything else takes text."""
+"""Takes one picture for each emotion; every other route takes text."""
 DISCONNECT: Message = {"type": "http.disconnect"}
 
 
 class BodyLimit:
-    """Refuses a body before the app reads it, or where it has grown too large; the server throws
-    the rest away as it comes, so that the client hears why.
+    """Refuses a body that is too large, or whose sender has no key, before the app reads it.
+
+    The server goes on to receive a refused body and discards it, so that the client can read the
+    refusal.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
@@ -31,7 +34,7 @@ class BodyLimit:
         except ProtocolError as reason:
             await error_response(reason)(scope, receive, send)
             return
-        read, is_refused, has_begun = 0, False, False  # the last: the app's own answer
+        read, is_refused, has_begun = 0, False, False  # has_begun: the app's own answer
 
         async def receive_some() -> Message:
             nonlocal read, is_refused
@@ -56,11 +59,11 @@ class BodyLimit:
         await self._app(scope, receive_some, send_unless_refused)
 
     def _check(self, scope: Scope) -> None:
-        """Before anything is read: who sends it, and how long it says that it is."""
+        """Before anything is read: the sender's key, and the announced length."""
         headers = Headers(scope=scope)
         length = int(headers.get("content-length", "0"))
         if length or "transfer-encoding" in headers:
-            scope["app"].state.hub.access.check(headers)
+            require_key(scope)
         if length > self._limit(scope):
             raise self._too_large(scope, str(length))
 
@@ -68,10 +71,10 @@ class BodyLimit:
         pictures = len(EMOTIONS) if scope["path"] == PICTURES else 0
         return self._limits.max_body_bytes + pictures * self._limits.max_picture_bytes
 
-    def _too_large(self, scope: Scope, found: str) -> ProtocolError:
+    def _too_large(self, scope: Scope, size: str) -> ProtocolError:
         name = "max_picture_bytes" if scope["path"] == PICTURES else "max_body_bytes"
         return ProtocolError(
             ErrorCode.MESSAGE_TOO_LARGE,
-            f"found a body of {found} bytes, expected at most {self._limit(scope)}; send less, or "
-            f"raise limits.{name}",
+            f"The body has {size} bytes, but at most {self._limit(scope)} are allowed. Send less, "
+            f"or raise limits.{name}.",
         )

@@ -1,9 +1,10 @@
-"""Characters over HTTP: list, look at, add from a picture, delete."""
+"""Characters over HTTP: list them, show their pictures, add one from a picture, delete one."""
 
 import asyncio
 import io
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +14,8 @@ from fastapi.responses import FileResponse, Response
 from runtime.character.character import Character, box_from
 from runtime.character.store import BUILTIN_CHARACTERS, NewCharacter, add_character, preview
 from runtime.values import EMOTIONS
-from server.protocol.fields import ErrorCode, ProtocolError
-from server.session.registry import Hub
+from server.protocol.errors import ErrorCode, ProtocolError
+from server.session.registry import SessionRegistry
 from server.session.settings import find
 
 PICTURE_CACHE = {"Cache-Control": "private, max-age=300"}
@@ -33,44 +34,43 @@ def characters_router() -> APIRouter:
 
 async def list_characters(request: Request) -> dict[str, Any]:
     """Every character with its speakers' boxes and the addresses of its pictures."""
-    hub: Hub = request.app.state.hub
-    return {"characters": [describe(each) for each in hub.engine.characters().values()]}
+    return {"characters": [describe(each) for each in (await _all(request)).values()]}
 
 
 async def one(request: Request, name: str) -> dict[str, Any]:
-    """One character, as the list has it."""
-    return describe(_find(request, name))
+    """One character, in the form of the list."""
+    return describe(await _find(request, name))
 
 
 def describe(character: Character) -> dict[str, Any]:
+    """The character as JSON."""
     address = f"/v1/characters/{character.id}/picture"
-    moods = {name: f"{address}?emotion={name}" for name in character.emotions}
+    emotions = {name: f"{address}?emotion={name}" for name in character.emotions}
     return {
         **character.summary(),
-        "emotions": {"neutral": address, **moods},
+        "emotions": {"neutral": address, **emotions},
         "picture_url": address,
         "preview_url": f"/v1/characters/{character.id}/preview",
     }
 
 
 async def picture(request: Request, name: str, emotion: str = "neutral") -> FileResponse:
-    """The character's picture, or its reference for an emotion."""
-    character = _find(request, name)
-    files = {"neutral": character.picture, **character.emotions}
+    """The character's picture, or its reference image for an emotion."""
+    character = await _find(request, name)
+    files = {"neutral": character.picture.file, **character.emotions}
     if emotion not in files:
         raise ProtocolError(
             ErrorCode.UNKNOWN_EMOTION,
-            f"found the emotion {emotion[:64]!r}, expected one of {', '.join(files)}; "
-            "use one of these",
+            f"{name} has no reference image for {emotion[:64]!r}. Use one of {', '.join(files)}.",
             "emotion",
         )
     return FileResponse(files[emotion], headers=PICTURE_CACHE)
 
 
 async def numbered_preview(request: Request, name: str) -> Response:
-    """The picture with its speakers' boxes numbered from the left."""
-    image = await asyncio.to_thread(preview, _find(request, name))
-    return Response(_as_png(image), media_type="image/png", headers=PICTURE_CACHE)
+    """The picture with its speakers' boxes numbered from the left, as PNG."""
+    png = await asyncio.to_thread(_preview_png, await _find(request, name))
+    return Response(png, media_type="image/png", headers=PICTURE_CACHE)
 
 
 async def add(
@@ -85,52 +85,58 @@ async def add(
     angry: Annotated[UploadFile | None, File()] = None,
     surprised: Annotated[UploadFile | None, File()] = None,
 ) -> dict[str, Any]:
-    """Add a character: a picture, its face boxes as JSON, and pictures of its moods.
+    """Add a character from a form: a picture, its face boxes, and pictures of its emotions.
 
-    `boxes` is `[{"x": .., "y": .., "width": .., "height": ..}]`, fractions of the picture;
-    `speakers` names them in the same order.
+    `boxes` is JSON, `[{"x": .., "y": .., "width": .., "height": ..}]` in fractions of the picture;
+    `speakers` is a JSON list of their names in the same order.
     """
-    hub: Hub = request.app.state.hub
+    hub: SessionRegistry = request.app.state.hub
     limit = hub.config.limits.max_picture_bytes
     uploads = dict(zip(EMOTIONS[1:], (happy, sad, angry, surprised), strict=True))
-    moods = {each: await _read(file, limit) for each, file in uploads.items() if file is not None}
+    pictures = {
+        each: await _read(file, limit) for each, file in uploads.items() if file is not None
+    }
     new = NewCharacter(
         id=id,
         picture=await _read(picture, limit),
         boxes=[box_from(each, f"Box {n}") for n, each in enumerate(_json_list(boxes, "boxes"), 1)],
         speakers=[str(each) for each in _json_list(speakers, "speakers")],
-        emotions=moods,
+        emotions=pictures,
         name=name[:200],
     )
     return describe(await asyncio.to_thread(add_character, new, _own_root(hub)))
 
 
 async def delete(request: Request, name: str) -> None:
-    """Delete an added character; sessions that show it play on."""
-    hub: Hub = request.app.state.hub
-    character = _find(request, name)
+    """Delete an added character; sessions that show it go on."""
+    hub: SessionRegistry = request.app.state.hub
+    character = await _find(request, name)
     if character.folder.parent == BUILTIN_CHARACTERS:
         raise ProtocolError(
             ErrorCode.UNSUPPORTED,
-            f"found the built-in character {name!r}, expected an added one; built-in ones stay",
+            f"{name} is a built-in character. Only added characters can be deleted.",
             "character",
         )
     assert character.folder.parent in hub.config.model.characters
     await asyncio.to_thread(shutil.rmtree, character.folder)
 
 
-def _find(request: Request, name: str) -> Character:
-    hub: Hub = request.app.state.hub
-    return find(hub.engine.characters(), name)
+async def _all(request: Request) -> Mapping[str, Character]:
+    """All characters by id; their folders are read in a thread."""
+    hub: SessionRegistry = request.app.state.hub
+    return await hub.backend.characters.current()
 
 
-def _own_root(hub: Hub) -> Path:
+async def _find(request: Request, name: str) -> Character:
+    return find(await _all(request), name)
+
+
+def _own_root(hub: SessionRegistry) -> Path:
     roots = hub.config.model.characters
     if not roots:
         raise ProtocolError(
             ErrorCode.UNSUPPORTED,
-            "found no folder for added characters, expected one in model.characters; start the "
-            "server with --characters FOLDER",
+            "This server has no folder for added characters. Start it with --characters FOLDER.",
         )
     return roots[0]
 
@@ -140,7 +146,7 @@ async def _read(upload: UploadFile, limit: int) -> bytes:
     if len(content) > limit:
         raise ProtocolError(
             ErrorCode.MESSAGE_TOO_LARGE,
-            f"found a picture of more than {limit} bytes, expected a smaller one; scale it down",
+            f"The picture has more than {limit} bytes, which is the limit. Scale it down.",
             "picture",
         )
     return content
@@ -154,13 +160,13 @@ def _json_list(text: str, name: str) -> list[Any]:
     if not isinstance(values, list):
         raise ProtocolError(
             ErrorCode.INVALID_FIELD,
-            f"found {name} = {text[:60]!r}, expected a JSON list; correct the field",
+            f"{name} is {text[:60]!r}, but must be a JSON list. Correct the field.",
             name,
         )
     return values
 
 
-def _as_png(image: Any) -> bytes:
+def _preview_png(character: Character) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    preview(character).save(buffer, "PNG")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""One WebSocket: who it is, which session it opens or takes up, and its two directions."""
+"""One WebSocket: its handshake, the session it opens or resumes, and its two directions."""
 
 import asyncio
 import contextlib
@@ -11,59 +11,57 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from runtime.errors import AvatarError
 from server.api.errors import error_response
 from server.auth import may_resume, offered_subprotocols
-from server.protocol import SUBPROTOCOL, parse_binary, parse_text
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.binary import parse_binary
+from server.protocol.client_events import parse_text
+from server.protocol.errors import ErrorCode, ProtocolError
+from server.protocol.handshake import SUBPROTOCOL, CloseCode
 from server.protocol.server_events import ServerEvent, SessionQueued, error_event
-from server.session.registry import Hub
+from server.session.registry import SessionRegistry
 from server.session.session import Session
 from server.session.settings import as_protocol_error
 
 logger = logging.getLogger(__name__)
 
-# RFC 6455, 7.4.1, and the range 4000-4999 that it leaves to applications.
-CLOSE_NORMAL = 1000
-CLOSE_POLICY = 1008
-CLOSE_TRY_LATER = 1013
-CLOSE_TAKEN = 4001
-WAITING_MESSAGES = 64
-LAST_WORDS_S = 5.0
+MAX_UNHANDLED_MESSAGES = 64
+CLOSE_TIMEOUT_S = 5.0
 SLOW_READER_S = 20.0
 
 Message = str | bytes
 
 
-class Connection:
+class RealtimeSocket:
     """Serves one socket from its handshake to its end."""
 
-    def __init__(self, socket: WebSocket, hub: Hub) -> None:
+    def __init__(self, socket: WebSocket, hub: SessionRegistry) -> None:
         self._socket = socket
         self._hub = hub
         self._headers: Mapping[str, str] = socket.headers
-        self._messages: asyncio.Queue[Message | None] = asyncio.Queue(WAITING_MESSAGES)
+        self._messages: asyncio.Queue[Message | None] = asyncio.Queue(MAX_UNHANDLED_MESSAGES)
         self._gone = asyncio.Event()
         self._taken = asyncio.Event()
         self._released = asyncio.Event()
 
     async def serve(self) -> None:
+        """Open or resume a session and serve it until the socket or the session ends."""
         resumed = self._hub.sessions.get(self._socket.query_params.get("session", ""))
-        if not await self._is_welcome(resumed):
+        if not await self._passes_handshake(resumed):
             return
         await self._socket.accept(subprotocol=SUBPROTOCOL)
         reader = asyncio.create_task(self._read())
         try:
             session = resumed or await self._open()
             if session is not None:
-                await self._converse(session)
+                await self._serve_session(session)
         except ProtocolError as reason:
-            await self._turn_away(reason)
+            await self._refuse(reason)
         except AvatarError as error:
-            await self._turn_away(as_protocol_error(error))
+            await self._refuse(as_protocol_error(error))
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
 
-    async def _is_welcome(self, resumed: Session | None) -> bool:
-        """Refuse the handshake, with a status and a reason, of who may not come in."""
+    async def _passes_handshake(self, resumed: Session | None) -> bool:
+        """Refuse an unauthorized handshake with an HTTP status and a reason."""
         try:
             if resumed is not None and may_resume(self._headers, resumed.secret):
                 self._hub.access.check_origin(self._headers)
@@ -80,18 +78,18 @@ class Connection:
             return False
         return True
 
-    async def _turn_away(self, reason: ProtocolError) -> None:
+    async def _refuse(self, reason: ProtocolError) -> None:
         self._hub.metrics.refused.labels(reason=str(reason.code)).inc()
         await self._send(error_event(reason, "fatal"))
         full = reason.code is ErrorCode.SERVER_FULL
-        await self._close(CLOSE_TRY_LATER if full else CLOSE_POLICY, str(reason.code))
+        await self._close(CloseCode.TRY_LATER if full else CloseCode.POLICY, str(reason.code))
 
     async def _open(self) -> Session | None:
-        """A new session, or None where the client left the queue."""
-        settings = self._hub.settings_for(self._socket.query_params.get("character"))
+        """A new session, or None if the client left the queue."""
+        settings = await self._hub.settings_for(self._socket.query_params.get("character"))
         positions: asyncio.Queue[int] = asyncio.Queue()
         opening = asyncio.create_task(self._hub.open(settings, positions.put_nowait))
-        telling = asyncio.create_task(self._tell(positions))
+        reporting = asyncio.create_task(self._report_positions(positions))
         leaving = asyncio.create_task(self._gone.wait())
         try:
             await asyncio.wait({opening, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -99,23 +97,34 @@ class Connection:
                 return opening.result()
             return None
         finally:
-            for task in (opening, telling, leaving):
+            for task in (opening, reporting, leaving):
                 task.cancel()
-            await asyncio.gather(opening, telling, leaving, return_exceptions=True)
+            await asyncio.gather(opening, reporting, leaving, return_exceptions=True)
             if self._gone.is_set() and not opening.cancelled() and opening.exception() is None:
                 await opening.result().close("the client left before its session began")
 
-    async def _tell(self, positions: "asyncio.Queue[int]") -> None:
+    async def _report_positions(self, positions: "asyncio.Queue[int]") -> None:
         while True:
             await self._send(SessionQueued(position=await positions.get()))
 
-    async def _converse(self, session: Session) -> None:
+    async def _serve_session(self, session: Session) -> None:
         """Both directions until the socket or the session ends."""
-        if session.connection is not None:
-            await session.connection.give_way()
-        session.connection = self
-        session.attach()
-        session.outbox.put_first(session.created())
+        await session.attach(self)
+        failure = await self._run_directions(session)
+        if failure is not None:
+            logger.error("session %s: an event failed", session.id, exc_info=failure)
+            await session.fail(_internal_error(failure))
+        if self._taken.is_set():
+            await self._close(CloseCode.TAKEN_OVER, "another socket took the session over")
+        elif session.closed.is_set():
+            for event in session.outbox.drain():
+                await self._send(event)
+            await self._close(CloseCode.NORMAL, "session closed")
+        elif not self._gone.is_set():
+            await self._close(CloseCode.POLICY, "events were not read in time")
+
+    async def _run_directions(self, session: Session) -> Exception | None:
+        """Until one direction, the session or our claim on it ends; the failure of an event."""
         directions = (self._write(session), self._act(session))
         ends = (session.closed.wait(), self._taken.wait())
         tasks = [asyncio.create_task(each) for each in (*directions, *ends)]
@@ -125,25 +134,12 @@ class Connection:
             for task in tasks:
                 task.cancel()
             _, acted, *_ = await asyncio.gather(*tasks, return_exceptions=True)
-            if session.connection is self:
-                session.connection = None
-                if not session.is_closed:
-                    session.detach()
+            session.detach(self)
             self._released.set()
-        if isinstance(acted, Exception):
-            logger.error("session %s: an event failed", session.id, exc_info=acted)
-            await session.fail(_our_fault(acted))
-        if self._taken.is_set():
-            await self._close(CLOSE_TAKEN, "the session was taken up by another socket")
-        elif session.closed.is_set():
-            for event in session.outbox.drain():
-                await self._send(event)
-            await self._close(CLOSE_NORMAL, "session closed")
-        elif not self._gone.is_set():
-            await self._close(CLOSE_POLICY, "events were not read in time")
+        return acted if isinstance(acted, Exception) else None
 
     async def give_way(self) -> None:
-        """Another socket takes this one's session up: touch it no more."""
+        """Let another socket take the session over; returns when this one no longer uses it."""
         self._taken.set()
         await self._released.wait()
 
@@ -163,7 +159,7 @@ class Connection:
                 await self._send(event)
 
     async def _read(self) -> None:
-        """Hand messages on, and notice that the socket is gone."""
+        """Queue messages for `_act`, and notice when the socket is gone."""
         try:
             while True:
                 message = await self._socket.receive()
@@ -181,36 +177,36 @@ class Connection:
         try:
             await self._socket.send_text(event.to_json())
         except (WebSocketDisconnect, RuntimeError):
-            self._gone.set()  # what uvicorn and starlette raise once the socket is closed
+            self._gone.set()  # uvicorn and starlette raise these once the socket is closed
 
-    async def _close(self, code: int, reason: str) -> None:
+    async def _close(self, code: CloseCode, reason: str) -> None:
         if self._gone.is_set() or self._socket.application_state is WebSocketState.DISCONNECTED:
             return
         with contextlib.suppress(RuntimeError, TimeoutError):
-            async with asyncio.timeout(LAST_WORDS_S):
-                await self._socket.close(code, reason)
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._socket.close(int(code), reason)
 
 
 def _no_session() -> ProtocolError:
     return ProtocolError(
         ErrorCode.SESSION_NOT_FOUND,
-        "found no session of that id and secret, expected one that lives; open a new one",
+        "No session lives under that id and secret. Open a new one.",
         "session",
     )
 
 
-def _our_fault(error: Exception) -> ProtocolError:
+def _internal_error(error: Exception) -> ProtocolError:
     return ProtocolError(
         ErrorCode.INTERNAL,
-        f"found {type(error).__name__} while acting on an event, expected none whatever the event "
-        "says; open another session, and report the server's log",
+        f"Internal error ({type(error).__name__}) while handling an event. The session has ended; "
+        "open a new one and report the server log.",
     )
 
 
 def _no_subprotocol() -> ProtocolError:
     return ProtocolError(
         ErrorCode.INVALID_FIELD,
-        f"found no subprotocol {SUBPROTOCOL!r}, expected it to be offered; "
-        f"connect with Sec-WebSocket-Protocol: {SUBPROTOCOL}",
+        f"The client did not offer the subprotocol {SUBPROTOCOL}. Connect with "
+        f"Sec-WebSocket-Protocol: {SUBPROTOCOL}.",
         "subprotocol",
     )

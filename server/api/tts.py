@@ -1,8 +1,8 @@
-"""Text to speech over HTTP, by the espeak-ng executable where one is installed.
+"""Text to speech over HTTP, by espeak-ng if it is installed.
 
 `POST /v1/speech {"text": "Hello", "voice": "en-us+f3"}` answers `audio/wav`: mono PCM16, 22,050 Hz.
-Without espeak-ng the route answers 501 and says what to install; a session announces the
-capability `tts` only where `find_synthesizer()` found it.
+Without espeak-ng the route answers 501 and says what to install. `find_synthesizer` runs once, at
+the server's start; sessions announce its result as the capability `tts`.
 """
 
 import asyncio
@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Body
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
+
+from server.api.errors import error_response
+from server.protocol.errors import ErrorCode, ProtocolError
 
 MAX_TEXT_CHARACTERS = 1000  # about a minute of speech: what a session holds for one speaker
 DEFAULT_VOICE = "en-us+f3"
@@ -27,16 +30,6 @@ TIMEOUT_S = 15.0
 VOICE = re.compile(r"[a-z]{2,3}(-[a-z0-9]+)*(\+[A-Za-z0-9_]+)?")
 
 
-class SpeechError(Exception):
-    """Synthesis that cannot be done: `status` for HTTP, `param` names the field at fault."""
-
-    def __init__(self, status: int, code: str, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.param = param
-
-
 def find_synthesizer() -> Path | None:
     """The espeak-ng executable on PATH, or None."""
     found = shutil.which("espeak-ng")
@@ -44,7 +37,7 @@ def find_synthesizer() -> Path | None:
 
 
 def speech_router(synthesizer: Path | None) -> APIRouter:
-    """The route `/v1/speech`, speaking with `synthesizer` (501 where that is None)."""
+    """The route `/v1/speech`, speaking with `synthesizer` (501 if it is None)."""
     router = APIRouter(tags=["speech"])
     turns = asyncio.Semaphore(MAX_AT_ONCE)
 
@@ -58,14 +51,14 @@ def speech_router(synthesizer: Path | None) -> APIRouter:
         voice: Annotated[str, Body()] = DEFAULT_VOICE,
         speed_wpm: Annotated[int, Body(ge=80, le=450)] = DEFAULT_SPEED_WPM,
     ) -> Response:
-        """Speak `text` and answer a WAV file."""
+        """Speech for a text, as a WAV file: mono PCM16 at 22,050 Hz. Needs espeak-ng."""
         try:
             if synthesizer is None:
                 raise _not_installed()
             async with turns:
                 wav = await synthesize(synthesizer, text, voice, speed_wpm)
-        except SpeechError as error:
-            return _error_response(error)
+        except ProtocolError as reason:
+            return error_response(reason)
         return Response(wav, media_type="audio/wav", headers={"Cache-Control": "no-store"})
 
     return router
@@ -76,7 +69,7 @@ async def synthesize(
 ) -> bytes:
     """Speak `text` into a WAV file (mono PCM16, 22,050 Hz).
 
-    Raises SpeechError for text that is empty or too long, for an unknown voice, and when
+    Raises ProtocolError for text that is empty or too long, for an unknown voice, and when
     espeak-ng fails or takes longer than TIMEOUT_S.
     """
     _check(text, voice)
@@ -93,7 +86,7 @@ async def synthesize(
             out, complaint = await process.communicate(text.encode())
     except TimeoutError:
         message = f"espeak-ng took longer than {TIMEOUT_S:.0f} s. Send a shorter text."
-        raise SpeechError(504, "speech_timeout", message, "text") from None
+        raise ProtocolError(ErrorCode.SPEECH_TIMEOUT, message, "text") from None
     finally:
         if process.returncode is None:  # timed out, or the client went away
             process.kill()
@@ -115,7 +108,8 @@ def with_true_sizes(stream: bytes) -> bytes:
             break
         at += 8 + size + size % 2
     else:
-        raise SpeechError(500, "speech_failed", "espeak-ng answered no WAV data. Update espeak-ng.")
+        message = "espeak-ng wrote no WAV data. Update espeak-ng."
+        raise ProtocolError(ErrorCode.SPEECH_FAILED, message)
     file = io.BytesIO()
     with wave.open(file, "wb") as wav:
         wav.setnchannels(channels)
@@ -127,43 +121,38 @@ def with_true_sizes(stream: bytes) -> bytes:
 
 def _check(text: str, voice: str) -> None:
     if not text.strip():
-        raise SpeechError(400, "empty_text", "The text is empty. Send words to speak.", "text")
+        raise ProtocolError(ErrorCode.EMPTY_TEXT, "The text is empty. Send words to speak.", "text")
     if len(text) > MAX_TEXT_CHARACTERS:
         message = (
             f"The text has {len(text)} characters; at most {MAX_TEXT_CHARACTERS} are spoken at "
             "once. Send it in parts."
         )
-        raise SpeechError(400, "text_too_long", message, "text")
+        raise ProtocolError(ErrorCode.TEXT_TOO_LONG, message, "text")
     if any("\ud800" <= sign <= "\udfff" for sign in text):
-        message = "The text holds half of a surrogate pair, which is no character. Leave it out."
-        raise SpeechError(400, "invalid_text", message, "text")
+        message = "The text holds half of a surrogate pair, which is not a character. Leave it out."
+        raise ProtocolError(ErrorCode.INVALID_TEXT, message, "text")
     if not VOICE.fullmatch(voice):
         raise _unknown_voice(voice)
 
 
-def _failure(voice: str, complaint: str) -> SpeechError:
+def _failure(voice: str, complaint: str) -> ProtocolError:
     if "voice does not exist" in complaint:
         return _unknown_voice(voice)
-    return SpeechError(500, "speech_failed", f"espeak-ng failed: {complaint or 'no reason given'}.")
+    message = f"espeak-ng failed: {complaint or 'no reason given'}."
+    return ProtocolError(ErrorCode.SPEECH_FAILED, message)
 
 
-def _unknown_voice(voice: str) -> SpeechError:
+def _unknown_voice(voice: str) -> ProtocolError:
     message = (
         f"There is no voice {voice!r}. Use a language of espeak-ng, with or without a variant, "
         "such as en-us, de+f2 or fr+m3; `espeak-ng --voices` lists them."
     )
-    return SpeechError(400, "unknown_voice", message, "voice")
+    return ProtocolError(ErrorCode.UNKNOWN_VOICE, message, "voice")
 
 
-def _not_installed() -> SpeechError:
+def _not_installed() -> ProtocolError:
     message = (
         "This server has no speech synthesis: espeak-ng was not found on PATH. Install it "
         "(apt-get install espeak-ng) and restart the server, or send speech as audio."
     )
-    return SpeechError(501, "speech_not_installed", message)
-
-
-def _error_response(error: SpeechError) -> JSONResponse:
-    kind = "invalid_request_error" if error.status < 500 else "server_error"
-    body = {"type": kind, "code": error.code, "message": str(error), "param": error.param}
-    return JSONResponse({"error": body}, status_code=error.status)
+    return ProtocolError(ErrorCode.SPEECH_NOT_INSTALLED, message)

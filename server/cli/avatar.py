@@ -1,51 +1,81 @@
-"""The `avatar` command. Each sub-command's module is loaded only when it is asked for."""
+"""The `avatar` command. The module of a sub-command is imported only if that sub-command runs."""
 
 import importlib
 import os
 import sys
+from dataclasses import dataclass
 from importlib.metadata import version
 
-HOMES = {
-    "serve": "server.cli.serve",
-    "talk": "client_demo.cli",
-    "generate": "runtime.cli.generate",
-    "characters": "runtime.cli.generate",
-    "weights": "runtime.cli.generate",
-    "export": "export.cli",
-    "bench": "benchmarks.cli",
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A sub-command: `module` holds its typer app as `app`.
+
+    The app has a command of the sub-command's name; if `is_group`, the app itself is the command.
+    """
+
+    module: str
+    help: str
+    is_group: bool = False
+
+
+COMMANDS = {
+    "serve": Command("server.cli.serve", "Run the server; it prints the address of its page."),
+    "talk": Command(
+        "client_demo.cli", "Send sound files through a running server and record the video."
+    ),
+    "generate": Command(
+        "runtime.cli.generate", "Make a talking video from sound files, without a server."
+    ),
+    "official": Command(
+        "runtime.cli.generate", "Make a video with the released 13 B weights, as the release does."
+    ),
+    "characters": Command("runtime.cli.generate", "List, add and preview characters."),
+    "weights": Command(
+        "runtime.cli.generate",
+        "Fetch, check and convert the released 13 B weights; plan their memory.",
+    ),
+    "export": Command("export.cli", "Build engines for ONNX Runtime, TensorRT or TensorRT-RTX."),
+    "bench": Command(
+        "benchmarks.__main__",
+        "Measure this machine: latency, quality, a model's speed.",
+        is_group=True,
+    ),
 }
-"""Sub-command to the module whose `app` (a typer app) has it."""
-
-USAGE = """\
-Usage: avatar COMMAND [OPTIONS]
-
-  serve       Run the server; it prints the address of its page.
-  talk        Send sound files through a running server and record the video.
-  generate    Make a talking video from sound files, without a server.
-  characters  List, add and preview characters.
-  weights     Fetch, check and convert the released 13 B weights; plan their memory.
-  export      Build engines for ONNX Runtime, TensorRT or TensorRT-RTX.
-  bench       Measure this machine: latency, quality, a model's speed.
-
-avatar COMMAND --help says more.
-"""
+"""Every sub-command, in the order of the help. Modules are named, not imported: torch takes
+seconds, and `server` must not import the packages above it."""
 
 
-def main() -> None:
-    """The console script."""
-    arguments = sys.argv[1:]
-    name = arguments[0] if arguments else "--help"
-    if name in HOMES:
-        # OpenMP threads that spin take the cores from the event loop; read when torch loads.
+def main(arguments: list[str] | None = None) -> None:
+    """The console script; `arguments` are those of the command line by default."""
+    given = sys.argv[1:] if arguments is None else arguments
+    name, *options = given or ["--help"]
+    if name in COMMANDS:
+        # OpenMP threads that spin take the cores from the event loop; torch reads this as it loads.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        importlib.import_module(HOMES[name]).app(args=arguments, prog_name="avatar")
+        command = COMMANDS[name]
+        app = importlib.import_module(command.module).app
+        if command.is_group:
+            app(args=options, prog_name=f"avatar {name}")
+        else:
+            app(args=[name, *options], prog_name="avatar")
     elif name == "--version":
         print(f"avatar-server {version('avatar-server')}")
     elif name in ("--help", "-h"):
-        print(USAGE, end="")
+        print(usage())
     else:
-        print(f"found the command {name!r}, expected one of {', '.join(HOMES)}", file=sys.stderr)
+        known = ", ".join(COMMANDS)
+        print(f"There is no command {name!r}. Use one of {known}.", file=sys.stderr)
         sys.exit(2)
+
+
+def usage() -> str:
+    """What `avatar --help` prints."""
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:{width}}{command.help}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        ["Usage: avatar COMMAND [OPTIONS]", "", *lines, "", "avatar COMMAND --help says more."]
+    )
 
 
 if __name__ == "__main__":

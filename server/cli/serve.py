@@ -3,26 +3,34 @@
 import logging
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
 import typer
 import uvicorn
 
-from runtime.engine.kinds import PRECISIONS, PROVIDERS
+from runtime.cli.command_values import own_characters
 from runtime.errors import AvatarError
-from runtime.stream.presets import PRESETS
 from server.api.app import create_app
-from server.config import ConfigError, ServerConfig, load_config
-from server.generation.runtime_backend import RuntimeEngine
-from server.protocol.fields import ProtocolError
+from server.config import ConfigError, ServerConfig
+from server.config_file import load_config, to_toml
+from server.field_info import declared_fields
+from server.generation.runtime_backend import RuntimeBackend
+from server.protocol.errors import ProtocolError
 
 PING_S = 10
 """A half-open socket is noticed after two of these."""
 DRAIN_S = 5
-OWN_CHARACTERS = Path("characters")
-"""Where `avatar characters add` puts them."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+def _meaning(path: str) -> str:
+    """What the configuration says of a key, as the help of its flag."""
+    section, name = path.split(".")
+    table = get_type_hints(ServerConfig)[section]
+    (declared,) = (each for each in declared_fields(table) if each.attribute == name)
+    info = declared.info
+    return info.text + (f" One of {', '.join(info.choices)}." if info.choices else "")
 
 
 @app.callback()
@@ -32,63 +40,38 @@ def main() -> None:
 
 @app.command()
 def serve(
-    config: Annotated[Path | None, typer.Option(help="A TOML file.")] = None,
-    host: Annotated[str | None, typer.Option(help="Default: 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="Default: 8080; 0 takes a free one.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file; flags win over what it says.")
+    ] = None,
+    print_config: Annotated[
+        bool,
+        typer.Option("--print-config", help="Print the configuration as TOML, and do not serve."),
+    ] = False,
+    host: Annotated[str | None, typer.Option(help=_meaning("listen.host"))] = None,
+    port: Annotated[int | None, typer.Option(help=_meaning("listen.port"))] = None,
     api_key: Annotated[
-        str | None,
-        typer.Option(envvar="AVATAR_API_KEY", help="Needed to listen beyond this machine."),
+        str | None, typer.Option(envvar="AVATAR_API_KEY", help=_meaning("listen.api_key"))
     ] = None,
     characters: Annotated[
-        list[Path] | None,
-        typer.Option(help="A folder of further characters; default: ./characters, if there."),
+        list[Path] | None, typer.Option(help=_meaning("model.characters"))
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(
-            "--checkpoint",
-            "--weights",
-            help="A model's folder, ours or a released one; default: the built-in one.",
-        ),
+        typer.Option("--checkpoint", "--weights", help=_meaning("model.checkpoint")),
     ] = None,
-    decoder: Annotated[
-        Path | None,
-        typer.Option(help="A TAEHV file for released weights; default: taehv.pth in their folder."),
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(help=f"What sessions begin with: {', '.join(PRESETS)}; default: interactive."),
-    ] = None,
-    max_sessions: Annotated[int | None, typer.Option(help="Sessions at once.")] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(help="Torch threads; 0: one on up to two cores, else torch decides."),
-    ] = None,
-    device: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="cpu, cuda:0, ..; given several times, one session is pipelined over them."
-        ),
-    ] = None,
-    engine: Annotated[str | None, typer.Option(help=", ".join(PRECISIONS))] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="What the engine computes in; default: fp32.")
-    ] = None,
-    provider: Annotated[
-        str | None,
-        typer.Option(help=f"Of --engine onnx: {', '.join(PROVIDERS)}; default: cpu."),
-    ] = None,
-    engines: Annotated[
-        Path | None, typer.Option(help="The folder that `avatar export` filled; default: ./engines")
-    ] = None,
-    blocks: Annotated[
-        int | None, typer.Option(help="Blocks an engine file, as given to `avatar export`.")
-    ] = None,
+    decoder: Annotated[Path | None, typer.Option(help=_meaning("model.decoder"))] = None,
+    preset: Annotated[str | None, typer.Option(help=_meaning("model.default_preset"))] = None,
+    max_sessions: Annotated[int | None, typer.Option(help=_meaning("limits.max_sessions"))] = None,
+    threads: Annotated[int | None, typer.Option(help=_meaning("model.threads"))] = None,
+    device: Annotated[list[str] | None, typer.Option(help=_meaning("model.devices"))] = None,
+    engine: Annotated[str | None, typer.Option(help=_meaning("model.engine"))] = None,
+    precision: Annotated[str | None, typer.Option(help=_meaning("model.precision"))] = None,
+    provider: Annotated[str | None, typer.Option(help=_meaning("model.provider"))] = None,
+    engines: Annotated[Path | None, typer.Option(help=_meaning("model.engines"))] = None,
+    blocks: Annotated[int | None, typer.Option(help=_meaning("model.blocks"))] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
 ) -> None:
     """Run the server; it prints the address of its page when it is ready."""
-    if characters is None and config is None and OWN_CHARACTERS.is_dir():
-        characters = [OWN_CHARACTERS]
     flags: dict[str, dict[str, object]] = {
         "listen": {"host": host, "port": port, "api_key": api_key},
         "limits": {"max_sessions": max_sessions},
@@ -106,23 +89,38 @@ def serve(
             "default_preset": preset,
         },
     }
-    logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     try:
-        run(load_config(config, flags), log_level)
+        loaded = load_config(config, flags, {"model": {"characters": _own_folders()}})
+        if print_config:
+            typer.echo(to_toml(loaded), nl=False)
+            return
+        logging.basicConfig(
+            level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+        run(loaded, log_level)
     except (ConfigError, AvatarError, ProtocolError) as error:
         typer.echo(f"avatar serve: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+def _own_folders() -> list[Path]:
+    """The folder of the user's own characters, made for uploads; none if it cannot be made."""
+    folder = own_characters()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as reason:
+        typer.echo(f"No folder for own characters: {folder} ({reason.strerror}).", err=True)
+        return []
+    return [folder]
 
 
 def run(config: ServerConfig, log_level: str = "warning") -> None:
     """Serve until a signal ends it."""
     typer.echo("Loading the model ..")
     listener = bind(config)
-    application = create_app(config, RuntimeEngine(config.model))
+    application = create_app(config, RuntimeBackend(config.model))
     server = _Server(uvicorn_config(config, application, log_level), listener)
-    # A refusal is told in a sentence, by who catches it, without uvicorn's traceback.
+    # Our caller reports a refusal in one sentence; keep uvicorn's traceback of it out of the log.
     log = logging.getLogger("uvicorn.error")
 
     def is_no_refusal(record: logging.LogRecord) -> bool:
@@ -171,14 +169,14 @@ def bind(config: ServerConfig) -> socket.socket:
     except OSError as reason:
         listener.close()
         raise ConfigError(
-            f"listen.port: cannot listen on {listen.host}:{listen.port} ({reason.strerror}); "
-            "stop what listens there, or choose another --port"
+            f"listen.port: cannot listen on {listen.host}:{listen.port} ({reason.strerror}). Stop "
+            "the program that listens there, or choose another --port."
         ) from None
     return listener
 
 
 class _Server(uvicorn.Server):
-    """Says where the page is, once a browser can open it."""
+    """Prints the page's address once a browser can open it."""
 
     def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
         super().__init__(config)

@@ -1,321 +1,395 @@
-"""What a client may say: each text or binary message becomes one frozen dataclass, or an error."""
+"""The client's events: one frozen dataclass each, read by `parse_text`.
 
-import base64
-import binascii
-import struct
-from dataclasses import dataclass
-from typing import Any, cast
+A field with an `Info` is a field of the JSON event; the annotations are all that the reader, the
+JSON Schema and the documentation know. Docstrings become the documentation of the events.
+"""
 
-from server.protocol.fields import ErrorCode, Fields, ProtocolError
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
 
-PRESETS = ("interactive", "balanced", "broadcast")
+from runtime.stream.presets import PRESETS
+from server.field_info import Info
+from server.protocol.errors import ErrorCode
+from server.protocol.fields import MAX_NAME_CHARS, JsonObject, parse_object
+
+PRESET_NAMES = tuple(PRESETS)
 MAX_AUDIO_BYTES = 12_000_000
 """Audio bytes in one append: a minute of 48 kHz stereo PCM16 and a little more."""
 
-BINARY_MAGIC = 0xA17A
-BINARY_VERSION = 1
-BINARY_HEADER = struct.Struct("<HBBII")
-FLAG_COMMIT = 1
+
+def name(text: str, example: str | None = None) -> Info:
+    """An id or a name."""
+    return Info(text, example, min_chars=1, max_chars=MAX_NAME_CHARS)
+
+
+def fraction(text: str, example: float) -> Info:
+    """A number from 0 to 1."""
+    return Info(text, example, low=0, high=1)
+
+
+SPEAKER = name("The speaker's `id`; without it, the first speaker.", "mira")
+SPEAKER_OR_ALL = name("The speaker's `id`; without it, every speaker.", "mira")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientEvent:
-    event_id: str | None = None
+    """An event from the client."""
+
+    type: ClassVar[str]
+    wrapper: ClassVar[str | None] = None
+    """The event's fields may also stand in an object of this name."""
+
+    event_id: Annotated[
+        str | None, Info("Your id of this event; errors about it repeat it.", "e1")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """A face, as fractions of the picture, origin top left."""
+class FaceBox:
+    """A face's rectangle, in fractions of the picture; the origin is the top left corner."""
 
-    x: float
-    y: float
-    width: float
-    height: float
+    x: Annotated[float, fraction("Left edge.", 0.3)]
+    y: Annotated[float, fraction("Top edge.", 0.2)]
+    width: Annotated[float, fraction("Width.", 0.4)]
+    height: Annotated[float, fraction("Height.", 0.5)]
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakerWish:
-    """A speaker as the client wants it: a name for face number `face` (from 0, left to right)."""
+    """A speaker as the client wants it."""
 
-    id: str
-    face: int | None = None
-    box: Box | None = None
-    emotion: str | None = None
+    id: Annotated[str, name("The speaker's name in this session.", "mira")]
+    face: Annotated[
+        int | None, Info("The face it gets, counted from the left.", 0, low=0, high=63)
+    ] = None
+    box: Annotated[FaceBox | None, Info("Another place for the face.")] = None
+    emotion: Annotated[str | None, name("The emotion to begin with.", "happy")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputFormatUpdate:
+    """The format of the speech that the client sends."""
+
+    type: Annotated[
+        str | None,
+        Info(
+            "PCM16, little endian.",
+            "audio/pcm",
+            choices=("audio/pcm",),
+            remedy="Decode the audio to PCM16 first.",
+        ),
+    ] = None
+    rate: Annotated[
+        int | None,
+        Info(
+            "Samples a second (Hz).",
+            24_000,
+            low=8_000,
+            high=48_000,
+            code=ErrorCode.UNSUPPORTED_RATE,
+            remedy="Resample the speech, or correct the rate.",
+        ),
+    ] = None
+    channels: Annotated[
+        int | None, Info("Interleaved channels; they are mixed to mono.", 1, low=1, high=8)
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputUpdate:
+    """What the client sends."""
+
+    format: Annotated[InputFormatUpdate | None, Info("Format of the speech.")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioUpdate:
+    """Audio settings."""
+
+    input: Annotated[InputUpdate | None, Info("The client's speech.")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoUpdate:
+    """The video that the client wants. The character's picture fixes it: any other is refused."""
+
+    width: Annotated[int | None, Info("Pixels.", 256, low=16, high=4096)] = None
+    height: Annotated[int | None, Info("Pixels.", 256, low=16, high=4096)] = None
+    fps: Annotated[int | None, Info("Frames a second.", 25, low=1, high=120)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionUpdate(ClientEvent):
-    """What the client wants changed; None means "leave as it is"."""
+    """Change the session's settings; fields that are absent keep their values.
 
-    character: str | None = None
-    speakers: tuple[SpeakerWish, ...] | None = None
-    rate: int | None = None
-    channels: int | None = None
-    width: int | None = None
-    height: int | None = None
-    fps: int | None = None
-    preset: str | None = None
-    prompt: str | None = None
-    seed: int | None = None
-    metrics: bool | None = None
+    Everything may change before the first `webrtc.offer` is answered. Afterwards only `speakers`
+    (their emotions), `audio` and `metrics` may. The server answers `session.updated`, or an `error`
+    and no change at all. The settings may also stand in an object `session`, as in the OpenAI
+    Realtime API.
+    """
+
+    type: ClassVar[str] = "session.update"
+    wrapper: ClassVar[str | None] = "session"
+
+    character: Annotated[
+        str | None, name("Id of the character to show; see `GET /v1/characters`.", "maya")
+    ] = None
+    speakers: Annotated[
+        tuple[SpeakerWish, ...] | None,
+        Info("Names for the character's faces, and their boxes and emotions."),
+    ] = None
+    audio: Annotated[
+        AudioUpdate | None,
+        Info("The format of the speech; one format for the whole of an item."),
+    ] = None
+    video: Annotated[
+        VideoUpdate | None, Info("Refused (`unsupported`) unless it equals what is granted.")
+    ] = None
+    preset: Annotated[
+        str | None,
+        Info("Trade between latency and compute.", "interactive", choices=PRESET_NAMES),
+    ] = None
+    prompt: Annotated[
+        str | None, Info("What to show. Refused (`unsupported`) if `capabilities.prompt` is false.")
+    ] = None
+    seed: Annotated[
+        int | None, Info("Seed of the noise, so of idle motion.", 7, low=0, high=2**63 - 1)
+    ] = None
+    metrics: Annotated[bool | None, Info("Whether to send `metrics.tick`.", True)] = None
+
+    @property
+    def input_format(self) -> InputFormatUpdate:
+        """The format of the speech, all None if the event does not mention it."""
+        sent = self.audio.input if self.audio else None
+        return (sent.format if sent else None) or InputFormatUpdate()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebrtcOffer(ClientEvent):
-    sdp: str
+    """Offer to receive the media. The server answers `webrtc.answer`, with all its candidates.
+
+    Add one audio and one video transceiver, both `recvonly`.
+    """
+
+    type: ClassVar[str] = "webrtc.offer"
+
+    sdp: Annotated[
+        str, Info("The offer of `createOffer`, unchanged.", "v=0\r\n...", max_chars=100_000)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebrtcCandidate(ClientEvent):
-    """A trickled ICE candidate line; an empty one says that there are no more."""
+    """Add an ICE candidate that the offer did not hold.
 
-    candidate: str
-    sdp_mid: str | None = None
-    sdp_mline_index: int | None = None
+    Send the browser's `RTCIceCandidate` as the object `candidate`, or its fields in the event
+    itself. An empty candidate line says that there are no more.
+    """
+
+    type: ClassVar[str] = "webrtc.candidate"
+    wrapper: ClassVar[str | None] = "candidate"
+
+    candidate: Annotated[
+        str,
+        Info(
+            "The candidate line.",
+            "candidate:1 1 UDP 2122252543 192.0.2.1 54321 typ host",
+            max_chars=2_000,
+        ),
+    ] = ""
+    sdp_mid: Annotated[
+        str | None,
+        Info(
+            "Its media section, by name.",
+            "0",
+            min_chars=1,
+            max_chars=MAX_NAME_CHARS,
+            name="sdpMid",
+        ),
+    ] = None
+    sdp_mline_index: Annotated[
+        int | None,
+        Info("Its media section, by number.", 0, low=0, high=63, name="sdpMLineIndex"),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Append(ClientEvent):
-    """PCM16 of one speaker: named, numbered (binary header), or None for the first speaker.
+    """Append speech, in pieces of any size, faster than real time if you like.
 
-    `seq` counts a session's binary messages, those of all speakers together.
+    The first append of an item opens it. At most `latency.max_buffer_ms` are held per speaker. The
+    same as a binary message is smaller; see Binary audio.
+
+    In code, `speaker` is a number and `commit` and `seq` are set if it came as a binary message.
     """
 
-    audio: bytes
-    speaker: str | int | None = None
-    item_id: str | None = None
+    type: ClassVar[str] = "input_audio_buffer.append"
+
+    audio: Annotated[
+        bytes,
+        Info(
+            "PCM16 in the session's input format, as base64.",
+            b"\0\0\1\0",
+            max_bytes=MAX_AUDIO_BYTES,
+        ),
+    ]
+    speaker: Annotated[str | int | None, SPEAKER] = None
+    item_id: Annotated[
+        str | None,
+        name("Your id of this utterance; without it, the open item, or a new one.", "i1"),
+    ] = None
     commit: bool = False
     seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit(ClientEvent):
-    speaker: str | int | None = None
-    item_id: str | None = None
+    """End the open item: no more speech will come.
+
+    The server answers `input_audio_buffer.committed` and plays what the item holds to its end.
+    """
+
+    type: ClassVar[str] = "input_audio_buffer.commit"
+
+    speaker: Annotated[str | int | None, SPEAKER] = None
+    item_id: Annotated[str | None, name("The item; without it, the open one.", "i1")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClearInput(ClientEvent):
-    """Forget audio not yet generated from; None means every speaker."""
+    """Forget speech that no frame was generated from yet; what is generated plays on.
 
-    speaker: str | int | None = None
+    The server answers `input_audio_buffer.cleared` for each item, or once without `item_id`.
+    """
+
+    type: ClassVar[str] = "input_audio_buffer.clear"
+
+    speaker: Annotated[str | int | None, SPEAKER_OR_ALL] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClearOutput(ClientEvent):
-    """Barge-in: drop what is queued and what is generated but not yet played."""
+    """Interrupt (barge-in): drop queued speech, and frames that were not played yet.
 
-    speaker: str | int | None = None
+    Each item that this ends answers with `output_audio_buffer.cleared`, which says how much of it
+    was played.
+    """
+
+    type: ClassVar[str] = "output_audio_buffer.clear"
+
+    speaker: Annotated[str | int | None, SPEAKER_OR_ALL] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmotionUpdate(ClientEvent):
-    emotion: str
-    speaker: str | int | None = None
-    strength: float = 1.0
+    """Change a speaker's emotion from the next frames on, while idle or speaking."""
+
+    type: ClassVar[str] = "avatar.emotion.update"
+
+    emotion: Annotated[str, name("One of `capabilities.emotions`.", "happy")]
+    speaker: Annotated[str | int | None, SPEAKER] = None
+    strength: Annotated[float, fraction("How strong; 0 is neutral.", 1.0)] = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClose(ClientEvent):
-    pass
+    """End the session. The server answers `session.closed` and closes the socket."""
+
+    type: ClassVar[str] = "session.close"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ping(ClientEvent):
-    pass
+    """Ask for a `pong` with the same `event_id`."""
+
+    type: ClassVar[str] = "ping"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored(ClientEvent):
-    """A voice model's own event that means nothing here, passed through with the others."""
+    """A voice model's own event that means nothing here, forwarded with the others."""
 
-    type: str
+    ignored_type: str
+
+
+CLIENT_EVENTS: dict[str, type[ClientEvent]] = {
+    kind.type: kind
+    for kind in (
+        SessionUpdate,
+        WebrtcOffer,
+        WebrtcCandidate,
+        Append,
+        Commit,
+        ClearInput,
+        ClearOutput,
+        EmotionUpdate,
+        SessionClose,
+        Ping,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardedEvent:
+    """A voice model's own event that the server reads as `acts_as`."""
+
+    acts_as: type[ClientEvent]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Field of `acts_as` to the field of this event."""
+
+
+FORWARDED_EVENTS: dict[str, ForwardedEvent] = {
+    "response.output_audio.delta": ForwardedEvent(Append, {"audio": "delta"}),
+    "response.audio.delta": ForwardedEvent(Append, {"audio": "delta"}),
+    "response.output_audio.done": ForwardedEvent(Commit),
+    "response.audio.done": ForwardedEvent(Commit),
+    "input_audio_buffer.speech_started": ForwardedEvent(ClearOutput),
+    "response.cancelled": ForwardedEvent(ClearOutput),
+}
+IGNORED_PREFIXES = (
+    "response.",
+    "conversation.",
+    "rate_limits.",
+    "mcp_list_tools.",
+    "transcription_session.",
+    "input_audio_buffer.speech_",
+)
+IGNORED_EVENTS = frozenset(
+    {
+        "session.created",
+        "session.updated",
+        "error",
+        "input_audio_buffer.committed",
+        "input_audio_buffer.cleared",
+        "input_audio_buffer.timeout_triggered",
+    }
+)
 
 
 def parse_text(text: str) -> ClientEvent:
     """The client event in one text message; raises ProtocolError with the event's id."""
-    fields = Fields.from_json(text)
-    reader = _READERS.get(fields.type)
-    if reader is not None:
-        return cast(ClientEvent, reader(fields))
-    if fields.type.startswith(_VOICE_MODEL_PREFIXES) or fields.type in _VOICE_MODEL_EVENTS:
-        return Ignored(type=fields.type, event_id=fields.event_id)
-    raise fields.error(
+    sent = parse_object(text)
+    if sent.event_type in CLIENT_EVENTS:
+        return _read(sent, CLIENT_EVENTS[sent.event_type])
+    if sent.event_type in FORWARDED_EVENTS:
+        forwarded = FORWARDED_EVENTS[sent.event_type]
+        renamed = JsonObject(sent.values, sent.event_type, sent.event_id, aliases=forwarded.aliases)
+        return renamed.read(forwarded.acts_as)
+    if sent.event_type.startswith(IGNORED_PREFIXES) or sent.event_type in IGNORED_EVENTS:
+        return Ignored(ignored_type=sent.event_type, event_id=sent.event_id)
+    names = ", ".join(sorted(CLIENT_EVENTS))
+    raise sent.error(
         ErrorCode.UNKNOWN_EVENT,
-        f"found the event type {fields.type[:60]!r}, expected one of {', '.join(sorted(_READERS))}",
+        f"There is no event {sent.event_type[:60]!r}. Send one of {names}.",
         "type",
     )
 
 
-def parse_binary(message: bytes) -> Append:
-    """The append in one binary message: 12 header bytes, then PCM16."""
-    if len(message) < BINARY_HEADER.size:
-        raise ProtocolError(
-            ErrorCode.BAD_BINARY_HEADER,
-            f"found a binary message of {len(message)} bytes, expected at least the 12 header "
-            "bytes; send magic 0xA17A, version, speaker index, seq and flags before the PCM16",
-        )
-    magic, version, speaker, seq, flags = BINARY_HEADER.unpack_from(message)
-    if magic != BINARY_MAGIC or version != BINARY_VERSION or flags & ~FLAG_COMMIT:
-        raise ProtocolError(
-            ErrorCode.BAD_BINARY_HEADER,
-            f"found magic 0x{magic:04X}, version {version}, flags 0x{flags:X}; expected "
-            "0xA17A, 1 and 0 or 1, little endian; put the 12-byte header before the PCM16",
-        )
-    audio = message[BINARY_HEADER.size :]
-    if len(audio) > MAX_AUDIO_BYTES:
-        raise _too_large(len(audio), None)
-    return Append(audio=audio, speaker=speaker, commit=bool(flags & FLAG_COMMIT), seq=seq)
-
-
-def pack_binary_append(
-    audio: bytes, speaker_index: int = 0, seq: int = 0, *, commit: bool = False
-) -> bytes:
-    """The binary form of an append: `audio` is PCM16, `speaker_index` counts from 0.
-
-    `seq` counts the binary messages of the session, so that the server can tell of lost ones
-    (sent while the socket was lost, say); whoever does not count sends 0.
-    """
-    flags = FLAG_COMMIT if commit else 0
-    header = BINARY_HEADER.pack(
-        BINARY_MAGIC, BINARY_VERSION, speaker_index, seq & 0xFFFFFFFF, flags
-    )
-    return header + audio
-
-
-def _read_session_update(fields: Fields) -> SessionUpdate:
-    # The OpenAI Realtime API nests the settings in "session"; both forms are taken.
-    settings = fields.child("session") or fields
-    audio_format = settings.child("audio").child("input").child("format")
-    kind = audio_format.text("type")
-    if kind not in (None, "audio/pcm"):
-        raise audio_format.error(
-            ErrorCode.INVALID_FIELD,
-            f"found the audio format {kind!r}, expected 'audio/pcm'; decode it to PCM16 first",
-            "type",
-        )
-    video = settings.child("video")
-    speakers = settings.children("speakers")
-    return SessionUpdate(
-        event_id=fields.event_id,
-        character=settings.text("character"),
-        speakers=None if speakers is None else tuple(_read_speaker(each) for each in speakers),
-        rate=audio_format.integer("rate", 8_000, 48_000, ErrorCode.UNSUPPORTED_RATE),
-        channels=audio_format.integer("channels", 1, 8),
-        width=video.integer("width", 16, 4096),
-        height=video.integer("height", 16, 4096),
-        fps=video.integer("fps", 1, 120),
-        preset=settings.choice("preset", PRESETS),
-        prompt=settings.text("prompt", limit=10_000),
-        seed=settings.integer("seed", 0, 2**63 - 1),
-        metrics=settings.boolean("metrics"),
-    )
-
-
-def _read_speaker(fields: Fields) -> SpeakerWish:
-    box = fields.child("box")
-    return SpeakerWish(
-        id=fields.need(fields.text("id"), "id"),
-        face=fields.integer("face", 0, 63),
-        emotion=fields.text("emotion"),
-        box=None
-        if not box
-        else Box(*(box.need(box.number(k, 0, 1), k) for k in ("x", "y", "width", "height"))),
-    )
-
-
-def _read_candidate(fields: Fields) -> WebrtcCandidate:
-    # A browser's RTCIceCandidate is an object; a plain candidate line is taken too.
-    source = (
-        fields if isinstance(fields.values.get("candidate"), str) else fields.child("candidate")
-    )
-    return WebrtcCandidate(
-        event_id=fields.event_id,
-        candidate=source.text("candidate", limit=2_000) or "",
-        sdp_mid=source.text("sdpMid"),
-        sdp_mline_index=source.integer("sdpMLineIndex", 0, 63),
-    )
-
-
-def _too_large(size: int, event_id: str | None) -> ProtocolError:
-    return ProtocolError(
-        ErrorCode.MESSAGE_TOO_LARGE,
-        f"found {size} bytes of audio in one message, expected at most {MAX_AUDIO_BYTES}; "
-        "send it in smaller pieces, they may arrive faster than real time",
-        "audio",
-        event_id,
-    )
-
-
-def _read_append(fields: Fields) -> Append:
-    name = "audio" if fields.type == "input_audio_buffer.append" else "delta"
-    encoded = fields.need(fields.text(name, limit=None), name)
-    if len(encoded) * 3 // 4 > MAX_AUDIO_BYTES:
-        raise _too_large(len(encoded) * 3 // 4, fields.event_id)
-    try:
-        audio = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as reason:
-        raise fields.error(
-            ErrorCode.INVALID_BASE64,
-            f"found text that is no base64 ({reason}), expected base64 of PCM16; "
-            "encode the bytes with the standard alphabet and padding",
-            name,
-        ) from None
-    return Append(audio=audio, **_whose(fields))
-
-
-def _whose(fields: Fields) -> dict[str, Any]:
-    return {
-        "event_id": fields.event_id,
-        "speaker": fields.text("speaker"),
-        "item_id": fields.text("item_id"),
-    }
-
-
-def _read_commit(fields: Fields) -> Commit:
-    return Commit(**_whose(fields))
-
-
-def _read_clear_output(fields: Fields) -> ClearOutput:
-    return ClearOutput(event_id=fields.event_id, speaker=fields.text("speaker"))
-
-
-_READERS: dict[str, Any] = {
-    "session.update": _read_session_update,
-    "webrtc.offer": lambda f: WebrtcOffer(
-        event_id=f.event_id, sdp=f.need(f.text("sdp", limit=100_000), "sdp")
-    ),
-    "webrtc.candidate": _read_candidate,
-    "input_audio_buffer.append": _read_append,
-    "input_audio_buffer.commit": _read_commit,
-    "input_audio_buffer.clear": lambda f: ClearInput(
-        event_id=f.event_id, speaker=f.text("speaker")
-    ),
-    "output_audio_buffer.clear": _read_clear_output,
-    "avatar.emotion.update": lambda f: EmotionUpdate(
-        event_id=f.event_id,
-        emotion=f.need(f.text("emotion"), "emotion"),
-        speaker=f.text("speaker"),
-        strength=1.0 if (strength := f.number("strength", 0, 1)) is None else strength,
-    ),
-    "session.close": lambda f: SessionClose(event_id=f.event_id),
-    "ping": lambda f: Ping(event_id=f.event_id),
-    # A voice model's own events.
-    "response.output_audio.delta": _read_append,
-    "response.audio.delta": _read_append,
-    "response.output_audio.done": _read_commit,
-    "response.audio.done": _read_commit,
-    "input_audio_buffer.speech_started": _read_clear_output,
-    "response.cancelled": _read_clear_output,
-}
-_VOICE_MODEL_PREFIXES = (
-    *("response.", "conversation.", "rate_limits.", "mcp_list_tools.", "transcription_session."),
-    "input_audio_buffer.speech_",
-)
-_VOICE_MODEL_EVENTS = frozenset(
-    {
-        *("session.created", "session.updated", "error"),
-        *("input_audio_buffer.committed", "input_audio_buffer.cleared"),
-        "input_audio_buffer.timeout_triggered",
-    }
-)
+def _read(sent: JsonObject, kind: type[ClientEvent]) -> ClientEvent:
+    wrapped = sent.values.get(kind.wrapper) if kind.wrapper else None
+    if kind.wrapper is None or wrapped is None or isinstance(wrapped, str):
+        return sent.read(kind)
+    inner = sent.child(kind.wrapper)
+    values = {**inner.values, "event_id": sent.event_id}
+    return JsonObject(values, sent.event_type, sent.event_id, inner.path).read(kind)

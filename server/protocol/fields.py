@@ -1,184 +1,185 @@
-"""Typed reading of one JSON event, and the error that names what is wrong with it."""
+"""Reads one JSON event into the dataclass that declares it, or raises the error that explains it.
 
+The dataclass's annotations (`server.field_info.Info`) drive the reading: types, ranges, required
+fields. Fields that are not declared are ignored; null, and {} for an object, count as absent.
+"""
+
+import base64
+import binascii
+import dataclasses
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, NoReturn, Self, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeVar
+
+from server.field_info import DeclaredField, Info, declared_fields
+from server.protocol.errors import ErrorCode, ProtocolError
 
 T = TypeVar("T")
 
-MAX_TEXT = 256
+MAX_NAME_CHARS = 256
 """Characters in an id or a name."""
-
-
-class ErrorCode(StrEnum):
-    INVALID_JSON = "invalid_json"
-    UNKNOWN_EVENT = "unknown_event"
-    MISSING_FIELD = "missing_field"
-    INVALID_FIELD = "invalid_field"
-    INVALID_BASE64 = "invalid_base64"
-    BAD_BINARY_HEADER = "bad_binary_header"
-    SEQUENCE_GAP = "sequence_gap"
-    MESSAGE_TOO_LARGE = "message_too_large"
-    CONTAINER_NOT_PCM = "container_not_pcm"
-    UNSUPPORTED_RATE = "unsupported_rate"
-    UNSUPPORTED = "unsupported"
-    BUFFER_FULL = "buffer_full"
-    ITEM_CLOSED = "item_closed"
-    EMPTY_COMMIT = "empty_commit"
-    UNKNOWN_SPEAKER = "unknown_speaker"
-    UNKNOWN_CHARACTER = "unknown_character"
-    UNKNOWN_EMOTION = "unknown_emotion"
-    INVALID_PICTURE = "invalid_picture"
-    INVALID_SDP = "invalid_sdp"
-    NO_COMMON_CODEC = "no_common_codec"
-    ALREADY_OFFERED = "already_offered"
-    NO_OFFER = "no_offer"
-    NO_MEDIA = "no_media"
-    MEDIA_STARTED = "media_started"
-    SESSION_NOT_FOUND = "session_not_found"
-    UNAUTHORIZED = "unauthorized"
-    SERVER_FULL = "server_full"
-    PEER_LOST = "peer_lost"
-    GENERATOR_FAILED = "generator_failed"
-    INTERNAL = "internal"
-
-
-class ProtocolError(ValueError):
-    """A message that cannot be acted on: what was found, what was expected, what to do."""
-
-    def __init__(
-        self,
-        code: ErrorCode,
-        message: str,
-        param: str | None = None,
-        event_id: str | None = None,
-        *,
-        retryable: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.param = param
-        self.event_id = event_id
-        self.retryable = retryable
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+SHOWN_CHARS = 60
+ANY_VALUE = Info("")
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
-    """The fields of a JSON object at `path` inside an event; absent ones read as None."""
+class JsonObject:
+    """A JSON object at `path` inside an event of type `event_type`; read it with `read`.
 
-    values: dict[str, Any]
-    type: str
+    `aliases` maps a declared name to the name that this object uses for it.
+    """
+
+    values: Mapping[str, Any]
+    event_type: str
     event_id: str | None
     path: str = ""
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        try:
-            values = json.loads(text, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as reason:
-            raise ProtocolError(
-                ErrorCode.INVALID_JSON,
-                f"found text that is no JSON ({str(reason)[:120]}), expected one JSON object; "
-                "send one event per text message",
-            ) from None
-        if not isinstance(values, dict) or not isinstance(values.get("type"), str):
-            raise ProtocolError(
-                ErrorCode.INVALID_JSON,
-                "found JSON without an event type, expected an object with a text field 'type'; "
-                'send for example {"type": "ping"}',
-                "type",
-            )
-        event_id = values.get("event_id")
-        echoed = event_id[:MAX_TEXT] if isinstance(event_id, str) else None
-        return cls(values, values["type"], echoed)
+    def read(self, kind: type[T]) -> T:
+        """The object as the dataclass `kind`; raises ProtocolError for the first wrong field."""
+        return kind(**{each.attribute: self._field(each) for each in declared_fields(kind)})
 
-    def __bool__(self) -> bool:
-        return bool(self.values)
-
-    def error(self, code: ErrorCode, message: str, name: str | None) -> ProtocolError:
-        return ProtocolError(code, message, name and self.path + name, self.event_id)
-
-    def need(self, value: T | None, name: str) -> T:
-        """`value`, or the error that field `name` is missing."""
-        if value is None:
-            raise self.error(
-                ErrorCode.MISSING_FIELD,
-                f"found {self.type} without '{self.path}{name}', which it needs; add the field",
-                name,
-            )
-        return value
-
-    def text(self, name: str, limit: int | None = MAX_TEXT) -> str | None:
-        value = self.values.get(name)
-        if value is None:
-            return None
-        if not isinstance(value, str):
-            raise self._wrong(name, value, "text")
-        if limit is not None and (len(value) > limit or (limit <= MAX_TEXT and not value)):
-            raise self._wrong(name, value, f"1 to {limit} characters")
-        return value
-
-    def choice(self, name: str, choices: Sequence[str]) -> str | None:
-        value = self.text(name)
-        if value is not None and value not in choices:
-            raise self._wrong(name, value, "one of " + ", ".join(choices))
-        return value
-
-    def boolean(self, name: str) -> bool | None:
-        value = self.values.get(name)
-        if value is not None and not isinstance(value, bool):
-            raise self._wrong(name, value, "true or false")
-        return value
-
-    def number(
-        self, name: str, low: float, high: float, code: ErrorCode = ErrorCode.INVALID_FIELD
-    ) -> float | None:
-        value = self.values.get(name)
-        if value is None:
-            return None
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not low <= value <= high:  # false for NaN too
-            raise self._wrong(name, value, f"a number from {low} to {high}", code)
-        return float(value)
-
-    def integer(
-        self, name: str, low: int, high: int, code: ErrorCode = ErrorCode.INVALID_FIELD
-    ) -> int | None:
-        value = self.values.get(name)
-        if value is None:
-            return None
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise self._wrong(name, value, f"a whole number from {low} to {high}", code)
-        return value
-
-    def child(self, name: str) -> "Fields":
+    def child(self, name: str) -> "JsonObject":
+        """The object in the field `name`; empty if the field is absent or null."""
         value = self.values.get(name)
         if value is not None and not isinstance(value, dict):
             raise self._wrong(name, value, "an object")
-        return Fields(value or {}, self.type, self.event_id, f"{self.path}{name}.")
+        return JsonObject(value or {}, self.event_type, self.event_id, f"{self.path}{name}.")
 
-    def children(self, name: str) -> list["Fields"] | None:
+    def error(self, code: ErrorCode, message: str, name: str | None) -> ProtocolError:
+        """The refusal of this event; `name` is the field at fault."""
+        return ProtocolError(code, message, name and self.path + name, self.event_id)
+
+    def _field(self, declared: DeclaredField) -> Any:
+        name = self.aliases.get(declared.name, declared.name)
         value = self.values.get(name)
-        if value is None:
-            return None
+        is_object = dataclasses.is_dataclass(declared.type)
+        if value is None or (is_object and value == {}):
+            if declared.is_required:
+                raise self.error(
+                    ErrorCode.MISSING_FIELD,
+                    f"{self.event_type} needs the field '{self.path}{name}'. Add it.",
+                    name,
+                )
+            return declared.default
+        if is_object:
+            return self.child(name).read(declared.type)
+        if declared.item is not None:
+            return self._objects(name, value, declared.item)
+        return _READERS[declared.type](self, name, value, declared)
+
+    def _objects(self, name: str, value: object, item: type[T]) -> tuple[T, ...]:
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
             raise self._wrong(name, value, "a list of objects")
-        return [
-            Fields(each, self.type, self.event_id, f"{self.path}{name}.{i}.")
-            for i, each in enumerate(value)
-        ]
+        places = [f"{self.path}{name}.{number}." for number in range(len(value))]
+        return tuple(
+            JsonObject(each, self.event_type, self.event_id, place).read(item)
+            for each, place in zip(value, places, strict=True)
+        )
+
+    def _text(self, name: str, value: object, declared: DeclaredField) -> str:
+        info = declared.info
+        if not isinstance(value, str):
+            raise self._wrong(name, value, "text")
+        if info.choices and value not in info.choices:
+            raise self._wrong(name, value, "one of " + ", ".join(info.choices), info)
+        most = len(value) if info.max_chars is None else info.max_chars
+        if not info.min_chars <= len(value) <= most:
+            raise self._wrong(name, value, f"{info.min_chars} to {most} characters", info)
+        return value
+
+    def _boolean(self, name: str, value: object, declared: DeclaredField) -> bool:
+        if not isinstance(value, bool):
+            raise self._wrong(name, value, "true or false")
+        return value
+
+    def _number(self, name: str, value: object, declared: DeclaredField) -> float:
+        low, high = _bounds(declared)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not low <= value <= high:  # type: ignore[operator]  # false for NaN too
+            raise self._wrong(name, value, f"a number from {low} to {high}", declared.info)
+        return float(value)  # type: ignore[arg-type]  # a number, as checked
+
+    def _integer(self, name: str, value: object, declared: DeclaredField) -> int:
+        low, high = _bounds(declared)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise self._wrong(name, value, f"a whole number from {low} to {high}", declared.info)
+        return value
+
+    def _audio(self, name: str, value: object, declared: DeclaredField) -> bytes:
+        if not isinstance(value, str):
+            raise self._wrong(name, value, "text")
+        most = declared.info.max_bytes
+        if most is not None and len(value) * 3 // 4 > most:
+            raise too_much_audio(len(value) * 3 // 4, most, self.event_id)
+        try:
+            return base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError) as reason:
+            raise self.error(
+                ErrorCode.INVALID_BASE64,
+                f"{self.path}{name} is not base64 ({reason}). Encode the PCM16 bytes with the "
+                "standard alphabet and padding.",
+                name,
+            ) from None
 
     def _wrong(
-        self, name: str, value: object, expected: str, code: ErrorCode = ErrorCode.INVALID_FIELD
+        self, name: str, value: object, allowed: str, info: Info = ANY_VALUE
     ) -> ProtocolError:
-        return self.error(
-            code,
-            f"found {self.path}{name} = {repr(value)[:60]}, expected {expected}; correct the field",
-            name,
+        shown = repr(value)[:SHOWN_CHARS]
+        message = f"{self.path}{name} is {shown}, but must be {allowed}. {info.remedy}"
+        return self.error(ErrorCode(info.code), message, name)
+
+
+Reader = Callable[[JsonObject, str, object, DeclaredField], Any]
+_READERS: dict[type, Reader] = {
+    str: JsonObject._text,
+    bool: JsonObject._boolean,
+    float: JsonObject._number,
+    int: JsonObject._integer,
+    bytes: JsonObject._audio,
+}
+
+
+def parse_object(text: str) -> JsonObject:
+    """The JSON object in one text message, with a text field `type`; else ProtocolError."""
+    try:
+        values = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as reason:
+        raise ProtocolError(
+            ErrorCode.INVALID_JSON,
+            f"The message is not JSON ({str(reason)[:120]}). Send one JSON object per text "
+            "message.",
+        ) from None
+    if not isinstance(values, dict) or not isinstance(values.get("type"), str):
+        raise ProtocolError(
+            ErrorCode.INVALID_JSON,
+            "The message has no event type. Send an object with a text field 'type', for example "
+            '{"type": "ping"}.',
+            "type",
         )
+    event_id = values.get("event_id")
+    echoed = event_id[:MAX_NAME_CHARS] if isinstance(event_id, str) else None
+    return JsonObject(values | {"event_id": echoed}, values["type"], echoed)
+
+
+def too_much_audio(size: int, most: int, event_id: str | None = None) -> ProtocolError:
+    """The refusal of an append with `size` bytes of audio, more than `most`."""
+    return ProtocolError(
+        ErrorCode.MESSAGE_TOO_LARGE,
+        f"One message holds {size} bytes of audio, but at most {most} are allowed. Send smaller "
+        "pieces; they may arrive faster than real time.",
+        "audio",
+        event_id,
+    )
+
+
+def _bounds(declared: DeclaredField) -> tuple[float, float]:
+    low, high = declared.info.low, declared.info.high
+    assert low is not None, declared.name
+    assert high is not None, declared.name
+    return low, high
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")

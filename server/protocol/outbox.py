@@ -2,22 +2,26 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from server.protocol.server_events import MetricsTick, ServerEvent
 
+Emit = Callable[[ServerEvent], None]
+"""The one way by which an event goes out to a session's client."""
+
 
 class Outbox:
-    """A bounded queue of events. When it is full the reader is too slow: see `is_full`.
+    """A bounded queue of events.
 
-    Metrics are dropped first, as the next ones replace them; other events are kept up to the
-    limit, and then the oldest go, counted in `dropped`.
+    Metrics are dropped first, because the next ones replace them. Other events are kept up to the
+    limit; then the oldest are dropped, each with a call of `on_drop`.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, on_drop: Callable[[], None] = lambda: None) -> None:
         self._limit = limit
+        self._on_drop = on_drop
         self._events: deque[ServerEvent] = deque()
         self._filled = asyncio.Event()
-        self.dropped = 0
 
     @property
     def is_full(self) -> bool:
@@ -28,7 +32,7 @@ class Outbox:
             return
         if self.is_full:
             self._events.popleft()
-            self.dropped += 1
+            self._on_drop()
         self._events.append(event)
         self._filled.set()
 

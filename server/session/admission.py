@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 
 
 @dataclass(slots=True)

@@ -1,62 +1,69 @@
-"""What a session was really granted: the body of `session.created` and `session.updated`."""
+"""What a session was really granted: `session.created` and `session.updated`."""
 
-from typing import Any, Protocol
+from typing import TypeVar
 
-from runtime.timing import OUTPUT_RATE, VIDEO_FPS
-from server.api.tts import find_synthesizer
+from runtime.timing import OUTPUT_RATE
 from server.config import ServerConfig
-from server.generation.interface import Engine
-from server.session.settings import Settings
+from server.generation.interface import Backend
+from server.protocol.client_events import FaceBox
+from server.protocol.server_events import (
+    AudioFormat,
+    AudioInfo,
+    AudioInput,
+    AudioOutput,
+    Capabilities,
+    IceServerInfo,
+    LatencyInfo,
+    SessionCreated,
+    SpeakerInfo,
+)
+from server.session.settings import Settings, granted_video
+
+Granted = TypeVar("Granted", bound=SessionCreated)
+
+VIDEO_CODECS = ("VP8", "H264")
 
 
-class Resumable(Protocol):
-    """What takes a session up again."""
-
-    id: str
-    secret: str
-
-
-def granted(
-    settings: Settings, engine: Engine, config: ServerConfig, session: Resumable
-) -> dict[str, Any]:
-    character, times = settings.character, engine.times(settings.preset)
-    height, width = character.pixels().shape[:2]
-    moods = sorted({"neutral", *character.emotions}) if engine.has_emotions() else []
-    return {
-        "session_id": session.id,
-        "resume_secret": session.secret,
-        "resume_ms": config.limits.resume_ms,
-        "character": character.id,
-        "speakers": [
-            {"id": each.id, "name": each.name, "box": each.box.as_dict()}
-            for each in character.speakers
-        ],
-        "preset": settings.preset,
-        "video": {"width": width, "height": height, "fps": VIDEO_FPS},
-        "audio": {
-            "input": {
-                "format": {
-                    "type": "audio/pcm",
-                    "rate": settings.pcm.rate,
-                    "channels": settings.pcm.channels,
-                }
-            },
-            "output": {"codec": "opus", "rate": OUTPUT_RATE},
-        },
-        "latency": {
-            "hop_ms": times.hop_ms,
-            "lag_ms": times.lag_ms,
-            "lookahead_ms": times.lookahead_ms,
-            "max_buffer_ms": config.limits.max_buffer_ms,
-        },
-        "ice_servers": [
-            {"urls": list(each.urls), "username": each.username, "credential": each.credential}
+def session_info(
+    kind: type[Granted],
+    session_id: str,
+    secret: str,
+    settings: Settings,
+    backend: Backend,
+    config: ServerConfig,
+    *,
+    has_tts: bool,
+) -> Granted:
+    """The event `kind` for a session with these settings; `secret` resumes the session."""
+    character, pcm = settings.character, settings.pcm
+    return kind(
+        session_id=session_id,
+        resume_secret=secret,
+        resume_ms=config.limits.resume_ms,
+        character=character.id,
+        speakers=tuple(
+            SpeakerInfo(each.id, each.name, FaceBox(*each.box)) for each in character.speakers
+        ),
+        preset=settings.preset,
+        video=granted_video(character),
+        audio=AudioInfo(
+            AudioInput(AudioFormat("audio/pcm", pcm.rate, pcm.channels)),
+            AudioOutput("opus", OUTPUT_RATE),
+        ),
+        latency=_latency(settings, backend, config),
+        ice_servers=tuple(
+            IceServerInfo(each.urls, each.username, each.credential)
             for each in config.webrtc.ice_servers
-        ],
-        "capabilities": {
-            "emotions": moods,
-            "video_codecs": ["VP8", "H264"],
-            "prompt": False,
-            "tts": find_synthesizer() is not None,
-        },
-    }
+        ),
+        capabilities=_capabilities(settings, backend, has_tts),
+    )
+
+
+def _latency(settings: Settings, backend: Backend, config: ServerConfig) -> LatencyInfo:
+    times = backend.times(settings.preset)
+    return LatencyInfo(times.hop_ms, times.lag_ms, times.lookahead_ms, config.limits.max_buffer_ms)
+
+
+def _capabilities(settings: Settings, backend: Backend, has_tts: bool) -> Capabilities:
+    emotions = {"neutral", *settings.character.emotions} if backend.has_emotions() else ()
+    return Capabilities(tuple(sorted(emotions)), VIDEO_CODECS, prompt=False, tts=has_tts)

@@ -11,7 +11,7 @@ from aiortc.sdp import SessionDescription, candidate_from_sdp
 
 from server.config import Webrtc
 from server.protocol.client_events import WebrtcCandidate
-from server.protocol.fields import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 from server.webrtc.tracks import PictureTrack, SoundTrack
 
 logger = logging.getLogger(__name__)

@@ -5,10 +5,10 @@ import io
 import av
 import httpx
 import numpy as np
+from avatar_client.events import Error, OutputStarted, OutputStopped, pack_binary_append
 
 from server.config import Limits, Model, ServerConfig
-from server.protocol import Error, OutputStarted, OutputStopped, pack_binary_append
-from tests.support.flash import FlashEngine
+from tests.support.flash import FlashBackend
 from tests.support.stand import client, serving, until
 
 BAD_TEXTS = {
@@ -38,7 +38,7 @@ BAD_SDPS = (
 
 async def test_bad_input_gets_its_error_and_the_session_next_to_it_plays_on(character_root, speech):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ana") as good,
         client(stand, "?character=pair") as bad,
     ):
@@ -47,10 +47,10 @@ async def test_bad_input_gets_its_error_and_the_session_next_to_it_plays_on(char
             await bad.socket.send(text)
             await bad.till(lambda number=number: bad.count(Error) == number)
             error = [e for e in bad.events if type(e) is Error][-1]
-            assert error.error["code"] == code
-            assert error.error["type"] == "invalid_request_error"
+            assert error.error.code == code
+            assert error.error.type == "invalid_request_error"
         await bad.socket.send(b"not the header")
-        await bad.until(Error, lambda e: e.error["code"] == "bad_binary_header")
+        await bad.until(Error, lambda e: e.error.code == "bad_binary_header")
         await bad.say(speech(200)[:-1])  # an odd byte at the end
         assert (await bad.until(OutputStopped)).audio_end_ms >= 199
         stopped = await good.until(OutputStopped)
@@ -62,25 +62,25 @@ async def test_binary_messages_that_never_came_are_told_and_the_rest_is_played(
     character_root, speech
 ):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=pair") as talk,
     ):
         for seq, speaker in ((7, 0), (8, 1), (11, 0)):
             await talk.socket.send(pack_binary_append(speech(100), speaker, seq))
         gap = await talk.until(Error)
-        assert gap.error["code"] == "sequence_gap"
-        assert "expected 9: 2 binary messages" in gap.error["message"]
+        assert gap.error.code == "sequence_gap"
+        assert "expected 9: 2 binary messages" in gap.error.message
         await talk.send("input_audio_buffer.commit", speaker="left")
         assert (await talk.until(OutputStopped)).audio_end_ms == 200
 
 
 async def test_an_sdp_that_is_none_is_refused_and_a_good_offer_then_works(character_root):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ana", media=False) as talk,
     ):
         await talk.send("webrtc.candidate", candidate="")
-        await talk.until(Error, lambda e: e.error["code"] == "no_offer")
+        await talk.until(Error, lambda e: e.error.code == "no_offer")
         for sdp in BAD_SDPS:
             await talk.send("webrtc.offer", sdp=sdp)
         await talk.till(
@@ -88,10 +88,12 @@ async def test_an_sdp_that_is_none_is_refused_and_a_good_offer_then_works(charac
         )
         await talk.open_media()
         await talk.till(lambda: bool(talk.video.at and talk.audio.at))
+        refusals = [_code(event) for event in talk.events if isinstance(event, Error)]
+        assert refusals == ["no_offer", *["invalid_sdp"] * len(BAD_SDPS)]
 
 
 def _code(event) -> str | None:
-    return event.error["code"] if isinstance(event, Error) else None
+    return event.error.code if isinstance(event, Error) else None
 
 
 async def test_a_socket_that_dies_mid_word_and_a_bad_picture_leave_the_neighbour_alone(
@@ -99,7 +101,7 @@ async def test_a_socket_that_dies_mid_word_and_a_bad_picture_leave_the_neighbour
 ):
     config = ServerConfig(limits=Limits(resume_ms=100), model=Model(characters=(character_root,)))
     async with (
-        serving(config, FlashEngine(character_root)) as stand,
+        serving(config, FlashBackend(character_root)) as stand,
         client(stand, "?character=ana") as good,
         client(stand, "?character=pair") as bad,
     ):
@@ -122,7 +124,7 @@ async def test_a_socket_that_dies_mid_word_and_a_bad_picture_leave_the_neighbour
 
 async def test_an_mp3_pushed_as_pcm_is_refused_to_its_end_and_never_heard(character_root, speech):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ana") as good,
         client(stand, "?character=pair") as bad,
     ):

@@ -11,8 +11,8 @@ from export.calibration import CalibrationCollector
 from export.quantize import to_int8
 from export.to_onnx import WEIGHTS
 from export.verify import ALLOWED, check_error
-from runtime.engine.choice import denoiser_parts
 from runtime.engine.description import EngineDescription
+from runtime.engine.engine_keys import denoiser_parts
 from runtime.errors import EngineError
 from tests.support.exported import SHAPE, parameters_in, random_calls, small_engines
 

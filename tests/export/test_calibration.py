@@ -22,9 +22,9 @@ from runtime.errors import BadInput, NotFound
 from runtime.hunyuan.weights.loading import load_dit
 from runtime.stream.presets import RELEASED_PRESETS
 from tests.export.test_cli import avatar
-from tests.runtime.models.dit.test_dit import T, conditioning, noisy, random_dit
 from tests.support.exported import model_folder, random_calls, small_engines
 from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
+from tests.support.small_dit import T, conditioning, noisy, random_dit
 from tests.support.taehv_file import write_taehv
 
 PRESET = RELEASED_PRESETS["balanced"]
@@ -115,7 +115,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_the_character_is_scaled_to_the_wanted_size() -> None:
     with scaled(spoken_by(2)[0], 64) as character:
-        assert character.pixels().shape == (64, 64, 3)
+        assert character.picture.pixels.shape == (64, 64, 3)
         assert len(character.speakers) == 2
 
 

@@ -13,13 +13,13 @@ from export.to_onnx import to_graph
 from runtime.engine.parts import (
     DenoiserPart,
     WindowShape,
-    handed_on,
+    as_next_inputs,
     in_blocks,
     named_values,
     whole,
 )
 from runtime.models.dit.config import DiTConfig
-from tests.runtime.models.dit.test_dit import SMALL, H, T, W, conditioning, noisy, random_dit
+from tests.support.small_dit import SMALL, H, T, W, conditioning, noisy, random_dit
 
 CUTS = {"whole": whole, "blocks": in_blocks, "pairs of blocks": lambda config: in_blocks(config, 2)}
 SHAPE = WindowShape(latent_frames=T, speakers=2, rows=H, columns=W, text_tokens=3)
@@ -48,7 +48,7 @@ def test_the_parts_in_a_row_are_the_denoiser(config: DiTConfig, cut) -> None:
     for part in cut(config):
         exported = denoiser_part(dit, part, SHAPE)
         found = exported.module(*(values[name] for name in exported.inputs))
-        values |= handed_on(dict(zip(exported.outputs, found, strict=True)))
+        values |= as_next_inputs(dict(zip(exported.outputs, found, strict=True)))
     expected = dit.denoise(x, step, window)
     torch.testing.assert_close(values["prediction"], expected, atol=1e-5, rtol=1e-4)
 

@@ -13,8 +13,9 @@ from export.quantize import activation_peaks, products, to_fp8
 from export.to_onnx import save_graph, to_graph
 from export.to_tensorrt import Network, Plan, build_plan
 from export.verify import ALLOWED, error_of
-from runtime.engine.choice import denoiser_parts, stream_shape
-from runtime.engine.description import Built, EngineDescription
+from runtime.engine.choice import stream_shape
+from runtime.engine.description import EngineDescription, EngineKey
+from runtime.engine.engine_keys import denoiser_parts
 from runtime.engine.trt.library import TensorRT
 from runtime.errors import EngineError, Unsupported
 from runtime.stream.presets import find_preset
@@ -130,7 +131,7 @@ def test_the_builtin_model_builds_whole(tmp_path: Path) -> None:
     (part,) = denoiser_parts(model.dit.config)
     shape = stream_shape(model, spoken_by(1)[0], preset.window)
     values = recorded(model, spoken_by(1)[0], preset, ticks=1)
-    built = Built(part.name, "tensorrt-rtx", "fp32", str(shape), "weights")
+    built = EngineKey(part.name, "tensorrt-rtx", "fp32", str(shape), "weights")
     description = build_engine(denoiser_part(model.dit, part, shape), values, built, tmp_path)
     description.write(tmp_path)
     read = EngineDescription.read(tmp_path)

@@ -1,8 +1,8 @@
 import pytest
 
-from server.auth import Access, may_resume
+from server.auth import Authenticator, may_resume
 from server.config import Listen
-from server.protocol.fields import ProtocolError
+from server.protocol.errors import ProtocolError
 
 KEY = "a-key-of-24-characters-0"
 HOME = {"host": "localhost:8080"}
@@ -15,11 +15,11 @@ class Clock:
         return self.now
 
 
-def guarded(clock=None) -> Access:
-    return Access(Listen(api_key=KEY), 60_000, clock or Clock())
+def guarded(clock=None) -> Authenticator:
+    return Authenticator(Listen(api_key=KEY), 60_000, clock or Clock())
 
 
-def refused(access: Access, headers: dict[str, str]) -> bool:
+def refused(access: Authenticator, headers: dict[str, str]) -> bool:
     try:
         access.check(headers)
     except ProtocolError as reason:
@@ -28,7 +28,7 @@ def refused(access: Access, headers: dict[str, str]) -> bool:
 
 
 def test_without_a_key_this_machine_may_come_in():
-    assert not refused(Access(Listen(), 1), HOME)
+    assert not refused(Authenticator(Listen(), 1), HOME)
 
 
 @pytest.mark.parametrize(
@@ -61,17 +61,17 @@ def test_a_client_secret_opens_for_a_minute():
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:9"])
 def test_pages_of_other_sites_may_not_come_in_through_a_users_browser(origin):
-    assert refused(Access(Listen(), 1), HOME | {"origin": origin})
+    assert refused(Authenticator(Listen(), 1), HOME | {"origin": origin})
 
 
 def test_the_servers_own_page_and_named_origins_may():
-    access = Access(Listen(allowed_origins=("https://app.example",)), 1)
+    access = Authenticator(Listen(allowed_origins=("https://app.example",)), 1)
     assert not refused(access, HOME | {"origin": "http://localhost:8080"})
     assert not refused(access, HOME | {"origin": "https://app.example"})
 
 
 def test_a_foreign_name_for_this_machine_is_refused_without_a_key():
-    assert refused(Access(Listen(), 1), {"host": "rebound.example:8080"})
+    assert refused(Authenticator(Listen(), 1), {"host": "rebound.example:8080"})
 
 
 def test_a_session_is_taken_up_with_its_own_secret_only():

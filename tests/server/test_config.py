@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from server.config import ConfigError, Limits, Listen, ServerConfig, load_config
+from server.config import ConfigError, Limits, Listen, ServerConfig
+from server.config_file import load_config
 
 
 def write(tmp_path, text):

@@ -17,7 +17,8 @@ from export.modules import Exportable, denoiser_part
 from runtime.engine.choice import denoiser_parts
 from runtime.engine.parts import DenoiserPart, WindowShape, whole
 from runtime.models.dit.config import DiTConfig
-from runtime.weights.checkpoint import SMALL_DIT, AvatarModel, load
+from runtime.weights.checkpoint import AvatarModel, load
+from tests.support.small_model import SMALL_DIT, random_model
 from tests.support.small_world import save_model
 
 ONE_SINGLE = replace(SMALL_DIT, single_blocks=1)
@@ -33,7 +34,7 @@ def random_calls(model: AvatarModel, shape: WindowShape = SHAPE, seed: int = 0) 
 @cache
 def model_folder() -> Path:
     """The small model as it lies on a disk."""
-    return save_model(AvatarModel.random(0, ONE_SINGLE), Path(mkdtemp()) / "model")
+    return save_model(random_model(0, ONE_SINGLE), Path(mkdtemp()) / "model")
 
 
 @cache

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from runtime.errors import CheckpointError
-from runtime.hunyuan.fit import misfits
 from runtime.hunyuan.tensor_file import map_pickle, map_safetensors, read_json
 from runtime.models.audio_encoder import AudioEncoder, AudioEncoderConfig
+from runtime.weights.fit import misfits
 
 PREFIXES = ("model.encoder.", "encoder.")  # with and without a language head around it
 CONFIG_NAMES = {

@@ -37,7 +37,7 @@ from runtime.models.fp8.linear import use_scaled_products
 from runtime.stream.model import Prompt
 from runtime.timing import FRAMES_PER_LATENT
 from runtime.values import Box
-from runtime.weights.device_weights import bytes_on_device, place
+from runtime.weights.device_weights import bytes_on_device, load_to_device
 
 Precision = Literal["fp32", "bf16", "fp8"]
 
@@ -164,7 +164,7 @@ def load_transformer(
     dit = load_dit(folder, dtype=dtype, form=form_of(precision))
     if precision == "fp8":
         use_scaled_products(dit, device)
-    place(dit, device, blocks=blocks_on_device)
+    load_to_device(dit, device, blocks=blocks_on_device)
     return dit
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from runtime.character.character import Character
-from runtime.character.pictures import pixels_of, read_picture
+from runtime.character.pictures import pixels_of
 from runtime.errors import Unsupported
 from runtime.hunyuan.encoders.embedding_cache import EmbeddingCache
 from runtime.hunyuan.encoders.loadable import (
@@ -119,7 +119,7 @@ def _text(character: Character) -> str:
 
 
 def _picture(character: Character) -> Image.Image:
-    return read_picture(character.picture)
+    return Image.fromarray(character.picture.pixels)
 
 
 def _about(character: Character) -> tuple[str | bytes, ...]:

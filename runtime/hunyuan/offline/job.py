@@ -35,7 +35,7 @@ from runtime.hunyuan.offline.saved_clip import SavedClip
 from runtime.hunyuan.offline.schedule import ReleasePlan, latents_kept, uses_cache
 from runtime.hunyuan.vae.autoencoder import ReleasedVae
 from runtime.media_files.generate import Voices, read_voices
-from runtime.media_files.mp4 import Mp4Writer
+from runtime.media_files.mp4 import VideoFileWriter
 from runtime.timing import OUTPUT_RATE, VIDEO_FPS
 from runtime.values import Box
 
@@ -212,7 +212,7 @@ def write_video(
     samples = int(OUTPUT_RATE / fps)
     aside = read.job.out.with_name(f"{read.job.out.name}.part")
     frames = vae.decode_stream(torch.split(latents, DECODED_AT_ONCE, dim=2))
-    with Mp4Writer(aside, conditions.size.width, conditions.size.height, fps) as video:
+    with VideoFileWriter(aside, conditions.size.width, conditions.size.height, fps) as video:
         for index, pixels in enumerate(islice(frames, total)):
             start = index * samples
             video.write(pixels, read.voices.mixed[start : start + samples])

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from runtime.errors import AvatarError, CheckpointError
-from runtime.hunyuan.fit import shown
 from runtime.hunyuan.layout import FORMS, Form, ReleasedLayout
 from runtime.hunyuan.tensor_file import map_safetensors, map_shards, open_pickle
 from runtime.hunyuan.weights.loading import (
@@ -27,6 +26,7 @@ from runtime.hunyuan.weights.loading import (
 )
 from runtime.models.dit.config import DiTConfig
 from runtime.models.fp8.storage import FP8
+from runtime.weights.fit import shown
 
 State = Literal["ok", "problem", "absent"]
 

@@ -97,7 +97,7 @@ class Mode:
 
     @property
     def options(self) -> str:
-        """The options of `avatar generate --preset official` for this mode."""
+        """The options of `avatar official` for this mode."""
         return f"--dtype {self.form}" + (" --low-memory" if self.low_memory else "")
 
     def summary(self) -> dict[str, Any]:

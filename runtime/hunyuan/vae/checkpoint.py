@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from runtime.errors import CheckpointError
-from runtime.hunyuan.fit import shown
 from runtime.hunyuan.tensor_file import first_sentence
 from runtime.hunyuan.vae.tiling import AxisTiles, Tiles
 from runtime.timing import FRAMES_PER_LATENT
+from runtime.weights.fit import shown
 
 CONFIG_FILE = "config.json"
 TENSORS_FILE = "pytorch_model.pt"

@@ -20,7 +20,7 @@ from runtime.errors import BadInput
 from runtime.hunyuan.layout import Form, ReleasedLayout
 from runtime.hunyuan.weights.loading import StoredDit, check_fit, empty_dit, open_dit, read_config
 from runtime.models.fp8.storage import FP8, SCALE_SUFFIX, block_linears, quantize
-from runtime.weights.mapped_pages import let_go
+from runtime.weights.mapped_pages import release_pages
 
 SHARD_BYTES = 2 * 1024**3
 
@@ -68,7 +68,7 @@ def convert(
         places |= dict.fromkeys(tensors, path.name)
         total += sum(tensor.nbytes for tensor in tensors.values())
         for name in names:
-            let_go(stored.tensors[name])
+            release_pages(stored.tensors[name])
         on_shard(done / len(shards))
     target.dit_config.write_text(json.dumps(config.to_dict(), indent=2))
     index = {"metadata": {"total_size": total}, "weight_map": places}

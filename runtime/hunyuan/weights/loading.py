@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from runtime.errors import CheckpointError
-from runtime.hunyuan.fit import misfits, shown
 from runtime.hunyuan.layout import FORMS, Form, ReleasedLayout
 from runtime.hunyuan.tensor_file import map_pickle, map_shards, read_json
 from runtime.hunyuan.weights.lora import Lora, Update, read_loras
 from runtime.models.dit.config import RELEASED, DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.models.fp8.storage import FP8, SCALE_SUFFIX, dequantize, quantize, use_fp8
-from runtime.weights.mapped_pages import let_go
+from runtime.weights.fit import misfits, shown
+from runtime.weights.mapped_pages import release_pages
 
 WEIGHT_SCALE = f".weight{SCALE_SUFFIX}"
 
@@ -63,7 +63,7 @@ def load_dit(
         made = own(name, value, stored.scales, merged, dtype)
         tensors |= {key: tensor.to(device) for key, tensor in made.items()}
         if tensors[name].data_ptr() != value.data_ptr():
-            let_go(value)
+            release_pages(value)
     check_finite(tensors, stored.file)
     model.load_state_dict(tensors, assign=True)
     return model.eval().requires_grad_(False)

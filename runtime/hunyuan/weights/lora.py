@@ -17,10 +17,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from runtime.errors import CheckpointError, Unsupported
-from runtime.hunyuan.fit import shown
 from runtime.hunyuan.tensor_file import map_safetensors, read_header, read_json
 from runtime.hunyuan.weights.lora_names import Half, Layer, find_layer, split_ending
 from runtime.models.dit.config import DiTConfig
+from runtime.weights.fit import shown
 
 METADATA_KEY = "lora_adapter_metadata"  # of diffusers
 

@@ -27,7 +27,7 @@ def new(tmp_path: Path, **changes: object) -> NewCharacter:
 def test_an_added_character_is_found_at_the_models_size(tmp_path: Path) -> None:
     root = tmp_path / "characters"
     added = add_character(new(tmp_path, boxes=(Box(0.3, 0.3, 0.2, 0.3),)), root)
-    assert added.pixels().shape == (256, 256, 3)
+    assert added.picture.pixels.shape == (256, 256, 3)
     assert find_character("duo", [root]).digest() == added.digest()
     assert added.speaker_ids == ("speaker-1",)
 

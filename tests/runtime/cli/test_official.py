@@ -1,4 +1,4 @@
-"""`avatar generate --preset official` on a released folder of tiny width."""
+"""`avatar official` on a released folder of tiny width."""
 
 from pathlib import Path
 
@@ -8,21 +8,21 @@ from typer.testing import CliRunner
 from runtime.cli.generate import app
 from runtime.cli.official import parse_lora
 from runtime.errors import BadInput
-from tests.runtime.hunyuan.conftest import ReleasedWorld
+from tests.support.released_world import ReleasedWorld
 
 FACE = "0.1,0.3,0.25,0.35"
 OTHER_FACE = "0.65,0.3,0.25,0.35"
 
 
 def call(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["generate", *map(str, arguments)])
+    result = CliRunner().invoke(app, ["official", *map(str, arguments)])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, " ".join(result.output.split())
 
 
 def official(world: ReleasedWorld, *arguments: object) -> tuple[int, str]:
     return call(
-        *("--preset", "official", "--weights", world.folder / "weights", "--device", "cpu"),
+        *("--weights", world.folder / "weights", "--device", "cpu"),
         *("--dtype", "fp32", "--embeddings", world.folder / "embeddings", "--steps", 2),
         *("--size", "64x64", *arguments),
     )
@@ -90,15 +90,15 @@ def test_mistakes_are_told_in_one_line(
 
 def test_a_folder_without_weights_is_named(released_world: ReleasedWorld, tmp_path: Path) -> None:
     code, said = call(
-        *("--preset=official", "--weights", tmp_path, "--device", "cpu"),
+        *("--weights", tmp_path, "--device", "cpu"),
         *("--image", released_world.folder / "a.png", "--audio", released_world.folder / "a.wav"),
     )
     assert code == 1
     assert "is no released folder" in said
 
 
-def test_options_of_other_presets_are_not_taken() -> None:
-    code, said = call("--preset", "official", "--weights", "x", "--character", "mira")
+def test_options_of_generate_are_not_taken() -> None:
+    code, said = call("--weights", "x", "--character", "mira")
     assert code == 2
     assert "No such option" in said
 

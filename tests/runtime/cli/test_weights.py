@@ -81,4 +81,4 @@ def test_fetch_lists_the_forms_there_are(fetch):
 
 def test_plan_names_the_options_to_run_with():
     done = run("plan", "--gpu", 80, "--width", 256, "--height", 256)
-    assert "avatar generate --preset official --weights DIR --dtype bf16" in done.output
+    assert "avatar official --weights DIR --dtype bf16" in done.output

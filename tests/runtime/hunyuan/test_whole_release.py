@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from runtime.cli.generate import app
 from runtime.hunyuan.layout import ReleasedLayout
-from tests.runtime.media_files.test_sound_file import write_wav
 from tests.support.released_folder import TINY_RELEASE, write_tiny_release
 from tests.support.small_world import babble, draw
+from tests.support.wav_files import write_wav
 
 
 def call(*arguments: object) -> str:

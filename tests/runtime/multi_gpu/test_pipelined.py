@@ -44,7 +44,7 @@ def in_one_process(character: Character, preset: StreamPreset) -> StreamingGener
 
 def say(stream: StreamingGenerator, seconds: float, seed: int = 0) -> None:
     stream.push("ana", babble(seconds, seed))
-    stream.fill_silence("ben", stream.heard_samples("ana"))
+    stream.fill_silence("ben", stream.pushed_samples("ana"))
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4, 5])

@@ -115,8 +115,8 @@ def test_memory_does_not_grow_with_the_stream(one: Character, preset: StreamPres
 
     def remembered() -> tuple[int, ...]:
         state = stream.state
-        dicts = (*state.levels, state.decoders, state.sounds)
-        return (*map(len, dicts), len(state.heard[0].pcm) // 8000)
+        dicts = (*state.levels, state.decoder_states, state.audio_features)
+        return (*map(len, dicts), len(state.audio[0].pcm) // 8000)
 
     sizes = []
     for _ in range(120 // preset.hop):
@@ -159,7 +159,7 @@ def test_after_a_rewind_the_stream_is_as_if_it_had_never_gone_on(
     before = run(stream)
     resumed = stream.rewind(frame)
     assert frame <= resumed <= frame + 3
-    assert stream.heard_samples("ana") == 640 * frame
+    assert stream.pushed_samples("ana") == 640 * frame
     kept = before[:resumed]
     stream.push("ana", babble(2.0)[640 * frame :])
     after = run(stream)
@@ -188,8 +188,8 @@ def test_an_interrupted_speaker_leaves_the_other_one_talking(two: Character) -> 
     stream.push("ben", babble(2.0, seed=1))
     run(stream)
     stream.rewind(13, clear={"ana"})
-    assert stream.heard_samples("ana") == 13 * 640
-    assert stream.heard_samples("ben") == 32_000
+    assert stream.pushed_samples("ana") == 13 * 640
+    assert stream.pushed_samples("ben") == 32_000
 
 
 def test_going_back_is_bounded_and_says_how_far(one: Character) -> None:

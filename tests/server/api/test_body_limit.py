@@ -6,7 +6,7 @@ import pytest
 from server.api.body_limit import BodyLimit
 from server.config import Limits, Listen, Model, ServerConfig
 from tests.support.engines import make_characters
-from tests.support.flash import FlashEngine
+from tests.support.flash import FlashBackend
 from tests.support.stand import serving
 
 LIMITS = Limits(max_body_bytes=10_000, max_picture_bytes=1_000_000)
@@ -22,7 +22,7 @@ def root(tmp_path_factory):
 @pytest.fixture
 async def stand(root):
     config = ServerConfig(limits=LIMITS, model=Model(characters=(root,)))
-    async with serving(config, FlashEngine(root)) as stand:
+    async with serving(config, FlashBackend(root)) as stand:
         yield stand
 
 
@@ -55,16 +55,24 @@ PICTURE = b'--edge\r\ncontent-disposition: form-data; name="picture"; filename="
 @pytest.mark.parametrize(
     ("path", "length", "limit"),
     [
-        ("/v1/speech", 10_001, "at most 10000; send less, or raise limits.max_body_bytes"),
-        ("/v1/characters", 10**12, "at most 5010000; send less, or raise limits.max_picture"),
-        ("/v1/realtime/sessions", 10_001, "at most 10000"),
+        (
+            "/v1/speech",
+            10_001,
+            "10000 are allowed. Send less, or raise limits.max_body_bytes",
+        ),
+        (
+            "/v1/characters",
+            10**12,
+            "5010000 are allowed. Send less, or raise limits.max_picture",
+        ),
+        ("/v1/realtime/sessions", 10_001, "10000 are allowed"),
     ],
 )
 async def test_a_body_that_says_it_is_too_long_is_refused_unread(stand, path, length, limit):
     status, found = await answer(stand, [f"POST {path} HTTP/1.1", f"content-length: {length}"])
     assert status == 413
     assert found["error"]["code"] == "message_too_large"
-    assert f"found a body of {length} bytes, expected {limit}" in found["error"]["message"]
+    assert f"The body has {length} bytes, but at most {limit}" in found["error"]["message"]
 
 
 async def test_text_that_does_not_say_its_length_is_refused_where_it_is_too_long(stand):
@@ -72,7 +80,7 @@ async def test_text_that_does_not_say_its_length_is_refused_where_it_is_too_long
     parts = [chunk(b'{"text": "'), *[chunk(b"a" * 1000)] * 10]  # and it never ends
     status, found = await answer(stand, [*head, "transfer-encoding: chunked"], *parts)
     assert status == 413
-    assert "found a body of more than " in found["error"]["message"]
+    assert "The body has more than " in found["error"]["message"]
 
 
 async def test_an_endless_picture_is_refused_and_the_connection_serves_on(stand):
@@ -102,16 +110,28 @@ async def test_one_picture_that_is_too_large_is_refused_by_its_own_limit(stand):
     head = ["POST /v1/characters HTTP/1.1", MULTIPART, f"content-length: {len(body)}"]
     status, found = await answer(stand, head, body)
     assert status == 413
-    assert "a picture of more than 1000000 bytes" in found["error"]["message"]
+    assert "The picture has more than 1000000 bytes" in found["error"]["message"]
 
 
 @pytest.mark.parametrize("length", ["content-length: 5000", "transfer-encoding: chunked"])
 async def test_without_the_key_no_body_is_read(root, length):
     config = ServerConfig(limits=LIMITS, listen=Listen(api_key=KEY))
-    async with serving(config, FlashEngine(root)) as stand:
+    async with serving(config, FlashBackend(root)) as stand:
         status, found = await answer(stand, ["POST /v1/characters HTTP/1.1", MULTIPART, length])
         assert status == 401
         assert found["error"]["code"] == "unauthorized"
+
+
+async def test_the_key_is_checked_once_for_a_request(root):
+    config = ServerConfig(limits=LIMITS, listen=Listen(api_key=KEY))
+    async with serving(config, FlashBackend(root)) as stand:
+        checks = []
+        check = stand.hub.access.check
+        stand.hub.access.check = lambda headers: (checks.append(1), check(headers))
+        for line, length in (("GET /v1/characters", 0), ("POST /v1/characters", 2)):
+            head = [f"{line} HTTP/1.1", f"authorization: Bearer {KEY}", f"content-length: {length}"]
+            await answer(stand, head, b"{}"[:length])
+    assert len(checks) == 2
 
 
 async def told_by(app) -> list[dict]:

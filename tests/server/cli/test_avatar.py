@@ -1,14 +1,25 @@
+import importlib
 import logging
 import subprocess
 import sys
 
 import onnxruntime
 import pytest
+import typer
 
+from runtime.cli.command_values import own_characters
 from runtime.errors import AvatarError
 from server.cli import serve as cli_serve
+from server.cli.avatar import COMMANDS
 from server.config import Listen, ServerConfig
-from tests.support.flash import FlashEngine
+from server.config_file import load_config
+from tests.support.flash import FlashBackend
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
+    """Own characters of these tests stay out of the developer's home."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -25,10 +36,19 @@ def test_help_names_every_command_without_loading_their_modules():
     assert all(name in out.stdout for name in ("serve", "talk", "generate", "characters"))
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_an_app_that_knows_it(name):
+    command = COMMANDS[name]
+    app = importlib.import_module(command.module).app
+    assert isinstance(app, typer.Typer)
+    group = typer.main.get_group(app)
+    assert command.is_group or name in group.commands
+
+
 def test_an_unknown_command_is_refused_with_the_ones_there_are():
     done = run("sing")
     assert done.returncode == 2
-    assert "serve, talk, generate, characters" in done.stderr
+    assert "serve, talk, generate, official, characters" in done.stderr
 
 
 def test_serving_beyond_this_machine_without_a_key_is_refused():
@@ -44,10 +64,43 @@ def test_a_checkpoint_without_weights_fails_with_its_path_and_what_to_do(tmp_pat
     assert "avatar serve: " in done.stderr
 
 
+def printed_config(*arguments: str) -> str:
+    done = run("serve", "--print-config", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_printed_configuration_is_read_back_as_it_was(tmp_path):
+    printed = printed_config("--port", "1234", "--max-sessions", "3", "--preset", "broadcast")
+    file = tmp_path / "server.toml"
+    file.write_text(printed)
+    assert printed_config("--config", str(file)) == printed
+    assert load_config(file).limits.max_sessions == 3
+
+
+def test_the_printed_configuration_holds_no_secret():
+    printed = printed_config("--api-key", "0123456789abcdef")
+    assert "0123456789abcdef" not in printed
+    assert "api_key is set, and not shown; pass it by AVATAR_API_KEY" in printed
+
+
+def test_own_characters_are_found_whatever_the_working_directory(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "data" / "avatar-server" / "characters"
+    assert own_characters() == own
+    assert f'characters = ["{own}"]' in printed_config()
+    assert own.is_dir()
+
+
+def test_a_server_starts_without_a_place_for_own_characters(monkeypatch, tmp_path):
+    (tmp_path / "data").write_text("a file, so no folder can be made in it")
+    assert "characters = []" in printed_config()
+
+
 def test_sessions_begin_with_a_preset_that_there_is():
     done = run("serve", "--port", "0", "--preset", "fast")
     assert done.returncode == 1
-    assert "model.default_preset: found 'fast', expected one of interactive" in done.stderr
+    assert "model.default_preset is 'fast', but must be one of interactive" in done.stderr
 
 
 def test_a_provider_that_is_not_here_fails_in_one_line_before_the_server_listens():
@@ -63,7 +116,7 @@ def test_a_provider_that_is_not_here_fails_in_one_line_before_the_server_listens
 
 
 def test_a_server_that_could_not_start_leaves_the_log_as_it_was(monkeypatch, tmp_path):
-    monkeypatch.setattr(cli_serve, "RuntimeEngine", lambda model: FlashEngine(tmp_path))
+    monkeypatch.setattr(cli_serve, "RuntimeBackend", lambda model: FlashBackend(tmp_path))
     before = list(logging.getLogger("uvicorn.error").filters)
     with pytest.raises(AvatarError, match="no character"):
         cli_serve.run(ServerConfig(listen=Listen(port=0)))

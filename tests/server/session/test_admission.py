@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from server.protocol.fields import ProtocolError
+from server.protocol.errors import ProtocolError
 from server.session.admission import Admission
 
 

@@ -2,13 +2,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from runtime.character.character import Character, Speaker
+from runtime.character.pictures import ReferenceImage
 from runtime.values import Box
-from server.protocol.client_events import Box as SentBox
-from server.protocol.client_events import SessionUpdate, SpeakerWish
-from server.protocol.fields import ProtocolError
-from server.session.settings import Settings, speaker_name, updated
+from server.protocol.client_events import (
+    AudioUpdate,
+    FaceBox,
+    InputFormatUpdate,
+    InputUpdate,
+    SessionUpdate,
+    SpeakerWish,
+    VideoUpdate,
+)
+from server.protocol.errors import ProtocolError
+from server.session.settings import Settings, updated
 
 PAIR = Character(
     "pair",
@@ -18,6 +27,7 @@ PAIR = Character(
     (Speaker("l", "L", Box(0.1, 0.1, 0.3, 0.3)), Speaker("r", "R", Box(0.6, 0.1, 0.3, 0.3))),
     {"happy": Path("happy.webp")},
 )
+RATE_24K = AudioUpdate(InputUpdate(InputFormatUpdate(rate=24_000)))
 KNOWN = {"pair": PAIR, "other": replace(PAIR, id="other")}
 BEFORE = Settings(PAIR, "interactive")
 
@@ -34,18 +44,17 @@ def refusal(**wishes) -> str:
 
 def test_what_is_not_wished_stays():
     assert update() == BEFORE
-    assert update(rate=24_000).pcm.channels == 1
+    assert update(audio=RATE_24K).pcm.channels == 1
 
 
 def test_faces_are_named_by_their_number_from_the_left():
     after = update(speakers=(SpeakerWish("ben", face=1, emotion="happy"),))
     assert after.character.speaker_ids == ("l", "ben")
-    assert after.emotions == {"ben": "happy"}
 
 
 def test_a_moved_box_renumbers_the_speakers_from_the_left():
-    wish = SpeakerWish("l", box=SentBox(0.7, 0.5, 0.2, 0.2))
-    left = SpeakerWish("r", box=SentBox(0.1, 0.1, 0.3, 0.3))
+    wish = SpeakerWish("l", box=FaceBox(0.7, 0.5, 0.2, 0.2))
+    left = SpeakerWish("r", box=FaceBox(0.1, 0.1, 0.3, 0.3))
     assert update(speakers=(wish, left)).character.speaker_ids == ("r", "l")
 
 
@@ -58,8 +67,8 @@ def test_a_moved_box_renumbers_the_speakers_from_the_left():
         ({"speakers": (SpeakerWish("x", face=2),)}, "invalid_field"),
         ({"speakers": (SpeakerWish("r", face=0),)}, "invalid_field"),
         ({"speakers": tuple(SpeakerWish(n, face=0) for n in "abc")}, "invalid_field"),
-        ({"speakers": (SpeakerWish("l", box=SentBox(0.9, 0, 0.5, 0.5)),)}, "invalid_field"),
-        ({"speakers": (SpeakerWish("l", box=SentBox(0.1, 0.1, 0, 0)),)}, "invalid_field"),
+        ({"speakers": (SpeakerWish("l", box=FaceBox(0.9, 0, 0.5, 0.5)),)}, "invalid_field"),
+        ({"speakers": (SpeakerWish("l", box=FaceBox(0.1, 0.1, 0, 0)),)}, "invalid_field"),
         ({"speakers": (SpeakerWish("l", emotion="bored"),)}, "unknown_emotion"),
     ],
 )
@@ -70,21 +79,41 @@ def test_a_wish_that_cannot_be_granted_is_refused(wishes, code):
 def test_after_the_media_started_only_emotions_format_and_metrics_change():
     assert refusal(is_live=True, character="other") == "media_started"
     assert refusal(is_live=True, preset="balanced") == "media_started"
-    assert refusal(is_live=True, fps=30) == "media_started"
-    moved = SpeakerWish("l", box=SentBox(0.1, 0.1, 0.3, 0.3))
+    moved = SpeakerWish("l", box=FaceBox(0.1, 0.1, 0.3, 0.3))
     assert refusal(is_live=True, speakers=(moved,)) == "media_started"
     assert refusal(is_live=True, speakers=(SpeakerWish("ghost"),)) == "unknown_speaker"
-    assert update(is_live=True, rate=24_000, metrics=True).metrics
+    assert update(is_live=True, audio=RATE_24K, metrics=True).metrics
     happy = update(is_live=True, speakers=(SpeakerWish("l", emotion="happy"),))
     assert happy.character is PAIR
 
 
-def test_a_speaker_is_meant_by_name_by_number_or_the_first_by_nothing():
-    assert [speaker_name(PAIR, each) for each in ("r", 1, None)] == ["r", "r", "l"]
+@pytest.fixture
+def with_picture(tmp_path) -> Settings:
+    """A character whose picture is 96 x 64 pixels."""
+    picture = tmp_path / "picture.webp"
+    Image.new("RGB", (96, 64)).save(picture)
+    return replace(BEFORE, character=replace(PAIR, picture=ReferenceImage.load(picture)))
 
 
-@pytest.mark.parametrize("speaker", ["ghost", 2, 255])
-def test_an_unknown_speaker_is_refused_with_the_names_there_are(speaker):
-    with pytest.raises(ProtocolError, match="l, r") as refused:
-        speaker_name(PAIR, speaker)
-    assert refused.value.code == "unknown_speaker"
+@pytest.mark.parametrize("is_live", [False, True])
+@pytest.mark.parametrize(
+    ("video", "param"),
+    [
+        (VideoUpdate(width=640), "video.width"),
+        (VideoUpdate(width=96, height=65), "video.height"),
+        (VideoUpdate(fps=30), "video.fps"),
+    ],
+)
+def test_another_video_than_the_characters_is_refused(with_picture, is_live, video, param):
+    with pytest.raises(ProtocolError, match="96 x 64 pixels at 25 fps") as refused:
+        updated(with_picture, SessionUpdate(video=video), KNOWN, is_live=is_live)
+    assert (refused.value.code, refused.value.param) == ("unsupported", param)
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+@pytest.mark.parametrize(
+    "video", [VideoUpdate(), VideoUpdate(fps=25), VideoUpdate(width=96, height=64, fps=25)]
+)
+def test_the_video_that_is_granted_may_be_asked_for(with_picture, is_live, video):
+    event = SessionUpdate(video=video)
+    assert updated(with_picture, event, KNOWN, is_live=is_live) == with_picture

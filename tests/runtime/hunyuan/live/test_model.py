@@ -33,8 +33,8 @@ from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import RELEASED_PRESETS, presets_of
 from runtime.timing import SAMPLE_RATE
 from runtime.weights.device_weights import bytes_on_device
-from tests.runtime.hunyuan.conftest import ReleasedWorld
 from tests.support.released_folder import TINY_SHALLOW
+from tests.support.released_world import ReleasedWorld
 from tests.support.small_world import babble, pixels, run, small_character
 from tests.support.taehv_file import write_taehv
 
@@ -118,7 +118,7 @@ def test_padding_of_the_text_never_reaches_the_blocks(
     prompt = model.prompt_of(character)
     assert prompt.tokens < len(prompt.states)
     stream = StreamingGenerator(model, character, PRESET, engines=default_engines(model))
-    step = stream._scene.steps[0]
+    step = stream.stages.constants.steps[0]
     assert step.text_mask is None
     assert step.text.shape[1] == prompt.tokens
     assert stream_shape(model, character, 3).text_tokens == prompt.tokens

@@ -18,19 +18,16 @@ from runtime.hunyuan.offline.schedule import ReleasePlan
 from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.weights.offload import LayerOffload, turns_of
+from tests.support.small_dit import SMALL_OFFICIAL
 
 CPU = torch.device("cpu")
 TOGETHER, APART = DevicePlacement(CPU, CPU), DevicePlacement(CPU, CPU, branches_apart=True)
-CONFIG = DiTConfig(
+CONFIG = replace(
+    SMALL_OFFICIAL,
     hidden_size=16,
-    heads=2,
-    double_blocks=2,
-    single_blocks=2,
     rope_dims=(4, 2, 2),
     in_channels=4,
     out_channels=4,
-    text_dim=8,
-    pooled_text_dim=8,
     refiner_blocks=1,
     audio_steps=1,
     audio_layers=1,

@@ -13,9 +13,9 @@ from runtime.hunyuan.encoders.prompts import Prompts
 from runtime.hunyuan.offline.job import Progress, make_clips
 from runtime.hunyuan.offline.sampler import OfflineSettings
 from runtime.hunyuan.weights.lora import Lora
-from tests.runtime.hunyuan.conftest import ReleasedWorld
-from tests.runtime.media_files.test_sound_file import write_wav
+from tests.support.released_world import ReleasedWorld
 from tests.support.small_world import BOXES, babble
+from tests.support.wav_files import write_wav
 
 
 class Reports(list[Progress]):

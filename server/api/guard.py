@@ -1,0 +1,17 @@
+"""The key of an HTTP request, checked once for the request."""
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+_CHECKED = "avatar.key_checked"
+
+
+def require_key(scope: Scope) -> None:
+    """Raise ProtocolError unless the request may be answered.
+
+    The first call for a request checks, the others return: a request with a body is checked
+    before its body is read, all others by their route.
+    """
+    if _CHECKED not in scope:
+        scope["app"].state.hub.access.check(Headers(scope=scope))
+        scope[_CHECKED] = True

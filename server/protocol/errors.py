@@ -1,0 +1,240 @@
+"""Every error that a client can meet: its code, its cause, what to do, and its HTTP status."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """The codes of `error` events and of refused HTTP requests; `ERRORS` explains each."""
+
+    INVALID_JSON = "invalid_json"
+    UNKNOWN_EVENT = "unknown_event"
+    MISSING_FIELD = "missing_field"
+    INVALID_FIELD = "invalid_field"
+    INVALID_BASE64 = "invalid_base64"
+    BAD_BINARY_HEADER = "bad_binary_header"
+    SEQUENCE_GAP = "sequence_gap"
+    MESSAGE_TOO_LARGE = "message_too_large"
+    CONTAINER_NOT_PCM = "container_not_pcm"
+    UNSUPPORTED_RATE = "unsupported_rate"
+    UNSUPPORTED = "unsupported"
+    BUFFER_FULL = "buffer_full"
+    ITEM_CLOSED = "item_closed"
+    EMPTY_COMMIT = "empty_commit"
+    UNKNOWN_SPEAKER = "unknown_speaker"
+    UNKNOWN_CHARACTER = "unknown_character"
+    UNKNOWN_EMOTION = "unknown_emotion"
+    INVALID_PICTURE = "invalid_picture"
+    INVALID_SDP = "invalid_sdp"
+    NO_COMMON_CODEC = "no_common_codec"
+    ALREADY_OFFERED = "already_offered"
+    NO_OFFER = "no_offer"
+    NO_MEDIA = "no_media"
+    MEDIA_STARTED = "media_started"
+    SESSION_NOT_FOUND = "session_not_found"
+    UNAUTHORIZED = "unauthorized"
+    SERVER_FULL = "server_full"
+    PEER_LOST = "peer_lost"
+    GENERATOR_FAILED = "generator_failed"
+    EMPTY_TEXT = "empty_text"
+    TEXT_TOO_LONG = "text_too_long"
+    INVALID_TEXT = "invalid_text"
+    UNKNOWN_VOICE = "unknown_voice"
+    SPEECH_FAILED = "speech_failed"
+    SPEECH_TIMEOUT = "speech_timeout"
+    SPEECH_NOT_INSTALLED = "speech_not_installed"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """Why an error occurs, what to do about it, and the status of an HTTP request with it."""
+
+    cause: str
+    remedy: str
+    http_status: int = 400
+
+
+ERRORS: dict[ErrorCode, ErrorInfo] = {
+    ErrorCode.INVALID_JSON: ErrorInfo(
+        "A text message is not JSON, or not an object with a text field `type`.",
+        "Send one JSON object with a `type` per text message.",
+    ),
+    ErrorCode.UNKNOWN_EVENT: ErrorInfo(
+        "The `type` is neither an event of this protocol nor a voice model's own event.",
+        "Correct the spelling of `type`.",
+    ),
+    ErrorCode.MISSING_FIELD: ErrorInfo(
+        "A required field is absent or null.",
+        "Add the field that `param` names.",
+    ),
+    ErrorCode.INVALID_FIELD: ErrorInfo(
+        "A field has the wrong type or is out of range, or fields contradict each other.",
+        "Correct the field that `param` names; the message says what is allowed.",
+    ),
+    ErrorCode.INVALID_BASE64: ErrorInfo(
+        "The audio of an append is not base64.",
+        "Encode PCM16 bytes with the standard alphabet and padding, or send binary messages.",
+    ),
+    ErrorCode.BAD_BINARY_HEADER: ErrorInfo(
+        "A binary message does not begin with the 12-byte header.",
+        "Put magic, version, speaker index, seq and flags before the PCM16, little endian.",
+    ),
+    ErrorCode.SEQUENCE_GAP: ErrorInfo(
+        "`seq` jumped ahead: binary messages were lost, usually while the socket was down.",
+        "Nothing; the audio that arrived is played. Use one counter for all speakers of a session.",
+    ),
+    ErrorCode.MESSAGE_TOO_LARGE: ErrorInfo(
+        "A message, an HTTP body or a picture exceeds its limit.",
+        "Send audio in smaller pieces, or scale the picture down.",
+        413,
+    ),
+    ErrorCode.CONTAINER_NOT_PCM: ErrorInfo(
+        "The audio begins like a file (RIFF, ID3, OggS, fLaC), not like raw samples.",
+        "Decode the file to PCM16 and send the samples without a file header.",
+    ),
+    ErrorCode.UNSUPPORTED_RATE: ErrorInfo(
+        "The sample rate is not a whole number from 8,000 to 48,000 Hz.",
+        "Resample the speech, or correct `audio.input.format.rate`.",
+    ),
+    ErrorCode.UNSUPPORTED: ErrorInfo(
+        "This server or its model cannot do that: prompts, emotions, another video size.",
+        "Leave the field out; `session.created` says what is possible.",
+    ),
+    ErrorCode.BUFFER_FULL: ErrorInfo(
+        "A speaker's queue would exceed `latency.max_buffer_ms`; this append was dropped.",
+        "Pause on `buffer.high`, send on after `buffer.status`.",
+    ),
+    ErrorCode.ITEM_CLOSED: ErrorInfo(
+        "The `item_id` names an item that has already ended, or is not the open one.",
+        "Choose a new `item_id` for each utterance, or leave it out.",
+    ),
+    ErrorCode.EMPTY_COMMIT: ErrorInfo(
+        "A commit arrived for a speaker without an open item.",
+        "Append audio first; commit once per utterance.",
+    ),
+    ErrorCode.UNKNOWN_SPEAKER: ErrorInfo(
+        "The session's character has no speaker of that name or number.",
+        "Use an `id` from `session.created.speakers`, or rename speakers before the media start.",
+    ),
+    ErrorCode.UNKNOWN_CHARACTER: ErrorInfo(
+        "The server has no character with that id.",
+        "Use an id from `GET /v1/characters`.",
+        404,
+    ),
+    ErrorCode.UNKNOWN_EMOTION: ErrorInfo(
+        "The character has no reference image for that emotion.",
+        "Use one of `capabilities.emotions`.",
+    ),
+    ErrorCode.INVALID_PICTURE: ErrorInfo(
+        "An uploaded picture cannot be read.",
+        "Send a complete PNG, JPEG or WebP file.",
+    ),
+    ErrorCode.INVALID_SDP: ErrorInfo(
+        "The offer or a candidate is not valid SDP, or asks for no audio or video to receive.",
+        "Send the browser's `localDescription.sdp`, with transceivers that receive.",
+    ),
+    ErrorCode.NO_COMMON_CODEC: ErrorInfo(
+        "The offer has no video codec that the server sends.",
+        "Offer one of `capabilities.video_codecs`.",
+    ),
+    ErrorCode.ALREADY_OFFERED: ErrorInfo(
+        "A second `webrtc.offer` arrived while the first connection was alive.",
+        "Close that connection before you offer again, or open another session.",
+    ),
+    ErrorCode.NO_OFFER: ErrorInfo(
+        "A candidate arrived before any offer.",
+        "Send `webrtc.offer` first.",
+    ),
+    ErrorCode.NO_MEDIA: ErrorInfo(
+        "No `webrtc.offer` arrived in time, so the session was closed to free its slot.",
+        "Open a new session and send the offer right after `session.created`.",
+    ),
+    ErrorCode.MEDIA_STARTED: ErrorInfo(
+        "A field that is fixed once an offer was answered changed: character, preset, seed, boxes.",
+        "Set it before the offer, or open another session.",
+    ),
+    ErrorCode.SESSION_NOT_FOUND: ErrorInfo(
+        "No session lives under that id and secret; it may have ended meanwhile.",
+        "Open a new session.",
+        404,
+    ),
+    ErrorCode.UNAUTHORIZED: ErrorInfo(
+        "The API key or client secret is missing or wrong, or the origin is not allowed.",
+        "Send `Authorization: Bearer <api key>` or a fresh client secret; see Authentication.",
+        401,
+    ),
+    ErrorCode.SERVER_FULL: ErrorInfo(
+        "All sessions and all places in the queue are taken, or the model is still loading.",
+        "Try again later; `GET /readyz` tells when.",
+        503,
+    ),
+    ErrorCode.PEER_LOST: ErrorInfo(
+        "The WebRTC connection was not established, or was lost and not offered again in time.",
+        "Check the network and the ICE servers, then open a new session.",
+    ),
+    ErrorCode.GENERATOR_FAILED: ErrorInfo(
+        "The model failed while it generated frames.",
+        "Open a new session; if it happens again, report the server's log.",
+        500,
+    ),
+    ErrorCode.EMPTY_TEXT: ErrorInfo(
+        "The text to speak is empty.",
+        "Send words to speak.",
+    ),
+    ErrorCode.TEXT_TOO_LONG: ErrorInfo(
+        "The text to speak exceeds 1,000 characters.",
+        "Send it in parts.",
+    ),
+    ErrorCode.INVALID_TEXT: ErrorInfo(
+        "The text holds half of a surrogate pair, which is not a character.",
+        "Leave it out.",
+    ),
+    ErrorCode.UNKNOWN_VOICE: ErrorInfo(
+        "espeak-ng has no such voice.",
+        "Use a language with or without a variant, such as `en-us` or `de+f2`.",
+    ),
+    ErrorCode.SPEECH_FAILED: ErrorInfo(
+        "espeak-ng failed.",
+        "Look at the message; update espeak-ng.",
+        500,
+    ),
+    ErrorCode.SPEECH_TIMEOUT: ErrorInfo(
+        "espeak-ng took too long.",
+        "Send a shorter text.",
+        504,
+    ),
+    ErrorCode.SPEECH_NOT_INSTALLED: ErrorInfo(
+        "The server has no espeak-ng; `capabilities.tts` is false.",
+        "Install espeak-ng and restart the server, or send speech as audio.",
+        501,
+    ),
+    ErrorCode.INTERNAL: ErrorInfo(
+        "A bug in the server.",
+        "Open a new session and report the server's log.",
+        500,
+    ),
+}
+
+
+class ProtocolError(ValueError):
+    """A message or request that is refused.
+
+    The text says what happened, what is allowed and what to do. `param` names the field at fault,
+    `event_id` the client's event. A `retryable` request may succeed later without any change.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        param: str | None = None,
+        event_id: str | None = None,
+        *,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param
+        self.event_id = event_id
+        self.retryable = retryable

@@ -1,0 +1,47 @@
+"""How a socket opens and how it closes: subprotocols and close codes."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+SUBPROTOCOL = "avatar.v1"
+SECRET_SUBPROTOCOL_PREFIX = "avatar.secret."
+"""A client secret or a session's resume secret is sent as a second subprotocol entry,
+`avatar.secret.<value>`, so that it never stands in a URL or a log."""
+
+
+class CloseCode(IntEnum):
+    """Why the server closed a socket: RFC 6455, section 7.4.1, and 4000-4999 for applications."""
+
+    NORMAL = 1000
+    POLICY = 1008
+    TRY_LATER = 1013
+    TAKEN_OVER = 4001
+
+
+@dataclass(frozen=True, slots=True)
+class CloseInfo:
+    """When the server closes with a code, and what a client does then."""
+
+    cause: str
+    remedy: str
+
+
+CLOSE_CODES: dict[CloseCode, CloseInfo] = {
+    CloseCode.NORMAL: CloseInfo(
+        "The session ended; `session.closed` came before it.",
+        "Open a new session if you need one.",
+    ),
+    CloseCode.POLICY: CloseInfo(
+        "The session was refused (a fatal `error` came before it), or events were not read "
+        "within 20 s.",
+        "Read the error. Read events as they come.",
+    ),
+    CloseCode.TRY_LATER: CloseInfo(
+        "All sessions and all places in the queue are taken, or the model is still loading.",
+        "Try again later.",
+    ),
+    CloseCode.TAKEN_OVER: CloseInfo(
+        "Another socket took the session over with its id and secret.",
+        "Do not reconnect from this one.",
+    ),
+}
