@@ -32,7 +32,7 @@ from server.generation.runtime_backend import RuntimeBackend
 REPOSITORY = Path(__file__).parent.parent
 RATE = 16_000
 SETTLE_S = 2.0
-TRACED_S = 1.0
+TRACED_S = 3.0
 MESSAGE = ("RealtimeSocket._read", "parse_binary", "Session.handle")
 TICK = ("TickScheduler._run_tick", "TickJob.__call__", "TickScheduler._take")
 SLICE = ("Playout.next_slice", "SoundTrack.push", "PictureTrack.push", "MediaSession._on_slice")

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from runtime.audio.features import CONTEXT_STEPS
+from runtime.audio.windows import CONTEXT_STEPS
 from runtime.engine.parts import WindowShape
 from runtime.models.audio_encoder import AudioEncoderConfig
 from runtime.models.dit.config import DiTConfig

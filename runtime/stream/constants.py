@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from runtime.audio.features import WINDOW_SAMPLES, FeatureEncoder, check_encoder, encode_windows
+from runtime.audio.features import FeatureEncoder, check_encoder, encode_windows
+from runtime.audio.windows import WINDOW_SAMPLES
 from runtime.character.character import Character
 from runtime.character.motion_cues import idle_cues
 from runtime.errors import BadInput

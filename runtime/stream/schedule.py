@@ -13,7 +13,7 @@ below 0 are the pre-roll: the reference image, noised to level k. Integers only;
 
 from dataclasses import dataclass
 
-from runtime.audio.features import needed_samples
+from runtime.audio.windows import needed_samples
 from runtime.errors import BadInput
 
 

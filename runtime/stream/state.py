@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from runtime.audio.features import SpeakerAudio, forget, needed_samples, truncate
+from runtime.audio.features import SpeakerAudio, forget, truncate
+from runtime.audio.windows import needed_samples
 from runtime.errors import BadInput
 from runtime.stream.schedule import TickPlan, WindowPlan
 from runtime.timing import (

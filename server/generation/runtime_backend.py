@@ -196,7 +196,7 @@ class RuntimeBackend:
 
 @cache
 def _lookahead_ms() -> int:
-    from runtime.audio.features import LOOKAHEAD_SAMPLES
+    from runtime.audio.windows import LOOKAHEAD_SAMPLES
 
     return 1000 * LOOKAHEAD_SAMPLES // SAMPLE_RATE
 

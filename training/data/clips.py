@@ -22,7 +22,8 @@ import typer
 from einops import rearrange
 from numpy.typing import NDArray
 
-from runtime.audio.features import SpeakerAudio, audio_windows, encode_windows, needed_samples
+from runtime.audio.features import SpeakerAudio, audio_windows, encode_windows
+from runtime.audio.windows import needed_samples
 from runtime.character.motion_cues import idle_cues
 from runtime.models.audio_encoder import AudioEncoder
 from runtime.models.autoencoder.autoencoder import Autoencoder

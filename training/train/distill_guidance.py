@@ -24,7 +24,8 @@ import torch
 import typer
 from torch import Tensor
 
-from runtime.audio.features import WINDOW_SAMPLES, encode_windows
+from runtime.audio.features import encode_windows
+from runtime.audio.windows import WINDOW_SAMPLES
 from runtime.flow_matching import TIMESTEPS
 from runtime.models.dit.config import TINY
 from runtime.models.dit.dit import DiT

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from runtime.audio.features import (
+from runtime.audio.mel_filters import slaney_filters
+from runtime.audio.windows import (
     FEATURE_STEPS,
     HOP_SAMPLES,
     N_FFT,
     STEPS_BEFORE,
     STEPS_PER_FRAME,
 )
-from runtime.audio.mel_filters import slaney_filters
 from runtime.errors import BadInput
 from runtime.models.audio_encoder import AudioEncoder
 from runtime.timing import SAMPLE_RATE, SAMPLES_PER_FRAME

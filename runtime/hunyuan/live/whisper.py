@@ -11,7 +11,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from runtime.audio.features import CONTEXT_STEPS
+from runtime.audio.windows import CONTEXT_STEPS
 from runtime.models.audio_encoder import AudioEncoder, AudioEncoderConfig
 
 SILENCE = -0.5  # the stream's floor in Whisper's log-mel: (log10(1e-6) + 4) / 4

@@ -5,9 +5,6 @@ import pytest
 import torch
 
 from runtime.audio.features import (
-    LOOKAHEAD_SAMPLES,
-    REWIND_SAMPLES,
-    WINDOW_SAMPLES,
     SpeakerAudio,
     audio_windows,
     check_encoder,
@@ -16,10 +13,15 @@ from runtime.audio.features import (
     forget,
     gather_frames,
     log_mel,
-    needed_samples,
     pad_silence,
     reaches,
     truncate,
+)
+from runtime.audio.windows import (
+    LOOKAHEAD_SAMPLES,
+    REWIND_SAMPLES,
+    WINDOW_SAMPLES,
+    needed_samples,
 )
 from runtime.errors import BadInput
 from runtime.models.audio_encoder import TINY, AudioEncoder, AudioEncoderConfig

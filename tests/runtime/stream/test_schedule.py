@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from runtime.audio.features import needed_samples
+from runtime.audio.windows import needed_samples
 from runtime.errors import BadInput
 from runtime.models.dit.config import RELEASED, TINY
 from runtime.stream.constants import newest_frames

@@ -111,7 +111,7 @@ def test_a_provider_that_is_not_here_fails_in_one_line_before_the_server_listens
     assert "Ready" not in done.stdout
     assert "Traceback" not in done.stderr
     told = done.stderr.splitlines()[-1]
-    assert told.startswith("avatar serve: ONNX Runtime here has ")
+    assert told.startswith("avatar serve: CUDAExecutionProvider was asked for")
     assert "CUDAExecutionProvider was asked for" in told
 
 

@@ -62,7 +62,7 @@ def test_it_is_served_with_presets_of_its_own(config: Model) -> None:
 
 
 def test_a_decoder_that_is_not_there_is_refused_with_its_key(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"model\.decoder: found no file"):
+    with pytest.raises(ConfigError, match=r"model\.decoder: there is no file"):
         load_config(flags={"model": {"decoder": tmp_path / "gone.pth"}})
 
 

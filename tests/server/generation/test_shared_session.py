@@ -58,6 +58,6 @@ def test_more_devices_than_the_default_preset_has_work_for_are_refused(preset, m
         return ServerConfig(limits=Limits(max_sessions=1), model=model)
 
     assert len(config(most).model.devices) == most
-    told = f"found {most + 1}, expected at most {most}, as model.default_preset {preset}"
-    with pytest.raises(ConfigError, match=rf"model\.devices: {told}"):
+    told = f"names {most + 1} devices, but the preset {preset} has work for {most}"
+    with pytest.raises(ConfigError, match=rf"model\.devices {told}"):
         config(most + 1)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from runtime.audio.features import CONTEXT_STEPS, N_FFT, WINDOW_SAMPLES, log_mel
+from runtime.audio.features import log_mel
+from runtime.audio.windows import CONTEXT_STEPS, N_FFT, WINDOW_SAMPLES
 from runtime.character.character import Character
 from runtime.engine.choice import open_engines, stream_shape
 from runtime.engine.kinds import EngineChoice
