@@ -1,4 +1,4 @@
-"""A model from its folder: ours, a released one, or the built-in model where no folder is named."""
+"""A model from its folder: one of our own format, a released one, or the built-in model."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ __all__ = ["LiveOptions", "load_on"]
 def load_on(
     folder: Path | None, device: torch.device, options: LiveOptions = DEFAULT_OPTIONS
 ) -> StreamModel:
-    """The model on a device. Unsupported if that is not here, BadInput, CheckpointError."""
+    """The model on a device; None is the built-in model.
+
+    Unsupported if there is no such device; BadInput or CheckpointError if the folder does not fit.
+    """
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise Unsupported(f"No NVIDIA GPU is here, found {device} asked for. Use cpu.")
+        raise Unsupported(f"There is no NVIDIA GPU here for {device}. Use cpu.")
     if folder is not None and is_released(folder):
         from runtime.hunyuan.live.model import load_live
 
         return load_live(folder, device, options)
     if options.decoder is not None:
         raise BadInput(
-            f"{options.decoder} was named as decoder; only a released folder takes one. Leave "
-            "--decoder out.",
+            f"The decoder {options.decoder} does not apply: only a released folder takes one. "
+            "Leave --decoder out.",
             param="decoder",
         )
     return (load_builtin() if folder is None else load(folder)).to(device)

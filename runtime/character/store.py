@@ -16,6 +16,7 @@ from runtime.errors import BadInput, NotFound
 from runtime.values import EMOTIONS, Box
 
 BUILTIN_CHARACTERS = Path(__file__).parents[1] / "builtin" / "characters"
+DEFAULT_CHARACTER = "maya"  # of the built-in ones; hello.wav of the samples is her voice
 MODEL_SIZE = (256, 256)  # px, of the built-in model
 
 FolderStamp = tuple[tuple[str, int, int], ...]
@@ -70,9 +71,10 @@ def find_characters(roots: Iterable[Path] = (BUILTIN_CHARACTERS,)) -> dict[str, 
 def default_character(
     characters: Mapping[str, Character], speakers: Collection[str] = ()
 ) -> Character:
-    """The default character: the first with the fewest speakers among those with all of `speakers`.
+    """The character of a command or session that names none: one with all of `speakers`.
 
-    This is the rule of every command and of the server. BadInput if there is no such character.
+    Of these, one with the fewest speakers; of these, the first of the user's own, else the built-in
+    DEFAULT_CHARACTER, else the first. BadInput if there is none.
     """
     if not characters:
         raise BadInput("There is no character. Add one: avatar characters add", param="character")
@@ -83,7 +85,12 @@ def default_character(
             "character: avatar characters list",
             param="speaker",
         )
-    return min(able, key=lambda character: len(character.speakers))
+    return min(able, key=_default_order)
+
+
+def _default_order(character: Character) -> tuple[int, bool, bool]:
+    is_builtin = character.folder.parent == BUILTIN_CHARACTERS
+    return len(character.speakers), is_builtin, character.id != DEFAULT_CHARACTER
 
 
 def find_character(identity: str, roots: Iterable[Path] = (BUILTIN_CHARACTERS,)) -> Character:
@@ -145,8 +152,8 @@ def _emotion_pictures(
         if picture.size != size_before:
             raise BadInput(
                 f"The {name} picture is {picture.width} x {picture.height}, but the character's "
-                f"picture is {size_before[0]} x {size_before[1]}. Use pictures of one size, with "
-                "the faces in the same place.",
+                f"picture is {size_before[0]} x {size_before[1]}. Use the same size, with the "
+                "faces in the same place.",
                 param="emotions",
             )
         pictures[name] = fit_picture(picture, new.boxes, *size)[0]

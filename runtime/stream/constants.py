@@ -107,6 +107,7 @@ class WindowConditioning:
         self._constants = constants
         self._preset = preset
         self._seed = seed
+        self._device = model.device
         self._video_frames = model.dit.config.audio_frame_count(preset.window)
         self._cached: tuple[tuple[SpeakerEmotion, ...], WindowInputs] | None = None
 
@@ -123,7 +124,7 @@ class WindowConditioning:
         cues = torch.from_numpy(window_cues(self._seed, len(emotions), frames))
         conditions = self._constants.conditions_of(
             torch.cat(features, dim=1)[:, -self._video_frames :],
-            to_device(cues, self._model.device),
+            to_device(cues, self._device),
             emotions,
         )
         with self._model.precision():

@@ -67,6 +67,7 @@ class StreamingGenerator:
         self.preset = preset
         self.plan = preset.plan
         self.spans = spans
+        self._speakers = {name: place for place, name in enumerate(character.speaker_ids)}
         self.stages = TickStages(model, character, preset, seed, engines=engines, layout=layout)
         self.state: StreamState = self.stages.initial_state()
 
@@ -74,7 +75,7 @@ class StreamingGenerator:
 
     def push(self, speaker_id: str, pcm: Samples) -> None:
         """Appends samples (N,), 16 kHz float in [-1, 1], to the speaker's audio."""
-        speaker = self.character.speaker_index(speaker_id)
+        speaker = self._index(speaker_id)
         samples = np.asarray(pcm, np.float32)
         if samples.ndim != 1 or not np.isfinite(samples).all():
             raise BadInput(
@@ -86,12 +87,18 @@ class StreamingGenerator:
 
     def fill_silence(self, speaker_id: str, until_sample: int) -> None:
         """Pads the speaker's audio with silence up to `until_sample`; longer audio stays."""
-        speaker = self.character.speaker_index(speaker_id)
+        speaker = self._index(speaker_id)
         self._set_audio(speaker, pad_silence(self.state.audio[speaker], until_sample))
 
     def pushed_samples(self, speaker_id: str) -> int:
         """Where the speaker's next pushed sample will lie on the stream's time line."""
-        return self.state.audio[self.character.speaker_index(speaker_id)].stop
+        return self.state.audio[self._index(speaker_id)].stop
+
+    def _index(self, speaker_id: str) -> int:
+        """The speaker's index; NotFound lists the speakers."""
+        if speaker_id in self._speakers:
+            return self._speakers[speaker_id]
+        raise NotFound.among("speaker", speaker_id, self._speakers, param="speaker")
 
     def _set_audio(self, speaker: int, audio: SpeakerAudio) -> None:
         before = self.state.audio
@@ -163,13 +170,13 @@ class StreamingGenerator:
         kept; BadInput for an earlier frame.
         """
         ids = self.character.speaker_ids if clear is None else clear
-        cleared = frozenset(self.character.speaker_index(speaker_id) for speaker_id in ids)
+        cleared = frozenset(self._index(speaker_id) for speaker_id in ids)
         self.state = rewound(self.state, self.plan, frame, cleared)
         return self.state.next_frame
 
     def set_emotion(self, speaker_id: str, emotion: str, strength: float = 1.0) -> None:
         """Sets the speaker's emotion from the next tick on; strength 0 (none) to 1."""
-        speaker = self.character.speaker_index(speaker_id)
+        speaker = self._index(speaker_id)
         if not self.model.dit.config.emotion:
             raise Unsupported(
                 f"This model has no emotion module, so it cannot show {emotion!r}. "

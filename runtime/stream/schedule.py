@@ -34,6 +34,7 @@ class TickPlan:
     audio: range  # latent frames whose audio its windows contain; none is later
     final_before: int  # after the tick, all latent frames below this one are final
     needed_samples: int  # of every speaker, counted from sample 0 of the stream
+    reach: int  # no tick at `at` or later sees a latent frame below `at - reach`
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +63,18 @@ class WindowPlan:
         """Latent frames from the newest one with audio back to the newest final one."""
         return (self.steps - 1) * self.shift
 
-    @property
-    def reach(self) -> int:
-        """No tick at `at` or later sees a latent frame below `at - reach`."""
-        return self.window - self.hop + self.lag
-
     def tick(self, at: int) -> TickPlan:
         """The plan of the tick at `at`: a multiple of `hop` after 0 or after a rewind's target."""
         stops = [at + self.hop - step * self.shift for step in range(self.steps)]
+        oldest = stops[-1] - self.window
         return TickPlan(
             at,
             tuple(
                 StepWindow(range(stop - self.window, stop), range(stop - self.hop, stop))
                 for stop in stops
             ),
-            audio=range(max(0, at - self.reach), at + self.hop),
+            audio=range(max(0, oldest), at + self.hop),
             final_before=stops[-1],
             needed_samples=needed_samples(at + self.hop - 1),
+            reach=at - oldest,
         )

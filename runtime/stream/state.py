@@ -77,7 +77,7 @@ def advanced(state: StreamState, plan: WindowPlan) -> StreamState:
     """`state` after its tick: all that neither a later tick nor a rewind can need is dropped."""
     done = newly_final(state).stop
     earliest = max(0, done - HISTORY_LATENTS)
-    oldest = earliest - plan.reach
+    oldest = earliest - state.tick.reach
     for kept in (*state.levels, state.audio_features):
         _drop(kept, [n for n in kept if n < oldest])
     _drop(state.decoder_states, [n for n in state.decoder_states if n < earliest - 1])

@@ -31,6 +31,16 @@ def test_a_folder_becomes_a_character(folder: Path) -> None:
     assert character.summary()["emotions"] == ["happy", "neutral"]
 
 
+def test_images_are_decoded_once_per_character(folder: Path) -> None:
+    character = Character.load(folder)
+    happy = character.emotion_picture("happy")
+    for file in folder.glob("*.webp"):
+        file.unlink()
+    assert character.emotion_picture("happy") is happy
+    assert character.picture.pixels.shape == (64, 64, 3)
+    assert not character.picture.pixels.flags.writeable
+
+
 def test_speakers_are_numbered_from_left_to_right(folder: Path) -> None:
     card = json.loads((folder / CARD).read_text())
     edit(folder, speakers=card["speakers"][::-1])

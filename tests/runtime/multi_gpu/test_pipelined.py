@@ -125,7 +125,7 @@ def test_frames_that_are_not_shown_yet_are_no_place_to_go_back_to(
     stream = pipeline.open(character, THREE_STEPS[0])
     say(stream, 1.0)
     stream.tick()
-    with pytest.raises(BadInput, match="Cannot go back"):
+    with pytest.raises(BadInput, match="Cannot rewind"):
         stream.rewind(1)
 
 

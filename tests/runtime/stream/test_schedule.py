@@ -80,7 +80,7 @@ def test_no_window_reaches_further_back_than_announced() -> None:
         for at in positions(plan):
             later = itertools.product((at, at + plan.hop, at + 5 * plan.hop), range(plan.steps))
             oldest = min(plan.tick(then).steps[step].window.start for then, step in later)
-            assert at - plan.reach == oldest
+            assert at - plan.tick(at).reach == oldest
 
 
 @pytest.mark.parametrize(("length", "window", "shift", "steps"), [(60, 5, 2, 4), (99, 9, 3, 5)])

@@ -57,7 +57,7 @@ def encoders(release):
 
 @pytest.fixture(scope="module")
 def first(encoders, kept):
-    """The encoders loaded for the plain request, and its conditions, which fill `kept`."""
+    """The encoders loaded for the plain request, and its conditions; they fill the cache `kept`."""
     watch = Watch(encoders)
     return watch, prepare(request(), watch.encoders, EmbeddingCache(kept))
 
