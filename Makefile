@@ -33,6 +33,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	sh client_demo/check_page.sh
+	$(BIN)/python -m server.reference --check
 
 test: lint
 	$(BIN)/python -m pytest

@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from runtime.errors import AvatarError
@@ -26,6 +28,8 @@ from server.session.settings import as_protocol_error
 from server.webrtc.peer import set_video_bitrate
 
 logger = logging.getLogger(__name__)
+
+BEARER = HTTPBearer(auto_error=False, description="The server's API key, if it has one.")
 
 
 def create_app(config: ServerConfig, backend: Backend) -> FastAPI:
@@ -91,7 +95,10 @@ def _sessions_router() -> APIRouter:
 
     @router.post("/v1/realtime/sessions")
     async def new_secret(request: Request) -> dict[str, object]:
-        """A short-lived secret for a browser, so that the API key stays with the caller."""
+        """A short-lived secret for a browser, so that the API key stays with the caller.
+
+        Answers `{"client_secret": {"value": .., "expires_at": ..}}`, in seconds since 1970.
+        """
         secret = request.app.state.hub.access.new_secret()
         return {"client_secret": {"value": secret.value, "expires_at": secret.expires_at}}
 
@@ -120,7 +127,8 @@ def _sessions_router() -> APIRouter:
     return router
 
 
-def _authorized(request: Request) -> None:
+def _authorized(request: Request, shown: Annotated[object, Depends(BEARER)]) -> None:
+    """Check the key; `shown` only tells OpenAPI about it, so that /docs can send it."""
     require_key(request.scope)
 
 

@@ -87,8 +87,10 @@ async def add(
 ) -> dict[str, Any]:
     """Add a character from a form: a picture, its face boxes, and pictures of its emotions.
 
-    `boxes` is JSON, `[{"x": .., "y": .., "width": .., "height": ..}]` in fractions of the picture;
-    `speakers` is a JSON list of their names in the same order.
+    Fields: `id`; `picture`, a file; `boxes`, JSON as
+    `[{"x": .., "y": .., "width": .., "height": ..}]` in fractions of the picture; optional
+    `speakers`, a JSON list of their names in the same order; `name`; `happy`, `sad`, `angry` and
+    `surprised`, files.
     """
     hub: SessionRegistry = request.app.state.hub
     limit = hub.config.limits.max_picture_bytes

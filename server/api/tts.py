@@ -51,7 +51,11 @@ def speech_router(synthesizer: Path | None) -> APIRouter:
         voice: Annotated[str, Body()] = DEFAULT_VOICE,
         speed_wpm: Annotated[int, Body(ge=80, le=450)] = DEFAULT_SPEED_WPM,
     ) -> Response:
-        """Speech for a text, as a WAV file: mono PCM16 at 22,050 Hz. Needs espeak-ng."""
+        """Speech for a text, as a WAV file: mono PCM16 at 22,050 Hz. Needs espeak-ng.
+
+        JSON body: `text`, at most 1,000 characters; optional `voice`, such as `de+f2`, and
+        `speed_wpm`, 80 to 450 words a minute.
+        """
         try:
             if synthesizer is None:
                 raise _not_installed()

@@ -220,8 +220,6 @@ class Append(ClientEvent):
 
     The first append of an item opens it. At most `latency.max_buffer_ms` are held per speaker. The
     same as a binary message is smaller; see Binary audio.
-
-    In code, `speaker` is a number and `commit` and `seq` are set if it came as a binary message.
     """
 
     type: ClassVar[str] = "input_audio_buffer.append"
@@ -239,6 +237,7 @@ class Append(ClientEvent):
         str | None,
         name("Your id of this utterance; without it, the open item, or a new one.", "i1"),
     ] = None
+    # Of a binary message, whose `speaker` is a number.
     commit: bool = False
     seq: int | None = None
 

@@ -106,7 +106,7 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         "Pause on `buffer.high`, send on after `buffer.status`.",
     ),
     ErrorCode.ITEM_CLOSED: ErrorInfo(
-        "The `item_id` names an item that has already ended, or is not the open one.",
+        "The item of that `item_id` was committed, or has ended.",
         "Choose a new `item_id` for each utterance, or leave it out.",
     ),
     ErrorCode.EMPTY_COMMIT: ErrorInfo(
@@ -161,7 +161,7 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
     ),
     ErrorCode.UNAUTHORIZED: ErrorInfo(
         "The API key or client secret is missing or wrong, or the origin is not allowed.",
-        "Send `Authorization: Bearer <api key>` or a fresh client secret; see Authentication.",
+        "Send `Authorization: Bearer <api key>` or a fresh client secret; see Connecting.",
         401,
     ),
     ErrorCode.SERVER_FULL: ErrorInfo(
@@ -183,7 +183,7 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         "Send words to speak.",
     ),
     ErrorCode.TEXT_TOO_LONG: ErrorInfo(
-        "The text to speak exceeds 1,000 characters.",
+        "The text to speak exceeds the limit, which the message names.",
         "Send it in parts.",
     ),
     ErrorCode.INVALID_TEXT: ErrorInfo(

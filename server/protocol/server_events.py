@@ -266,6 +266,9 @@ class SessionRecovered(SessionDegraded):
 
     type: ClassVar[str] = "session.recovered"
 
+    reason: Annotated[str, Info("Why, for people.", "frames are on time again")]
+    rtf: Annotated[float, Info("Compute time over media time.", 0.6)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsTick(ServerEvent):

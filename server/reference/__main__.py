@@ -4,14 +4,23 @@ With `--check` it writes nothing, names the files that are stale and exits with 
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from server.reference.asyncapi import asyncapi_document
 from server.reference.client_module import client_module
+from server.reference.configuration_page import configuration_page
+from server.reference.json_schema import protocol_schema
+from server.reference.protocol_page import protocol_page
 
 ROOT = Path(__file__).parents[2]
 FILES: dict[str, Callable[[], str]] = {
+    "docs/protocol.md": protocol_page,
+    "docs/protocol.schema.json": lambda: json.dumps(protocol_schema(), indent=2) + "\n",
+    "docs/asyncapi.yaml": asyncapi_document,
+    "docs/configuration.md": configuration_page,
     "packages/avatar_client/avatar_client/events.py": client_module,
 }
 """Path from the repository's root to the function that makes the file's text."""

@@ -83,6 +83,7 @@ class Client:
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.events: list[ServerEvent] = []
+        self.messages: list[str] = []
         self.video, self.audio = Seen(), Seen()
         self._changed = asyncio.Event()
         self._tasks = [asyncio.create_task(self._read())]
@@ -92,6 +93,7 @@ class Client:
 
     async def _read(self) -> None:
         async for message in self.socket:
+            self.messages.append(message)
             self.events.append(parse_server_event(message))
             self._changed.set()
 

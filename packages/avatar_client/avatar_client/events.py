@@ -57,7 +57,7 @@ class ErrorCode(StrEnum):
     BUFFER_FULL = "buffer_full"
     """A speaker's queue would exceed `latency.max_buffer_ms`; this append was dropped."""
     ITEM_CLOSED = "item_closed"
-    """The `item_id` names an item that has already ended, or is not the open one."""
+    """The item of that `item_id` was committed, or has ended."""
     EMPTY_COMMIT = "empty_commit"
     """A commit arrived for a speaker without an open item."""
     UNKNOWN_SPEAKER = "unknown_speaker"
@@ -94,7 +94,7 @@ class ErrorCode(StrEnum):
     EMPTY_TEXT = "empty_text"
     """The text to speak is empty."""
     TEXT_TOO_LONG = "text_too_long"
-    """The text to speak exceeds 1,000 characters."""
+    """The text to speak exceeds the limit, which the message names."""
     INVALID_TEXT = "invalid_text"
     """The text holds half of a surrogate pair, which is not a character."""
     UNKNOWN_VOICE = "unknown_voice"
@@ -507,6 +507,11 @@ class SessionRecovered(SessionDegraded):
     """Frames are on time again."""
 
     type: ClassVar[str] = "session.recovered"
+
+    reason: str
+    """Why, for people."""
+    rtf: float
+    """Compute time over media time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,8 +100,8 @@ def test_windows_of_another_length_are_refused_in_a_call() -> None:
 
 def test_onnx_runtime_decodes_as_torch_does(character: Character) -> None:
     model, root = small_engines()
-    built = decoder_key(model, SHAPE.rows, SHAPE.columns, "onnx")
-    decoder = OnnxDecoder(OnnxPart(*find_engine(root, built)))
+    key = decoder_key(model, SHAPE.rows, SHAPE.columns, "onnx")
+    decoder = OnnxDecoder(OnnxPart(*find_engine(root, key)))
     state = model.autoencoder.start(image_tensor(character.picture.pixels, model))
     latent = state.previous + torch.randn(state.previous.shape)
     with torch.inference_mode():
