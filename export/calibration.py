@@ -6,7 +6,7 @@ are recorded during the export; a released model's are recorded once, on a GPU, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,7 +34,6 @@ from runtime.stream.presets import StreamPreset
 from runtime.timing import SAMPLE_RATE
 from runtime.values import Box
 
-OWN_CHARACTERS = Path("characters")  # where `avatar characters add` puts them
 CALIBRATION_TICKS = 8
 
 
@@ -76,12 +75,12 @@ def _syllables(samples: int, generator: torch.Generator) -> Tensor:
     return loudness * torch.randn(samples, generator=generator)
 
 
-def spoken_by(speakers: int, own: Path = OWN_CHARACTERS) -> list[Character]:
-    """All characters with that many speakers: the built-in ones, then those in the folder `own`.
+def spoken_by(speakers: int, folders: Iterable[Path] = ()) -> list[Character]:
+    """All characters with that many speakers: the built-in ones, then those in `folders`.
 
     If there are none: the first character's picture with as many face boxes side by side.
     """
-    characters = list(find_characters((BUILTIN_CHARACTERS, own)).values())
+    characters = list(find_characters((BUILTIN_CHARACTERS, *folders)).values())
     found = [each for each in characters if len(each.speakers) == speakers]
     return found or [_crowd(characters[0], speakers)]
 

@@ -17,6 +17,7 @@ from export.request import (
     export_engines,
     record_windows,
 )
+from runtime.cli.command_values import own_characters
 from runtime.errors import AvatarError
 
 if TYPE_CHECKING:
@@ -34,8 +35,19 @@ USUAL = ExportRequest()
 USUAL_RECORD = RecordRequest(Path())
 
 
+Characters = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of your own characters; default: ~/.local/share/avatar-server/characters.",
+        default_factory=own_characters,
+        show_default=False,
+    ),
+]
+
+
 def build(
     context: typer.Context,
+    characters: Characters,
     model: Annotated[
         Path | None,
         typer.Option(help="A model's folder, or a released one. Default: the built-in model."),
@@ -67,8 +79,8 @@ def build(
 ) -> None:
     kind = str(context.info_name)
     request = ExportRequest(
-        kind, model, preset, speakers, precision, out, blocks, size_px, windows, latent_frames,
-        text_tokens,
+        kind, model, preset, speakers, precision, out, characters, blocks, size_px, windows,
+        latent_frames, text_tokens,
     )  # fmt: skip
     with _plain_errors(kind), console.status("") as status:
         made = export_engines(request, status.update)
@@ -82,6 +94,7 @@ for _kind in KINDS:
 @export.command("windows")
 def windows_command(
     model: Annotated[Path, typer.Option(help="A released folder.")],
+    characters: Characters,
     character: Annotated[
         str | None, typer.Option(help="A character's id. Default: one with one speaker.")
     ] = USUAL_RECORD.character,
@@ -106,8 +119,9 @@ def windows_command(
 ) -> None:
     """Record windows of a live stream of a released model, to calibrate its FP8 engines."""
     request = RecordRequest(
-        model, character, preset, ticks, size_px, device, precision, decoder, embeddings, out
-    )
+        model, character, characters, preset, ticks, size_px, device, precision, decoder,
+        embeddings, out,
+    )  # fmt: skip
     with _plain_errors("windows"), console.status("Recording .."):
         count = record_windows(request)
     megabytes = out.stat().st_size / 1e6

@@ -25,7 +25,8 @@ LATENT_PX = 8  # pixels along each side of a latent of a released model
 class ExportRequest:
     """Which engines to build; the fields are the options of `avatar export KIND`.
 
-    From `size_px` on they are of a released model only.
+    The engines serve the built-in characters and those in the folder `characters`. The fields from
+    `size_px` on are of a released model only.
     """
 
     kind: str = "onnx"
@@ -34,6 +35,7 @@ class ExportRequest:
     speakers: Sequence[int] = (1, 2)
     precision: str = "fp32"
     out: Path = FILES
+    characters: Path | None = None
     blocks: int = 1
     size_px: int = 256
     windows: Path | None = None
@@ -74,12 +76,13 @@ def _export_model(request: ExportRequest, target: Target) -> list[ExportedEngine
 
     model = load_builtin() if request.model is None else load(request.model)
     presets = PRESETS.values() if request.preset is None else [find_preset(request.preset)]
+    folders = [request.characters] if request.characters else []
     parts, made = denoiser_parts(model.dit.config, request.blocks), []
     shapes = {  # presets with windows of one length share their engines, and so do characters
         stream_shape(model, character, preset.window): (character, preset)
         for preset in presets
         for speakers in request.speakers
-        for character in spoken_by(speakers)
+        for character in spoken_by(speakers, folders)
     }
     for shape, (character, preset) in shapes.items():
         record = partial(recorded, model, character, preset, CALIBRATION_TICKS)
@@ -135,6 +138,7 @@ class RecordRequest:
 
     model: Path
     character: str | None = None  # None: the first one with one speaker
+    characters: Path | None = None  # a folder of further characters
     preset: str = "balanced"
     ticks: int = 8
     size_px: int = 256
@@ -152,7 +156,7 @@ def record_windows(request: RecordRequest) -> int:
     """
     import torch
 
-    from export.calibration import OWN_CHARACTERS, recorded, save_calls, scaled, spoken_by
+    from export.calibration import recorded, save_calls, scaled, spoken_by
     from runtime.character.store import BUILTIN_CHARACTERS, find_character
     from runtime.open_model import LiveOptions, load_on
 
@@ -166,7 +170,8 @@ def record_windows(request: RecordRequest) -> int:
     if request.character is None:
         chosen = spoken_by(1)[0]
     else:
-        chosen = find_character(request.character, (BUILTIN_CHARACTERS, OWN_CHARACTERS))
+        folders = [request.characters] if request.characters else []
+        chosen = find_character(request.character, (BUILTIN_CHARACTERS, *folders))
     with scaled(chosen, request.size_px) as character:
         options = LiveOptions(
             request.precision, request.decoder, request.embeddings, characters=(character,)

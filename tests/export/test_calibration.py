@@ -25,6 +25,7 @@ from tests.export.test_cli import avatar
 from tests.support.exported import model_folder, random_calls, small_engines
 from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
 from tests.support.small_dit import T, conditioning, noisy, random_dit
+from tests.support.small_world import small_character
 from tests.support.taehv_file import write_taehv
 
 PRESET = RELEASED_PRESETS["balanced"]
@@ -117,6 +118,12 @@ def test_the_character_is_scaled_to_the_wanted_size() -> None:
     with scaled(spoken_by(2)[0], 64) as character:
         assert character.picture.pixels.shape == (64, 64, 3)
         assert len(character.speakers) == 2
+
+
+def test_characters_of_a_folder_count_too(tmp_path: Path) -> None:
+    own = small_character(tmp_path)
+    assert own.id not in [one.id for one in spoken_by(len(own.speakers))]
+    assert own.id in [one.id for one in spoken_by(len(own.speakers), [own.folder.parent])]
 
 
 def test_a_model_of_the_builtin_kind_needs_no_file(tmp_path: Path) -> None:

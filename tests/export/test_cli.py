@@ -10,9 +10,11 @@ from runtime.engine.description import EngineDescription
 from tests.support.exported import model_folder
 from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
 
+ENVIRONMENT = {"COLUMNS": "200", "XDG_DATA_HOME": "/nonexistent"}  # none of the user's characters
+
 
 def avatar(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["export", *map(str, arguments)], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(app, ["export", *map(str, arguments)], env=ENVIRONMENT)
     return result.exit_code, result.output
 
 

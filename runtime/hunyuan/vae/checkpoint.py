@@ -20,7 +20,7 @@ from runtime.errors import CheckpointError
 from runtime.hunyuan.tensor_file import first_sentence
 from runtime.hunyuan.vae.tiling import AxisTiles, Tiles
 from runtime.timing import FRAMES_PER_LATENT
-from runtime.weights.fit import shown
+from runtime.weights.fit import misfits, shapes_of, shown
 
 CONFIG_FILE = "config.json"
 TENSORS_FILE = "pytorch_model.pt"
@@ -171,22 +171,12 @@ def check_tensors(
 
     CheckpointError names the first few faults of each kind.
     """
+    problems = misfits(shapes_of(tensors), shapes_of(expected))
     common = sorted(set(expected) & set(tensors))
-    found = {
-        "keys missing": sorted(set(expected) - set(tensors)),
-        "keys unexpected": sorted(set(tensors) - set(expected)),
-        "shapes different": [
-            f"{name} {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}"
-            for name in common
-            if tensors[name].shape != expected[name].shape
-        ],
-        "tensors not finite": [
-            f"{name} in {tensors[name].dtype}"
-            for name in common
-            if not tensors[name].isfinite().all()
-        ],
-    }
-    problems = [f"{len(names)} {kind}: {shown(names)}" for kind, names in found.items() if names]
+    broken = [name for name in common if not tensors[name].isfinite().all()]
+    if broken:
+        names = [f"{name} in {tensors[name].dtype}" for name in broken]
+        problems.append(f"{len(names)} tensors not finite: {shown(names)}")
     if problems:
         raise CheckpointError(
             f"{source / TENSORS_FILE} does not fit {CONFIG_FILE}. {'. '.join(problems)}. {_AGAIN}"
