@@ -1,4 +1,4 @@
-"""Shared by all sub-commands: pairs, face boxes, the folder of own characters, errors in one line."""
+"""Shared by all sub-commands: pairs, face boxes, own characters, and errors in one line."""
 
 import os
 from collections.abc import Iterator
