@@ -19,7 +19,6 @@ from runtime.stream.state import (
     SpeakerEmotion,
     StreamState,
     advanced,
-    newly_final,
 )
 from runtime.stream.tick import TickStages
 from runtime.values import Frame
@@ -121,7 +120,7 @@ class PipelineStage:
 
     def _end_tick(self, state: StreamState) -> Sequence[Frame]:
         """Decodes the frames that are final now, on the last rank."""
-        latents = newly_final(state)
+        latents = state.finishes
         if self._decodes:
             return list(self._stages.decode(state, latents))
         before = state.decoder_states[state.done - 1]

@@ -37,6 +37,7 @@ class StreamState:
     tick: TickPlan  # the next one
     origin: int  # first latent frame of the current run: 0, or the target of the last rewind
     done: int  # latent frames below this one are decoded and returned
+    finishes: range  # latent frames that `tick` makes final
     levels: tuple[dict[int, Tensor], ...]  # [k][n]: latents (C, h, w) at noise level k; [0]: noise
     decoder_states: dict[int, Any]  # [n]: after latent frame n
     audio_features: dict[int, Tensor]  # [n]: (S, 4, 10, layers, width), the audio of latent frame n
@@ -51,10 +52,12 @@ class StreamState:
 
 def initial_state(speakers: int, plan: WindowPlan, decoder_state: Any) -> StreamState:
     """A stream before its first tick. `decoder_state`: before latent frame 0."""
+    tick = plan.tick(0)
     return StreamState(
-        tick=plan.tick(0),
+        tick=tick,
         origin=0,
         done=0,
+        finishes=_finished_by(tick, 0),
         levels=tuple({} for _ in range(plan.steps + 1)),
         decoder_states={-1: decoder_state},
         audio_features={},
@@ -68,14 +71,13 @@ def first_latent_from(frame: int) -> int:
     return (frame + 2 * FRAMES_PER_LATENT - 2) // FRAMES_PER_LATENT if frame > 0 else 0
 
 
-def newly_final(state: StreamState) -> range:
-    """The latent frames that are final once the steps of `state.tick` are done."""
-    return range(state.done, max(state.done, state.tick.final_before))
+def _finished_by(tick: TickPlan, done: int) -> range:
+    return range(done, max(done, tick.final_before))
 
 
 def advanced(state: StreamState, plan: WindowPlan) -> StreamState:
     """`state` after its tick: all that neither a later tick nor a rewind can need is dropped."""
-    done = newly_final(state).stop
+    done, tick = state.finishes.stop, plan.tick(state.tick.at + plan.hop)
     earliest = max(0, done - HISTORY_LATENTS)
     oldest = earliest - state.tick.reach
     for kept in (*state.levels, state.audio_features):
@@ -83,8 +85,9 @@ def advanced(state: StreamState, plan: WindowPlan) -> StreamState:
     _drop(state.decoder_states, [n for n in state.decoder_states if n < earliest - 1])
     return replace(
         state,
-        tick=plan.tick(state.tick.at + plan.hop),
+        tick=tick,
         done=done,
+        finishes=_finished_by(tick, done),
         audio=forget(state.audio, max(0, oldest)),
     )
 
@@ -113,7 +116,15 @@ def rewound(
     audio = tuple(
         truncate(one, sample) if place in cleared else one for place, one in enumerate(state.audio)
     )
-    return replace(state, tick=plan.tick(latent), origin=latent, done=latent, audio=audio)
+    tick = plan.tick(latent)
+    return replace(
+        state,
+        tick=tick,
+        origin=latent,
+        done=latent,
+        finishes=_finished_by(tick, latent),
+        audio=audio,
+    )
 
 
 def _drop(kept: dict[int, V], latents: list[int]) -> None:

@@ -20,7 +20,7 @@ from runtime.stream.engines import Engines
 from runtime.stream.model import StreamModel
 from runtime.stream.presets import StreamPreset
 from runtime.stream.readback import FrameReadback, to_device
-from runtime.stream.state import StreamState, initial_state, newly_final
+from runtime.stream.state import StreamState, initial_state
 from runtime.values import Frame
 
 STAGES = ("audio", "conditions", "denoise", "decode")  # of a tick, in order
@@ -75,7 +75,7 @@ class TickStages:
         if is_cancelled():
             return None
         times.append(time.perf_counter_ns())
-        frames = self.decode(state, newly_final(state))
+        frames = self.decode(state, state.finishes)
         times.append(time.perf_counter_ns())
         if spans is not None:
             spans.record(STAGES, times)

@@ -6,18 +6,18 @@ from runtime.cli.official_options import JobOptions, read_rows, to_job
 from runtime.errors import BadInput
 from runtime.values import Box
 
-USUAL = JobOptions(image=Path("a.png"), audio=("a.wav",), out=Path("a.mp4"))
+DEFAULTS = JobOptions(image=Path("a.png"), audio=("a.wav",), out=Path("a.mp4"))
 LEFT, RIGHT = "0.1,0.3,0.25,0.35", "0.65,0.3,0.25,0.35"
 
 
-def rows(folder: Path, text: str, usual: JobOptions = USUAL) -> list[JobOptions]:
+def rows(folder: Path, text: str, defaults: JobOptions = DEFAULTS) -> list[JobOptions]:
     file = folder / "jobs.csv"
     file.write_text(text)
-    return read_rows(file, usual)
+    return read_rows(file, defaults)
 
 
 def test_what_is_not_said_is_as_in_the_release() -> None:
-    job = to_job(USUAL)
+    job = to_job(DEFAULTS)
     assert (job.sampling.steps, job.sampling.guidance_scale, job.seed) == (50, 7.5, 128)
     assert (job.image_size, job.size, job.fps) == (704, None, 25)
     assert job.voices == (Path("a.wav"),)
@@ -89,8 +89,10 @@ def test_what_is_no_size_is_refused(size: str) -> None:
 
 def test_rows_take_what_they_do_not_say_from_the_command_line(tmp_path: Path) -> None:
     first, second = rows(tmp_path, "out,seed,prompt\nb.mp4,3,\nc.mp4,,A singer.\n")
-    assert first == JobOptions(USUAL.image, USUAL.audio, tmp_path / "b.mp4", seed=3)
-    assert second == JobOptions(USUAL.image, USUAL.audio, tmp_path / "c.mp4", prompt="A singer.")
+    assert first == JobOptions(DEFAULTS.image, DEFAULTS.audio, tmp_path / "b.mp4", seed=3)
+    assert second == JobOptions(
+        DEFAULTS.image, DEFAULTS.audio, tmp_path / "c.mp4", prompt="A singer."
+    )
 
 
 def test_files_of_a_row_are_relative_to_the_csv(tmp_path: Path) -> None:
@@ -122,4 +124,4 @@ def test_mistakes_in_a_csv_are_named(tmp_path: Path, text: str, message: str) ->
 
 def test_a_csv_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"gone\.csv cannot be read"):
-        read_rows(tmp_path / "gone.csv", USUAL)
+        read_rows(tmp_path / "gone.csv", DEFAULTS)
