@@ -6,15 +6,19 @@ READY := $(VENV)/.ready
 APT_PACKAGES := espeak-ng libespeak-ng1 flite chromium libegl1 libgl1 libfontconfig1
 # OpenMP threads that spin would take the cores from the event loop and from other sessions.
 export OMP_WAIT_POLICY := PASSIVE
+# The tested versions. `make setup CONSTRAINTS=` takes the newest that pyproject.toml allows.
+CONSTRAINTS ?= -c constraints.txt
+INSTALLED := --exclude-editable --exclude triton
 
-.PHONY: serve demo test lint bench gpu-check setup clean
+.PHONY: serve demo test test-fast lint lock bench gpu-check setup clean
 
 setup: $(READY)
 
-$(READY): pyproject.toml packages/avatar_client/pyproject.toml
+$(READY): pyproject.toml packages/avatar_client/pyproject.toml constraints.txt
 	@sh training/debian_packages.sh $(APT_PACKAGES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e packages/avatar_client -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) \
+		-e packages/avatar_client -e '.[dev]'
 	touch $@
 
 serve: $(READY)
@@ -29,9 +33,19 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m server.reference --check
+	sh client_demo/check_page.sh
 
 test: lint
 	$(BIN)/python -m pytest
+
+test-fast: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+# Local version suffixes such as "+cpu" are cut: a build for another device is the same version.
+lock: $(READY)
+	( sed -n '/^#/p' constraints.txt; \
+	  $(BIN)/python -m pip freeze $(INSTALLED) | grep '==' | sed 's/+[^ ]*//' ) > constraints.new
+	mv constraints.new constraints.txt
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks all

@@ -1,6 +1,6 @@
-"""Engines of one block of the released size: do they load on this GPU, how exact, how fast?
+"""Engines of one block of the released size: whether this GPU runs them, how exactly, how fast.
 
-TensorRT-RTX engines build anywhere; whether a datacenter card runs them is unknown until tried.
+TensorRT-RTX engines build on any machine; only a trial shows whether a card runs them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 from benchmarks.random_model import without_modulations
 from benchmarks.stopwatch import times_ms
 from export.building import build_engine
+from export.example_inputs import Values, random_values
 from export.modules import Exportable, denoiser_part
 from export.verify import in_float64, relative_l2
-from export.windows import Values, random_values
-from runtime.engine.description import Built
+from runtime.engine.description import EngineKey
 from runtime.engine.parts import DenoiserPart, WindowShape
 from runtime.engine.trt.engine import TensorRTChain
 from runtime.engine.trt.library import TensorRT
@@ -32,9 +32,9 @@ NONE = range(0)
 def run(
     kind: str, config: DiTConfig, shape: WindowShape, precision: str, runs: int
 ) -> dict[str, Any]:
-    """The first double and the first single block, built for `shape`, on the current GPU.
+    """Measures a double block and a single block, built for `shape`, on the current GPU.
 
-    Unsupported and EngineError say why there is no engine here.
+    Unsupported or EngineError say why there is no engine for this machine.
     """
     library = TensorRT.named(kind)
     library.check_gpu()
@@ -57,17 +57,17 @@ def measure(
     precision: str,
     runs: int,
 ) -> dict[str, Any]:
-    """Builds the block's engine for `shape` and times it; a small one is built for its error."""
+    """Builds the block's engine for `shape` and times it; a smaller one gives the error."""
     checked = denoiser_part(dit, part, CHECKED)
     values = random_values(checked.inputs, dit.config, CHECKED)
     exact = error_on_gpu(library, checked, values, precision)
     served = denoiser_part(dit, part, shape)
-    told = random_values(served.inputs, dit.config, shape)
+    inputs = random_values(served.inputs, dit.config, shape)
     with TemporaryDirectory() as folder:
         built = described(library, part, shape, precision)
-        description = build_engine(checked, [values], built, Path(folder), served=(served, told))
+        description = build_engine(checked, [values], built, Path(folder), served=(served, inputs))
         chain = TensorRTChain(library, [(Path(folder), description)])
-    here = {name: value.cuda() for name, value in told.items()}
+    here = {name: value.cuda() for name, value in inputs.items()}
     device = torch.device("cuda")
     return {
         "relative L2 to float64": exact,
@@ -76,9 +76,9 @@ def measure(
 
 
 def error_on_gpu(library: TensorRT, part: Exportable, values: Values, precision: str) -> float:
-    """Relative L2 of the engine's worst output, as the GPU computes it, against float64 torch."""
+    """Relative L2 error of the engine's worst output on the GPU, against float64 torch."""
     with TemporaryDirectory() as folder:
-        built = Built(part.name, library.kind, precision, str(CHECKED), "random")
+        built = EngineKey(part.name, library.kind, precision, str(CHECKED), "random")
         description = build_engine(part, [values], built, Path(folder))
         chain = TensorRTChain(library, [(Path(folder), description)])
     found = chain.run({name: value.cuda() for name, value in values.items()})
@@ -89,14 +89,16 @@ def error_on_gpu(library: TensorRT, part: Exportable, values: Values, precision:
     )
 
 
-def described(library: TensorRT, part: DenoiserPart, shape: WindowShape, precision: str) -> Built:
-    return Built(
+def described(
+    library: TensorRT, part: DenoiserPart, shape: WindowShape, precision: str
+) -> EngineKey:
+    return EngineKey(
         part.name, library.kind, precision, str(shape), "random", library.version, library.gpu()
     )
 
 
 def random_block(config: DiTConfig, part: DenoiserPart) -> DiT:
-    """A transformer of which only what the part reads has memory, with random weights in it."""
+    """A transformer with memory and random weights only for the blocks of the part."""
     with torch.device("meta"):
         dit = DiT(config)
     without_modulations(dit)

@@ -1,4 +1,4 @@
-"""Engines of the built-in model against torch eager, all in one run and turn by turn."""
+"""Compares the built-in model's engines with torch eager; in one run they take turns."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.quality import best_lag
-from export.cli import Request
-from export.cli import run as run_export
+from export.request import ExportRequest, export_engines
 from runtime.character.store import find_character
 from runtime.engine.choice import open_engines, stream_shape
 from runtime.engine.kinds import EngineChoice
@@ -29,8 +28,8 @@ from training.scores.mouth_meter import mouth_opening
 from training.voices.speech import make_track
 
 CHARACTER, PRESET = "mira", "interactive"
-CHARACTERS = 4  # of the cast talk
-EAGER = "torch-eager"  # what the others are compared with
+CHARACTERS = 4  # how many of the cast talk
+EAGER = "torch-eager"  # the reference of the comparison
 CHOICES = {
     EAGER: (EAGER, "fp32"),
     "torch": ("torch", "fp32"),
@@ -39,8 +38,8 @@ CHOICES = {
 }
 
 
-class Heard:
-    """A denoiser that keeps its last call."""
+class LastCallDenoiser:
+    """A denoiser that keeps the arguments of its last call."""
 
     def __init__(self, denoiser: Denoiser) -> None:
         self._denoiser = denoiser
@@ -52,10 +51,12 @@ class Heard:
 
 
 def engines_of(model: AvatarModel, root: Path) -> dict[str, Engines]:
-    """Torch's engines and those under `root`, for one speaker; built where they are missing."""
+    """Torch's engines and those under `root`, for one speaker; missing ones are built."""
     for kind, precision in CHOICES.values():
         if kind == "onnx":
-            run_export(Request(kind, preset=PRESET, speakers=[1], precision=precision, out=root))
+            export_engines(
+                ExportRequest(kind, preset=PRESET, speakers=[1], precision=precision, out=root)
+            )
     shape = stream_shape(model, find_character(CHARACTER), find_preset(PRESET).window)
     return {
         name: open_engines(EngineChoice(kind, precision, root), model, shape)
@@ -78,8 +79,8 @@ def turn_by_turn(
 ) -> dict[str, dict[str, float]]:
     """Milliseconds of each call: median and best, on the clock and on the processor.
 
-    Calls take turns, so that whatever else the machine does falls on all of them alike. On a busy
-    machine only the processor's best says something; its threads' times add up.
+    Calls take turns, so that other load on the machine affects all of them equally. On a busy
+    machine only the processor's best is meaningful; it adds up the times of all threads.
     """
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     for number in range(rounds + 2):
@@ -101,8 +102,9 @@ def turn_by_turn(
 
 
 def mouth(model: AvatarModel, engines: Engines, seconds: float) -> float:
-    """Correlation of the generated mouth's opening with the true jaw, held-out voice and text,
-    at the best lag: the mean over characters of the cast.
+    """Correlation of the generated mouth's opening with the true jaw at the best lag.
+
+    Held-out voices and texts; the mean over characters of the cast.
     """
     scores = []
     for number, member in enumerate(cast()[:CHARACTERS]):
@@ -111,7 +113,7 @@ def mouth(model: AvatarModel, engines: Engines, seconds: float) -> float:
         stream = StreamingGenerator(model, character, find_preset(PRESET), engines=engines)
         stream.push(character.speaker_ids[0], pcm)
         frames = np.stack([frame.pixels for frame in stream.flush()])
-        opening = mouth_opening(frames, member.scene.mouth_boxes()[0], character.pixels())
+        opening = mouth_opening(frames, member.scene.mouth_boxes()[0], character.picture.pixels)
         count = min(len(curves), len(opening))
         scores.append(best_lag(opening[:count], curves[:count, 0])[1])
     return float(np.mean(scores))
@@ -119,19 +121,17 @@ def mouth(model: AvatarModel, engines: Engines, seconds: float) -> float:
 
 @torch.inference_mode()
 def run(root: Path, threads: int, rounds: int, seconds: float) -> dict[str, object]:
-    """One denoiser call, one whole tick, how far each engine's prediction is from that of the
-    modules as they are, and whether its lips follow as well.
-    """
+    """Times a denoiser call and a tick of each engine, and compares predictions and lip sync."""
     torch.set_num_threads(threads)
     model = load_builtin()
     found = engines_of(model, root)
-    heard = Heard(model.dit)
-    stream = stream_of(model, Engines(heard, model.autoencoder, model.audio_encoder))
+    recorder = LastCallDenoiser(model.dit)
+    stream = stream_of(model, Engines(recorder, model.autoencoder, model.audio_encoder))
     stream.push(CHARACTER, noise(2 * SAMPLE_RATE))
     for _ in range(3):
         stream.tick()
-    assert heard.call is not None
-    call = heard.call
+    assert recorder.call is not None
+    call = recorder.call
     expected = model.dit.denoise(*call)
     newest = expected.shape[2]
     denoise = {name: _bind(each.denoiser, call) for name, each in found.items()}
@@ -161,10 +161,10 @@ def _bind(
 
 
 def _ticking(stream: StreamingGenerator) -> Callable[[], object]:
-    """One more tick of a stream in which noise is said all the time."""
+    """One more tick of a stream whose audio is noise."""
 
     def tick() -> object:
-        missing = max(0, stream.needed_samples - stream.heard_samples(CHARACTER))
+        missing = max(0, stream.needed_samples - stream.pushed_samples(CHARACTER))
         stream.push(CHARACTER, noise(missing))
         return stream.tick()
 
@@ -172,7 +172,7 @@ def _ticking(stream: StreamingGenerator) -> Callable[[], object]:
 
 
 def _ratios(ms: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """How much less time each takes than eager, best to best: on the clock and on the processor."""
+    """How many times as fast as eager each is, best to best: on the clock and on the processor."""
     eager = ms[EAGER]
     return {
         name: {

@@ -1,12 +1,12 @@
-"""All that needs a GPU, in one command with a time of its own: `make gpu-check`.
+"""All that needs a GPU, in one command with a time limit: `make gpu-check`.
 
-    tests            every test marked `gpu` or `kernels`: how many passed, and which failed
+    tests            every test marked `gpu` or `kernels`: how many passed, and which did not
     bf16 eager ..    model.py for each precision and engine
-    stream ..        live_stream.py: real ticks, their waits and allocations
+    stream ..        random_stream.py: real ticks, their waits and allocations
     tensorrt ..      block_engines.py for each library that is installed
 
-A part that fails says why and the others run; one for which no time is left says so. What was
-found is written down after each part, so that what cuts the command off loses one part at most.
+A part that fails, or has no time left, reports the reason, and the others run. The results are
+written after each part, so an abort loses one part at most.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from typing import Any
 
 import torch
 
-from benchmarks import block_engines, live_stream
+from benchmarks import block_engines, random_stream
 from benchmarks import model as model_bench
 from benchmarks.model import LATENT_PX, PEAK, SIZES
 from benchmarks.model import PRESETS as LIVE_PRESETS
-from runtime.engine.kinds import loaded_as
+from runtime.engine.kinds import weight_precision
 from runtime.engine.parts import WindowShape
 from runtime.errors import AvatarError
 from runtime.models.dit.config import DiTConfig
@@ -39,7 +39,7 @@ REPOSITORY = Path(__file__).parent.parent
 
 Values = dict[str, Any]
 Part = Callable[[float], Values]
-"""Measures something; hears how many seconds are left."""
+"""Measures something; its argument is how many seconds are left."""
 Keep = Callable[[Values], None]
 
 NEEDED_S = {
@@ -50,12 +50,12 @@ NEEDED_S = {
     "stream": 40.0,
     "library": 45.0,
 }
-"""What a part of that kind may take: it is not begun with less left."""
+"""Seconds that a part of that kind needs: with less left it does not start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What is checked: a model, a preset, where, and how torch compiles."""
+    """What to check: a model, a preset, a device, and the backend of torch.compile."""
 
     device: torch.device
     size: str = "13b"
@@ -77,7 +77,7 @@ class Check:
     )
     built: tuple[str, ...] = ("bf16", "fp8")  # precisions of the libraries' engines
     libraries: tuple[str, ...] = ("tensorrt", "tensorrt-rtx")
-    tests: tuple[str, ...] = ("-m", "gpu or kernels")  # what pytest is told
+    tests: tuple[str, ...] = ("-m", "gpu or kernels")  # pytest's arguments
     seconds: Mapping[str, float] = field(default_factory=lambda: NEEDED_S)
 
     @property
@@ -86,7 +86,7 @@ class Check:
 
 
 def on_a_cpu(check: Check) -> Check:
-    """The same check where there is no GPU: float32, nothing generated, a test that needs none."""
+    """The same check for a CPU: float32, no generated kernels, a test that needs no GPU."""
     return replace(
         check,
         backend="eager",
@@ -98,7 +98,7 @@ def on_a_cpu(check: Check) -> Check:
 
 
 def run(check: Check, keep: Keep, budget_s: float = BUDGET_S) -> Values:
-    """Every part in turn, most wanted first; `keep` is given all that is known after each."""
+    """Runs the parts in order of importance; after each, `keep` gets all results so far."""
     end = time.monotonic() + budget_s
     found: Values = {"device": str(check.device), "budget, s": budget_s}
     for name, kind, part in parts(check):
@@ -108,7 +108,7 @@ def run(check: Check, keep: Keep, budget_s: float = BUDGET_S) -> Values:
         compare_with_peak(found)
         keep(found)
         torch.compiler.reset()
-        gc.collect()  # the model that is gone: compiled blocks refer to themselves
+        gc.collect()  # frees the last model: compiled blocks refer to themselves
         if check.device.type == "cuda":
             torch.cuda.empty_cache()  # the next one is as large
     found["seconds"] = budget_s - (end - time.monotonic())
@@ -117,7 +117,7 @@ def run(check: Check, keep: Keep, budget_s: float = BUDGET_S) -> Values:
 
 
 def parts(check: Check) -> list[tuple[str, str, Part]]:
-    """Name, kind and work of each part, most wanted first."""
+    """Name, kind and work of each part, most important first."""
     models = [
         (f"{one} {engine}", engine, model_part(check, one, engine)) for one, engine in check.calls
     ]
@@ -138,7 +138,7 @@ def parts(check: Check) -> list[tuple[str, str, Part]]:
 
 
 def outcome(part: Part, left_s: float, needed_s: float) -> Values:
-    """What a part found, or why it found nothing."""
+    """A part's results, or the reason why it has none."""
     if left_s < needed_s:
         return {"not run": f"{left_s:.0f} s were left, {needed_s:.0f} s are needed"}
     start = time.monotonic()
@@ -150,7 +150,7 @@ def outcome(part: Part, left_s: float, needed_s: float) -> Values:
 
 
 def compare_with_eager(found: Values) -> None:
-    """How much faster than eager bf16 in the same run each engine is."""
+    """Adds how much faster each engine is than eager bf16 in the same run."""
     steps = {
         name: values["ms a step"]
         for name, values in found.items()
@@ -162,17 +162,19 @@ def compare_with_eager(found: Values) -> None:
 
 
 def compare_with_peak(found: Values) -> None:
-    """What share of the peak each engine reaches: of the largest that the run has measured.
+    """Adds the share of the peak that each engine reaches: of the largest peak of the run.
 
-    A peak is measured after a model has run, on a card that is warmer each time.
+    A peak is measured after a model has run, and the card gets warmer each time.
     """
     calls = [values for values in found.values() if isinstance(values, dict) and PEAK in values]
     peaks: dict[str, float] = {}
     for values in calls:
-        weights = loaded_as(values["precision"])
+        weights = weight_precision(values["precision"])
         peaks[weights] = max(peaks.get(weights, 0.0), values[PEAK])
     for values in calls:
-        values["share of the peak"] = values["TFLOP/s"] / peaks[loaded_as(values["precision"])]
+        values["share of the peak"] = (
+            values["TFLOP/s"] / peaks[weight_precision(values["precision"])]
+        )
 
 
 def model_part(check: Check, precision: str, engine: str) -> Part:
@@ -189,7 +191,7 @@ def stream_part(check: Check, precision: str, engine: str) -> Part:
 
     def work(left_s: float) -> Values:
         size = (live.width_px, live.height_px)
-        return live_stream.run(
+        return random_stream.run(
             check.config, live.schedule, size, precision, engine, check.device, check.runs
         )
 
@@ -203,34 +205,43 @@ def library_part(check: Check, library: str, precision: str) -> Part:
         1,
         live.height_px // LATENT_PX,
         live.width_px // LATENT_PX,
-        live_stream.TEXT_TOKENS,
+        random_stream.TEXT_TOKENS,
     )
     return lambda left_s: block_engines.run(library, check.config, shape, precision, check.runs)
 
 
 def gpu_tests(arguments: tuple[str, ...], limit_s: float) -> Values:
-    """The tests by pytest in a process of their own, which is ended after `limit_s`."""
+    """Runs the tests by pytest in a separate process, which ends after `limit_s` at the latest."""
     with TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
+        options = ["-q", "--continue-on-collection-errors", f"--junitxml={report}"]
+        command = [sys.executable, "-m", "pytest", *options, *arguments]
         try:
             subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=limit_s)
         except subprocess.TimeoutExpired:
-            return {"failed": f"the tests took longer than {limit_s:.0f} s"}
+            return {"failed": f"The tests took longer than {limit_s:.0f} s."}
         if not report.exists():
-            return {"failed": "pytest wrote no report; run `pytest -m 'gpu or kernels'` to see why"}
+            return {"failed": "pytest wrote no report. Run `pytest -m gpu` to see why."}
         return counted(ET.parse(report).getroot())
 
 
 def counted(report: ET.Element) -> Values:
-    """How many tests passed, failed and were skipped, and which failed."""
+    """How many tests passed and were skipped, which failed, and which modules have no result.
+
+    pytest reports a module that it cannot import as a test case without a class. Its tests did not
+    run, so they are neither passed nor failed.
+    """
     cases = list(report.iter("testcase"))
+    unread = [one for one in cases if one.find("error") is not None and not one.get("classname")]
     failed = [
-        one for one in cases if one.find("failure") is not None or one.find("error") is not None
+        one
+        for one in cases
+        if one not in unread and (one.find("failure") is not None or one.find("error") is not None)
     ]
     skipped = [one for one in cases if one.find("skipped") is not None]
     return {
-        "passed": len(cases) - len(failed) - len(skipped),
+        "passed": len(cases) - len(unread) - len(failed) - len(skipped),
         "failed tests": [f"{one.get('classname')}.{one.get('name')}" for one in failed],
         "skipped": len(skipped),
+        "modules not imported": [str(one.get("name")) for one in unread],
     }

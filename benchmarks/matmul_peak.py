@@ -1,4 +1,4 @@
-"""The rate of a large matrix product, and the share of it that a transformer reaches."""
+"""The peak rate of a large matrix product, and the share of it that a transformer reaches."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from benchmarks.random_model import (
     randomize,
 )
 from benchmarks.stopwatch import times_ms
-from runtime.engine.cpu.denoiser import FusedDenoiser
-from runtime.engine.kinds import loaded_as
+from runtime.engine.cpu.denoiser import CpuDenoiser
+from runtime.engine.kinds import weight_precision
 from runtime.models.dit.config import TINY, DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.models.fp8.matmul import product, quantize
 
 GPU_SIDE, CPU_SIDE = 8192, 1024  # of the square matrices
 WARM_UP, RUNS = 3, 10
-TURNS = 20  # of product and transformer: what else the machine does falls on both alike
+TURNS = 20  # of product and transformer, so that other load on the machine affects both equally
 BUILTIN_WINDOW = WindowSize(latent_frames=3, rows=32, columns=32, text_tokens=2)
 
 
@@ -38,7 +38,7 @@ def peak_tflops(device: torch.device, precision: str, side: int | None = None) -
 def _product(device: torch.device, precision: str, side: int) -> Callable[[], object]:
     left = torch.randn(side, side, device=device, dtype=DTYPES[precision])
     right = torch.randn_like(left)
-    if loaded_as(precision) == "fp8":
+    if weight_precision(precision) == "fp8":
         narrow_left, narrow_right = quantize(left, by_row=False), quantize(right, by_row=False)
         return lambda: product(narrow_left, narrow_right)
     out = torch.empty_like(left)
@@ -51,9 +51,9 @@ def run(
     size: WindowSize = BUILTIN_WINDOW,
     side: int = CPU_SIDE,
 ) -> dict[str, float]:
-    """The CPU's float32 peak, and what one call of a transformer of the built-in size reaches.
+    """The CPU's float32 peak, and the rate of one transformer call of the built-in size.
 
-    The call is that of the engine which runs on a CPU by default, over all tokens of a picture.
+    The call runs on the CPU's default engine, over all tokens of a picture.
     """
     torch.set_num_threads(threads)
     cpu = torch.device("cpu")
@@ -62,7 +62,7 @@ def run(
     randomize(dit, cpu, torch.float32)
     call = random_call(dit, size, cpu, "fp32")
     window = replace(call.window, rotation=torch.view_as_complex(call.window.rotation))
-    denoiser = FusedDenoiser(dit)
+    denoiser = CpuDenoiser(dit)
 
     def denoise() -> None:
         denoiser.denoise(call.x, call.step, window)

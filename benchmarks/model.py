@@ -1,9 +1,9 @@
 """How fast a transformer of a given size is on this device, with random weights.
 
-A tick moves `hop` latent frames by `steps` calls and decodes them. What is reported: a call's time
-and its share of the matrix products' peak measured in the same run, the decoder's, the real-time
-factor of both together, memory, the time to the first frame, and how many such devices would be
-needed for real time if they shared the steps (runtime/multi_gpu/pipelined.py).
+A tick denoises `hop` new latent frames in `steps` calls and decodes them. The report has a call's
+time and its share of the matrix-product peak measured in the same run, the decoder's time, the
+real-time factor of both together, memory, the time to the first frame, and how many such devices
+reach real time if they share the steps (runtime/multi_gpu/pipelined.py).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from benchmarks.random_model import (
     randomize,
 )
 from benchmarks.stopwatch import times_ms, wait_for
-from runtime.engine.gpu.cuda_graph import GraphedDenoiser, Recording
-from runtime.engine.kinds import loaded_as
+from runtime.engine.gpu.cuda_graph import GraphedDenoiser, GraphedFunction
+from runtime.engine.kinds import weight_precision
 from runtime.engine.torch_engine import CompiledBlocks
 from runtime.errors import NotFound, Unsupported
 from runtime.models.autoencoder.taehv import Taehv, TaehvState
@@ -37,15 +37,15 @@ from runtime.models.dit.dit import DiT
 from runtime.models.fp8.matmul import check_device
 from runtime.multi_gpu.pipeline_stage import steps_of
 from runtime.stream.engines import Denoiser
-from runtime.stream.presets import StreamPreset
+from runtime.stream.presets import RELEASED_PRESETS, StreamPreset
 
 ENGINES = ("eager", "compiled", "fused")
-"""The plain modules; blocks compiled by torch; our kernels between the products. On a GPU the last
-two are replayed as CUDA graphs.
+"""The plain modules; blocks compiled by torch; our own kernels between the matrix products. On a
+GPU the last two are replayed as CUDA graphs.
 """
 
 PEAK = "matrix product peak, TFLOP/s"
-LATENT_PX = 8  # pixels per side of a latent of the released model
+LATENT_PX = 8  # pixels along each side of a latent of the released model
 SIZES = {
     "13b": RELEASED,
     # The release in miniature, so that the command runs anywhere.
@@ -67,7 +67,7 @@ SIZES = {
 
 @dataclass(frozen=True, slots=True)
 class LivePreset:
-    """A schedule that a distilled large model could be shown live with, and the picture's size."""
+    """A schedule for a large model that was distilled to few steps, and the picture's size."""
 
     schedule: StreamPreset
     width_px: int
@@ -75,14 +75,10 @@ class LivePreset:
 
 
 PRESETS = {
-    # Windows of 33 frames, 28 of them new, as SoulX-FlashTalk has them (arXiv 2512.23379).
-    "live-512": LivePreset(StreamPreset("live-512", window=9, hop=7, shift=0, steps=4), 512, 512),
-    "live-384": LivePreset(StreamPreset("live-384", window=9, hop=7, shift=0, steps=4), 384, 384),
-    "live-720": LivePreset(StreamPreset("live-720", window=9, hop=7, shift=0, steps=4), 720, 416),
-    # Nothing is computed twice, for a lag of three latent frames.
-    "fusion-512": LivePreset(
-        StreamPreset("fusion-512", window=9, hop=9, shift=1, steps=4), 512, 512
-    ),
+    "live-512": LivePreset(RELEASED_PRESETS["balanced"], 512, 512),
+    "live-384": LivePreset(RELEASED_PRESETS["balanced"], 384, 384),
+    "live-720": LivePreset(RELEASED_PRESETS["balanced"], 720, 416),
+    "fusion-512": LivePreset(RELEASED_PRESETS["broadcast"], 512, 512),
     # For a machine without a GPU.
     "smoke": LivePreset(StreamPreset("smoke", window=2, hop=1, shift=0, steps=2), 64, 64),
 }
@@ -108,7 +104,7 @@ def run(
 ) -> dict[str, Any]:
     """Builds the model on the device and measures it; `backend` is torch.compile's.
 
-    NotFound for names that do not exist, Unsupported where the device cannot do it.
+    NotFound for names that do not exist, Unsupported if the device cannot do it.
     """
     _check_name("size", size, SIZES)
     _check_name("preset", preset, PRESETS)
@@ -116,7 +112,7 @@ def run(
     _check_name("engine", engine, ENGINES)
     check_engine(engine, precision, device)
     config, live = SIZES[size], PRESETS[preset]
-    if loaded_as(precision) == "fp8":
+    if weight_precision(precision) == "fp8":
         check_device(device)
     window = _window(live)
     if device.type == "cuda":
@@ -149,7 +145,7 @@ def run(
 
 
 def figures(timing: Timing, schedule: StreamPreset, flops: int, peak: float) -> dict[str, Any]:
-    """What follows from the measured times; `flops` of a step, `peak` in TFLOP/s."""
+    """The figures that follow from the measured times; `flops` of a step, `peak` in TFLOP/s."""
     reached = flops / timing.step / 1e9
     return {
         "ms a step": timing.step,
@@ -168,7 +164,7 @@ def real_time_factor(timing: Timing, schedule: StreamPreset) -> float:
 
 
 def devices_for_real_time(timing: Timing, schedule: StreamPreset) -> int | None:
-    """The fewest devices that keep pace by sharing the steps; None: no number of them does."""
+    """The fewest devices that reach real time by sharing the steps; None if no number does."""
     for ranks in range(1, schedule.steps + 2):
         shares = [len(steps_of(rank, ranks, schedule.steps)) for rank in range(ranks)]
         busy_ms = [share * timing.step for share in shares]
@@ -186,7 +182,7 @@ def measure(
     device: torch.device,
     runs: int,
 ) -> Timing:
-    """Times a call, the decoding of one latent frame to bytes on the host, and a tick's start."""
+    """Times a call, the decoding of one latent frame to bytes on the host, and a first frame."""
 
     @torch.inference_mode()
     def denoise() -> Tensor:
@@ -211,9 +207,9 @@ def _denoiser(
     if engine == "compiled":
         denoiser: Denoiser = CompiledBlocks(dit, backend)
     else:
-        from runtime.engine.gpu.denoiser import FusedGpuDenoiser
+        from runtime.engine.gpu.denoiser import TritonDenoiser
 
-        denoiser = FusedGpuDenoiser(dit, precision == "fp8-attention")
+        denoiser = TritonDenoiser(dit, precision == "fp8-attention")
     return GraphedDenoiser(denoiser) if device.type == "cuda" else denoiser
 
 
@@ -230,7 +226,7 @@ def _decode(
     def work(given: Tensor, before: TaehvState) -> Tensor:
         return decoder.decode_video(given, before, "i420")[0]
 
-    decode = Recording(work) if is_recorded and device.type == "cuda" else work
+    decode = GraphedFunction(work) if is_recorded and device.type == "cuda" else work
     return lambda: decode(latent, state).cpu()
 
 
@@ -240,12 +236,12 @@ def _window(live: LivePreset) -> WindowSize:
 
 
 def device_named(name: str) -> torch.device:
-    """The device of that name. Unsupported where there is none."""
+    """The device of that name. Unsupported if CUDA is asked for and there is no GPU."""
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise Unsupported(
-            "No NVIDIA GPU is here. Run it where one is, or with --device cpu --size tiny "
-            "--preset smoke --engine eager.",
+            "This machine has no NVIDIA GPU. Run it on one that has, or with --device cpu --size "
+            "tiny --preset smoke --engine eager.",
             param="device",
         )
     return device
@@ -257,21 +253,21 @@ def _check_name(kind: str, name: str, known: Collection[str]) -> None:
 
 
 def check_engine(engine: str, precision: str, device: torch.device) -> None:
-    """Unsupported where the engine has not that precision or does not run on the device."""
+    """Unsupported if the engine lacks that precision or does not run on the device."""
     if precision == "fp8-attention" and engine != "fused":
         raise Unsupported(
-            f"The engine {engine} does not attend in FP8; ask for fp8, or for fused.",
+            f"The engine {engine} does not attend in FP8. Use --precision fp8 or --engine fused.",
             param="precision",
         )
     if engine == "fused" and device.type != "cuda":
         raise Unsupported(
-            f"The engine fused runs kernels on an NVIDIA GPU, and {device} was asked for. Use "
-            "--engine eager or compiled.",
+            f"The engine fused needs an NVIDIA GPU, and the device is {device}. Use --engine eager "
+            "or compiled.",
             param="engine",
         )
 
 
 def _peak_memory_gb(device: torch.device) -> float | None:
-    """Of this process on the device; not known on a CPU."""
+    """The most that this process held on the device; None on a CPU."""
     wait_for(device)
     return torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None

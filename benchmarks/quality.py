@@ -1,8 +1,8 @@
 """How well characters talk, measured from the pixels that the library generates.
 
-Held-out voices say held-out texts. What is compared with the truth is how far the mouth is open in
-each generated picture (training/scores/mouth_meter.py) and the jaw curve of the speech. That
-meter wants a crisp inside of the mouth; beside it stands how much the mouth's box changes at all.
+Held-out voices say held-out texts. The opening of the mouth in each generated frame
+(training/scores/mouth_meter.py) is compared with the jaw curve of the speech. That meter needs a
+crisp inside of the mouth; a second measure is how much the mouth's box changes at all.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ from training.voices.speech import make_track
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 LARGEST_LAG = 8  # frames, both ways
-SHUT_AFTER = 8  # frames after the jaw has come to rest that count as silence
+SHUT_AFTER = 8  # frames at rest before and after a frame that counts as silent
 UNSEEN_SEED = 900_000
 
 
 @dataclass(frozen=True, slots=True)
 class Talked:
-    """One generated talk: pictures, and per speaker the measured opening and the true jaw."""
+    """One generated talk: frames, and per speaker the measured opening and the true jaw."""
 
     frames: Pixels  # (F, H, W, 3)
     rest: Pixels  # (H, W, 3)
     opening: Floats  # (S, F)
     jaw: Floats  # (S, F)
-    change: Floats  # (2, F'): of the speaking mouth's box from rest, as generated and as drawn
-    shut_eyes: Floats  # (2,): mean error where eyes are shut, as generated and of the picture
+    change: Floats  # (2, F'): of the speaking mouth's box from rest, generated and drawn
+    shut_eyes: Floats  # (2,): mean error of shut eyes, generated and in the picture at rest
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Means over talks; the goals of README stand beside them."""
+    """Means over talks; docs/benchmarks.md has the goals."""
 
     jaw_correlation: float  # at the best lag
     lag_frames: float  # largest |lag| of a talk
     silent_opening: float  # share of the mean opening while speaking
     opening_share: float  # mean opening over what the true jaw would show
-    change_correlation: float  # of how much the mouth changes from rest: generated, truly drawn
+    change_correlation: float  # of the mouth's change from rest: generated, true drawing
     change_share: float  # mean change while speaking over that of the true drawing
     shut_eye_error: float  # against the true drawing, as a share of what open eyes would leave
-    identity_psnr_db: float  # outside mouths and eyes, against the character's picture
+    identity_psnr_db: float  # outside mouths and eyes, against the reference image
     silent_neighbour: float | None = None  # movement of the silent mouth over the speaking one
 
 
@@ -71,12 +71,12 @@ def talk(
     seed: int,
     speaking: int = 0,
 ) -> Talked:
-    """Let one speaker of a character say held-out text; the others are silent."""
+    """One speaker of a character says held-out text; the others are silent."""
     pcm, mouth = make_track(np.random.default_rng(seed), seconds, "test", silent_share=0.0)
     stream = StreamingGenerator(model, character, preset, seed, engines=default_engines(model))
     stream.push(character.speaker_ids[speaking], pcm)
     frames = np.stack([frame.pixels for frame in stream.flush()])
-    rest = character.pixels()
+    rest = character.picture.pixels
     opening = np.stack([mouth_opening(frames, box, rest) for box in member.scene.mouth_boxes()])
     jaw = np.zeros_like(opening)
     count = min(len(mouth), opening.shape[1])
@@ -88,7 +88,7 @@ def talk(
 
 
 def draw_talk(member: CastMember, speaking: int, mouth: Floats) -> Pixels:
-    """The true pictures (F, H, W, 3) of one speaker's mouth curves (F, 6), heads held still."""
+    """The true drawings (F, H, W, 3) of one speaker's mouth curves (F, 6), heads held still."""
     renderer, people = Renderer(member.scene), len(member.speaker_ids)
     mouths = np.zeros((len(mouth), people, mouth.shape[1]), np.float32)
     mouths[:, speaking] = mouth
@@ -97,8 +97,9 @@ def draw_talk(member: CastMember, speaking: int, mouth: Floats) -> Pixels:
 
 
 def shut_eyes(member: CastMember, frames: Pixels, rest: Pixels, seed: int) -> Floats:
-    """Mean absolute error in the eyes' boxes against the true drawing, in frames in which somebody
-    blinks: of what was generated from that seed, and of the picture at rest, in levels.
+    """Mean absolute error (2,) in the eyes' boxes against the true drawing, in levels.
+
+    Of the frames generated from that seed, and of the picture at rest, in frames with a blink.
     """
     people = len(member.speaker_ids)
     cues = window_cues(seed, people, range(len(frames)))
@@ -117,7 +118,7 @@ def shut_eyes(member: CastMember, frames: Pixels, rest: Pixels, seed: int) -> Fl
 
 
 def mouth_change(frames: Pixels, rest: Pixels, box: tuple[float, float, float, float]) -> Floats:
-    """Mean absolute difference (F,) from the picture at rest in the mouth's box, in levels."""
+    """Mean absolute difference (F,) of the mouth's box from the picture at rest, in levels."""
     size = rest.shape[0]
     x, y, w, h = (round(v * size) for v in box)
     where = np.s_[..., y : y + h, x : x + w, :]
@@ -126,7 +127,7 @@ def mouth_change(frames: Pixels, rest: Pixels, box: tuple[float, float, float, f
 
 
 def best_lag(opening: Floats, jaw: Floats) -> tuple[int, float]:
-    """The lag in frames (positive: the picture is late) of the highest correlation, and that."""
+    """The lag in frames (above 0: the mouth is late) of the highest correlation, and the latter."""
     scores = {}
     for lag in range(-LARGEST_LAG, LARGEST_LAG + 1):
         late = opening[max(0, lag) : len(opening) + min(0, lag)]
@@ -138,13 +139,13 @@ def best_lag(opening: Floats, jaw: Floats) -> tuple[int, float]:
 
 
 def silent_frames(jaw: Floats) -> NDArray[np.bool_]:
-    """Frames in which the jaw has been at rest for a while, and stays so."""
+    """Frames (F,) around which the jaw is at rest for SHUT_AFTER frames on both sides."""
     moving = np.convolve(jaw > 0.01, np.ones(2 * SHUT_AFTER + 1), "same") > 0
     return np.asarray(~moving)
 
 
 def outside_psnr(talked: Talked, member: CastMember) -> float:
-    """PSNR in dB against the picture at rest, of everything but mouths and eyes."""
+    """PSNR in dB of everything but mouths and eyes against the picture at rest."""
     size = talked.rest.shape[0]
     keep = np.ones((size, size), bool)
     for x, y, w, h in (*member.scene.mouth_boxes(), *member.scene.eye_boxes()):
@@ -156,7 +157,7 @@ def outside_psnr(talked: Talked, member: CastMember) -> float:
 
 
 def judge(talks: list[tuple[CastMember, Talked, int]]) -> Quality:
-    """The table's row for talks of (member, what was generated, who spoke)."""
+    """The quality of talks, each a member of the cast, the talk and the speaker's index."""
     correlations, lags, silent, spoken, shares, psnrs, neighbours = [], [], [], [], [], [], []
     alike, sizes = [], []
     for member, talked, speaking in talks:

@@ -1,8 +1,8 @@
-"""A transformer of any size with random weights, and random inputs of a stream's shapes.
+"""A transformer of any size with random weights, and random inputs in a stream's shapes.
 
-Speed does not depend on the numbers. Weights are drawn where they will be used and in the type in
-which they are used, so that 13 B parameters never exist twice. Modulations are inputs in a stream
-(computed once per session), so their weights, 3.4 B of the 13 B, are left out.
+Speed does not depend on the numbers. Weights are drawn on their device and in their final type, so
+that 13 B parameters never exist twice. Modulations are inputs in a stream (computed once per
+session), so their weights, 3.4 B of the 13 B, are left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from runtime.engine.kinds import loaded_as
+from runtime.engine.kinds import weight_precision
 from runtime.models.dit.conditioning import Conditioning, StepInputs, WindowInputs
 from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.dit import DiT
@@ -29,14 +29,14 @@ DTYPES = {
     "fp8": torch.bfloat16,
     "fp8-attention": torch.bfloat16,
 }
-"""Of everything but FP8 numbers."""
+"""The type of all tensors but FP8 weights."""
 
 FP8_SPREAD = 64.0  # standard deviation of random FP8 weights, which reach to 448
 
 
 @dataclass(frozen=True, slots=True)
 class WindowSize:
-    """What a denoiser sees: latent frames, latent rows and columns, text tokens, speakers."""
+    """The size of a denoiser's window: latent frames, rows, columns, text tokens, speakers."""
 
     latent_frames: int
     rows: int
@@ -61,20 +61,20 @@ class Call:
 
 
 def random_dit(config: DiTConfig, device: torch.device, precision: str) -> DiT:
-    """A transformer on a device without modulation weights; FP8 in the blocks where asked for."""
+    """A transformer on a device without modulation weights; FP8 if `precision` says so."""
     with torch.device("meta"):
         dit = DiT(config)
-        if loaded_as(precision) == "fp8":
+        if weight_precision(precision) == "fp8":
             use_fp8(dit)
     without_modulations(dit)
     randomize(dit, device, DTYPES[precision])
-    if loaded_as(precision) == "fp8":
+    if weight_precision(precision) == "fp8":
         use_scaled_products(dit)
     return dit
 
 
 def without_modulations(dit: DiT) -> None:
-    """Takes the modulations' weights away: a stream passes what they would give."""
+    """Removes the modulations' weights: a stream passes their outputs."""
     for name, module in list(dit.named_modules()):
         if isinstance(module, Modulation):
             dit.set_submodule(name, nn.Identity())
@@ -123,7 +123,7 @@ def random_call(dit: DiT, size: WindowSize, device: torch.device, precision: str
 def _conditions(
     config: DiTConfig, size: WindowSize, device: torch.device, dtype: torch.dtype
 ) -> Conditioning:
-    speakers, frames = size.speakers, config.frames_heard(size.latent_frames)
+    speakers, frames = size.speakers, config.audio_frame_count(size.latent_frames)
     picture = (config.in_channels, size.rows, size.columns)
 
     def noise(*shape: int) -> Tensor:
@@ -154,7 +154,7 @@ def _conditions(
 def denoise_flops(config: DiTConfig, size: WindowSize) -> int:
     """Floating-point operations of the matrix products and attention of one `denoise`.
 
-    Counted by torch on the device that has shapes and no numbers; two a multiply-add.
+    torch counts them on the meta device; a multiply-add is two.
     """
     meta = torch.device("meta")
     with meta:

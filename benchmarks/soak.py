@@ -1,4 +1,4 @@
-"""One long session of the library: does anything grow, drift or come undone?"""
+"""One long session of the library: memory, drift, and lip sync at its start and end."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def memory_mb() -> float:
 
 
 def run(minutes: float, preset: str = "interactive") -> dict[str, float]:
-    """Talk for `minutes` in one stream; compare its first and its last 20 seconds."""
+    """Runs one stream with speech for `minutes`; compares its first and last 20 seconds."""
     model, member = load_builtin(), cast()[0]
     character = Character.load(CHARACTERS / member.id)
     stream = StreamingGenerator(
         model, character, find_preset(preset), engines=default_engines(model)
     )
-    rest, rng = character.pixels(), np.random.default_rng(17)
+    rest, rng = character.picture.pixels, np.random.default_rng(17)
     speaker, box = member.speaker_ids[0], member.scene.mouth_boxes()[0]
     parts: list[tuple[int, float]] = []
     memory: list[float] = []
@@ -52,7 +52,7 @@ def run(minutes: float, preset: str = "interactive") -> dict[str, float]:
             pictures += [frame.pixels for frame in stream.tick()]
         frames += len(pictures)
         openings.append(mouth_opening(np.stack(pictures), box, rest))
-        pictures.clear()  # 100 MB that are the benchmark's own
+        pictures.clear()  # 100 MB that belong to the benchmark, not to the library
         memory.append(memory_mb())
     jaw, opening = np.concatenate(jaws), np.concatenate(openings)
     part = int(PART_S * VIDEO_FPS)

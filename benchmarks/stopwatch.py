@@ -1,4 +1,4 @@
-"""Timing work on a device: warm-up discarded, waiting for the device at the measured edges only."""
+"""Times work on a device: discards the warm-up, and waits for the device only at measured edges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 def wait_for(device: torch.device) -> None:
-    """Returns when all work on the device is done; a CPU's already is."""
+    """Waits until the device has finished its work; a CPU already has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -1,1 +1,1 @@
-"""The client side of the avatar server: a Python SDK, a command line and the web page."""
+"""`avatar talk`, `make demo` and the web page: clients of the avatar server."""

@@ -1,10 +1,10 @@
-"""Give a chatbot a face: pipe what its voice model streams into a session.
+"""Give a chatbot a face: send the stream of its voice model into a session.
 
     python -m client_demo.chatbot_example http://127.0.0.1:8080 wss://api.example.com/v1/realtime
 
-Two ways. A voice model whose socket speaks as the OpenAI Realtime API does is piped through
-unchanged: its audio deltas are speech, its "done" ends an utterance, and "the user began to speak"
-interrupts the character. A plain text-to-speech stream goes through `AvatarClient.speak`.
+Two ways. If the voice model's socket uses the events of the OpenAI Realtime API, send them on
+unchanged: audio deltas are speech, "done" ends an utterance, and "speech started" interrupts the
+character. For a plain text-to-speech stream use `AvatarClient.speak`.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from websockets.asyncio.client import ClientConnection, connect
 
 
 async def give_a_face(voice_model: ClientConnection, avatar: AvatarClient) -> None:
-    """Pass a voice model's events on. The server takes what concerns it and ignores the rest."""
+    """Send a voice model's events on. The server acts on those it knows and ignores the rest."""
     async for event in voice_model:
         await avatar.pass_on(event)
 
 
 async def say(avatar: AvatarClient, tts: AsyncIterator[bytes], rate: int) -> None:
-    """Speak what a text-to-speech engine yields, chunk by chunk, while it is being made."""
+    """Speak the chunks of a text-to-speech engine while it makes them."""
     await avatar.speak(tts, rate=rate)
 
 

@@ -1,4 +1,4 @@
-"""`avatar talk`: sound files through a running server, an mp4 and a table of latencies out."""
+"""`avatar talk`: sends sound files through a running server; writes an mp4 and a latency table."""
 
 import asyncio
 import enum
@@ -19,7 +19,7 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 app = typer.Typer(help="Talk with a running avatar server.", no_args_is_help=True)
 
 
-class Pace(enum.StrEnum):
+class SpeakingPace(enum.StrEnum):
     realtime = "realtime"
     fast = "fast"
 
@@ -32,40 +32,45 @@ def main() -> None:
 @app.command("talk")
 def talk_command(
     sounds: Annotated[
-        list[str], typer.Argument(help="Sound files; speaker=file where several people speak.")
+        list[str],
+        typer.Argument(help="Sound files: one, or speaker=file for each speaker of a character."),
     ],
     out: Annotated[Path, typer.Option(help="The recording, mp4.")] = Path("talk.mp4"),
     character: Annotated[
-        str | None, typer.Option(help="Default: the one with the named speakers, or the server's.")
+        str | None,
+        typer.Option(help="Default: the first with the named speakers, or the server's."),
     ] = None,
     url: Annotated[str, typer.Option(envvar="AVATAR_URL")] = DEFAULT_URL,
     api_key: Annotated[str | None, typer.Option(envvar="AVATAR_API_KEY")] = None,
-    pace: Annotated[Pace, typer.Option(help="As a person speaks, or at once.")] = Pace.realtime,
+    pace: Annotated[
+        SpeakingPace, typer.Option(help="As a person speaks, or all at once.")
+    ] = SpeakingPace.realtime,
     interrupt_after: Annotated[
-        float | None, typer.Option(min=0, help="Interrupt so many seconds after the start.")
+        float | None,
+        typer.Option(min=0, help="Interrupt this many seconds after the speech starts."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say sound files through a running server and record the character that says them."""
+    """Send sound files through a running server and record the character that speaks them."""
     plan = TalkPlan(
         url=url,
         lines=tuple(parse_line(sound) for sound in sounds),
         out=out,
         character=character,
         api_key=api_key,
-        pace="realtime" if pace is Pace.realtime else "fast",
+        pace="realtime" if pace is SpeakingPace.realtime else "fast",
         interrupt_after_s=interrupt_after,
     )
     run(plan, as_json)
 
 
 def run(plan: TalkPlan, as_json: bool = False) -> None:
-    """Hold the talk and print its report; a failure is told in one line, exit status 1."""
+    """Hold the talk and print its report. A failure prints its message and exits with 1."""
     console = Console()
     try:
         report = asyncio.run(talk(plan))
     except (AudioFileError, AvatarClientError, RecordingError) as error:
-        Console(stderr=True).print(f"[red]{error}[/red]", highlight=False)
+        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False)
         raise typer.Exit(1) from error
     if as_json:
         typer.echo(report.to_json())
@@ -74,7 +79,7 @@ def run(plan: TalkPlan, as_json: bool = False) -> None:
 
 
 def parse_line(sound: str) -> tuple[str | None, Path]:
-    """`ana=a.wav` is speaker and file; a path that exists is one, whatever signs it holds."""
+    """(speaker, path) of `ana=a.wav`; an existing path is a path even with a "=" in it."""
     if Path(sound).is_file() or "=" not in sound:
         return None, Path(sound)
     speaker, _, path = sound.partition("=")

@@ -1,6 +1,6 @@
-"""`make demo`: the shipped sentence through a server, without a browser.
+"""`make demo`: sends the shipped sentence through a server, without a browser.
 
-Uses the server on the port where one runs; else starts one for the time of the demo.
+If no server runs at the URL, the demo starts one and stops it at the end.
 """
 
 import json
@@ -22,7 +22,7 @@ from client_demo.cli import DEFAULT_URL, run
 from client_demo.measure.talk import TalkPlan
 
 SAMPLES = Path(__file__).parent / "samples"
-READY_TIMEOUT_S = 180.0  # a cold start loads torch and warms the model up
+READY_TIMEOUT_S = 180.0  # a cold start loads torch and warms up the model
 STOP_TIMEOUT_S = 15.0
 
 
@@ -30,11 +30,11 @@ def demo(
     out: Annotated[Path, typer.Option(help="The recording, mp4.")] = Path("demo.mp4"),
     url: Annotated[str, typer.Option(envvar="AVATAR_URL")] = DEFAULT_URL,
     character: Annotated[
-        str | None, typer.Option(help="Default: the one whose voice the sample fits.")
+        str | None, typer.Option(help="Default: the character that the sample was made for.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Let a character say the shipped sentence; write the video and print its latencies."""
+    """Let a character speak the shipped sentence; write the video and print the latencies."""
     console = Console(stderr=True)
     hello = json.loads((SAMPLES / "samples.json").read_text())["hello"]
     lines = ((None, SAMPLES / hello["file"]),)
@@ -45,15 +45,15 @@ def demo(
             run(plan, as_json)
             console.print(f"Watch it: {out}")
     except AvatarClientError as error:
-        console.print(f"[red]{error}[/red]", highlight=False)
+        console.print(str(error), style="red", markup=False, highlight=False)
         raise typer.Exit(1) from error
 
 
 @contextmanager
 def running_server(url: str, console: Console) -> Iterator[None]:
-    """The server at `url`; started, and stopped at the end, where none answers there.
+    """Use the server at `url`. If none answers there, start one and stop it at the end.
 
-    Raises AvatarClientError when the started one does not become ready.
+    Raises AvatarClientError if the started server does not become ready.
     """
     if status(url, "/healthz") == 200:
         yield
@@ -74,7 +74,7 @@ def running_server(url: str, console: Console) -> Iterator[None]:
 
 
 def status(url: str, path: str) -> int | None:
-    """HTTP status of a GET, or None where nobody answers."""
+    """HTTP status of a GET, or None if nothing answers."""
     try:
         with urllib.request.urlopen(url.rstrip("/") + path, timeout=5) as response:
             return int(response.status)
@@ -89,11 +89,14 @@ def _wait_until_ready(url: str, server: "subprocess.Popen[bytes]") -> None:
     while status(url, "/readyz") != 200:
         if server.poll() is not None:
             raise AvatarClientError(
-                f"the server ended with status {server.returncode} before it was ready; "
-                "its message is above"
+                f"The server exited with status {server.returncode} before it was ready. "
+                "Its own message is above."
             )
         if time.monotonic() > until_s:
-            raise AvatarClientError(f"the server was not ready within {READY_TIMEOUT_S:.0f} s")
+            raise AvatarClientError(
+                f"The server was not ready within {READY_TIMEOUT_S:.0f} s. See why by hand: "
+                "avatar serve"
+            )
         time.sleep(0.2)
 
 

@@ -12,18 +12,18 @@ from torch import Tensor
 
 from export import modules
 from export.cache import EngineCache
+from export.example_inputs import Values, decoder_values, mel_values, random_values
 from export.modules import Exportable
 from export.quantize import activation_peaks, to_fp8, to_int8
 from export.to_onnx import DTYPES, WEIGHTS, save_graph, to_graph
 from export.to_tensorrt import build_plan
 from export.verify import check_error, error_of
-from export.windows import Values, decoder_values, random_values, sound_values
-from runtime.engine.choice import (
-    built_audio_encoder,
-    built_decoder,
-    built_denoiser,
+from runtime.engine.description import EngineDescription, EngineKey, TensorSpec, file_hash
+from runtime.engine.engine_keys import (
+    audio_encoder_key,
+    decoder_key,
+    denoiser_key,
 )
-from runtime.engine.description import Built, EngineDescription, TensorSpec, file_hash
 from runtime.engine.onnx_engine import MODEL
 from runtime.engine.parts import DenoiserPart, WindowShape
 from runtime.engine.trt.library import PLAN, TensorRT
@@ -36,16 +36,16 @@ Served = tuple[Exportable, Values]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which engines are asked for, and where they go."""
+    """The kind and precision of the engines to build, and their cache."""
 
     kind: str  # "onnx", "tensorrt" or "tensorrt-rtx"
     precision: str
     cache: EngineCache
-    progress: Progress = lambda what: None
+    progress: Progress = lambda text: None
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class ExportedEngine:
     """One engine in the cache."""
 
     folder: Path
@@ -58,37 +58,41 @@ def make_denoiser(
     shape: WindowShape,
     windows: Callable[[DenoiserPart], Sequence[Values]],
     target: Target,
-    seen: WindowShape | None = None,
-) -> list[Made]:
-    """The denoiser's engines. `windows` gives each part's inputs in several calls, which calibrate
-    FP8 and with which the part is compared with torch. They may be of another shape, `seen`: a
-    large window is more than a CPU can check, and scales do not depend on it.
+    checked: WindowShape | None = None,
+) -> list[ExportedEngine]:
+    """The denoiser's engines, one a part.
+
+    `windows` gives each part's inputs in several calls. They calibrate FP8, and the part's outputs
+    for them are compared with torch. They may have another shape, `checked`: a CPU cannot check a
+    large window, and scales do not depend on the shape.
     """
     made = []
     for part in parts:
-        built = built_denoiser(dit, part, shape, target.kind, target.precision)
-        exportable = modules.denoiser_part(dit, part, seen or shape)
+        built = denoiser_key(dit, part, shape, target.kind, target.precision)
+        exportable = modules.denoiser_part(dit, part, checked or shape)
         served = None
-        if seen is not None and seen != shape:
+        if checked is not None and checked != shape:
             fixed = random_values(part.inputs(dit.config), dit.config, shape)
             served = modules.denoiser_part(dit, part, shape), fixed
         made.append(_make(exportable, partial(windows, part), built, target, served))
     return made
 
 
-def make_small_parts(model: AvatarModel, rows: int, columns: int, target: Target) -> list[Made]:
+def make_small_parts(
+    model: AvatarModel, rows: int, columns: int, target: Target
+) -> list[ExportedEngine]:
     """The decoder's and the audio encoder's engines, in fp32."""
     return [
         _make(
             modules.decoder(model.autoencoder),
             lambda: [decoder_values(model, rows, columns)],
-            built_decoder(model, rows, columns, target.kind),
+            decoder_key(model, rows, columns, target.kind),
             target,
         ),
         _make(
             modules.audio_encoder(model.audio_encoder),
-            lambda: [sound_values(model.audio_encoder.config)],
-            built_audio_encoder(model, target.kind),
+            lambda: [mel_values(model.audio_encoder.config)],
+            audio_encoder_key(model, target.kind),
             target,
         ),
     ]
@@ -97,28 +101,28 @@ def make_small_parts(model: AvatarModel, rows: int, columns: int, target: Target
 def _make(
     part: Exportable,
     windows: Callable[[], Sequence[Values]],
-    built: Built,
+    built: EngineKey,
     target: Target,
     served: Served | None = None,
-) -> Made:
+) -> ExportedEngine:
     def build(folder: Path) -> EngineDescription:
         return build_engine(part, windows(), built, folder, target.progress, served)
 
-    return Made(*target.cache.engine(built, build))
+    return ExportedEngine(*target.cache.engine(built, build))
 
 
 def build_engine(
     part: Exportable,
     windows: Sequence[Values],
-    built: Built,
+    built: EngineKey,
     folder: Path,
-    progress: Progress = lambda what: None,
+    progress: Progress = lambda text: None,
     served: Served | None = None,
 ) -> EngineDescription:
-    """Writes the engine's files into `folder` and describes them. EngineError where it differs
-    from torch by more than its precision explains.
+    """Writes the engine's files into `folder` and describes them.
 
-    `served` is the part in the shapes of the engine, where `windows` are of other ones.
+    `served` is the part in the engine's shapes, if the shapes of `windows` are others. EngineError
+    if the engine differs from torch by more than its precision explains.
     """
     progress(f"{part.name}: export")
     graph = to_graph(part, windows[0], built.precision)
@@ -132,7 +136,7 @@ def build_engine(
     check_error(error, part.name, built.precision)
     values = windows[0]
     if served is not None:
-        progress(f"{part.name}: export in its own shapes")
+        progress(f"{part.name}: export in the engine's shapes")
         values = served[1]
         graph = to_graph(*served, built.precision)
         graph = to_fp8(graph, peaks) if peaks else graph
@@ -159,7 +163,7 @@ def _compile(folder: Path, name: str, kind: str, progress: Progress) -> None:
 def _specs(
     graph: onnx.ModelProto, part: Exportable, values: Mapping[str, Tensor], precision: str
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Shapes and number types of what goes in and out."""
+    """Shapes and number types of inputs and outputs."""
     dtype = str(DTYPES[precision]).removeprefix("torch.")
     inputs = tuple(TensorSpec(name, dtype, tuple(values[name].shape)) for name in part.inputs)
     sizes = {
@@ -170,7 +174,7 @@ def _specs(
 
 
 def _quantise_file(folder: Path, part: Exportable, values: Mapping[str, Tensor]) -> float:
-    """Replaces the float32 file by an int8 one, and measures that."""
+    """Replaces the float32 file by an int8 one. Returns its relative L2 error."""
     wide = folder / "float32.onnx"
     (folder / MODEL).rename(wide)
     to_int8(wide, folder / MODEL)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,16 +9,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from runtime.cli.command_values import own_characters
-from runtime.engine.kinds import FILES, check_precision
-from runtime.errors import AvatarError, BadInput
-from runtime.stream.presets import PRESETS, find_preset
+from export.request import (
+    ExportRequest,
+    RecordRequest,
+    export_engines,
+    record_windows,
+)
+from runtime.errors import AvatarError
 
 if TYPE_CHECKING:
-    from export.building import Made, Target
-    from export.windows import Values
-    from runtime.engine.parts import DenoiserPart, WindowShape
-    from runtime.models.dit.config import DiTConfig
+    from export.building import ExportedEngine
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 export = typer.Typer(
@@ -30,166 +27,103 @@ export = typer.Typer(
 app.add_typer(export, name="export")
 console = Console()
 
-CALIBRATION_TICKS = 8
-PICTURE_PX = 256
 KINDS = ("onnx", "tensorrt", "tensorrt-rtx")
-
-Model = Annotated[
-    Path | None,
-    typer.Option(help="A model's folder, or a released one. Default: the built-in model."),
-]
-Preset = Annotated[
-    str | None, typer.Option(help="interactive, balanced or broadcast. Default: all.")
-]
-Speakers = Annotated[
-    list[int], typer.Option(help="Speakers in the picture; give it once for each number.")
-]
-Precision = Annotated[str, typer.Option(help="What the denoiser computes in.")]
-Out = Annotated[Path, typer.Option(help="The folder of engines.")]
-Blocks = Annotated[int, typer.Option(help="Blocks an engine, where a model is built in blocks.")]
-SizePx = Annotated[
-    int, typer.Option("--size", help="Pixels of a side of a released model's picture.")
-]
-Windows = Annotated[
-    Path | None,
-    typer.Option(help="A .safetensors of recorded denoiser calls; released models need it in fp8."),
-]
-TextTokens = Annotated[int, typer.Option(help="Valid text tokens, of a released model.")]
-LatentFrames = Annotated[int, typer.Option(help="Of a window, of a released model.")]
+USUAL = ExportRequest()
+USUAL_RECORD = RecordRequest(Path())
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asked for."""
-
-    kind: str
-    model: Path | None = None
-    preset: str | None = None
-    speakers: Sequence[int] = (1, 2)
-    precision: str = "fp32"
-    out: Path = FILES
-    blocks: int = 1
-    size_px: int = PICTURE_PX
-    windows: Path | None = None
-    latent_frames: int = 9
-    text_tokens: int = 256
-
-
-def _command(kind: str) -> None:
-    """Adds `avatar export KIND`; the three differ in name only."""
-
-    def command(
-        model: Model = None,
-        preset: Preset = None,
-        speakers: Speakers = [1, 2],  # noqa: B006  typer copies it
-        precision: Precision = "fp32",
-        out: Out = FILES,
-        blocks: Blocks = 1,
-        size_px: SizePx = PICTURE_PX,
-        windows: Windows = None,
-        latent_frames: LatentFrames = 9,
-        text_tokens: TextTokens = 256,
-    ) -> None:
-        request = Request(
-            kind, model, preset, speakers, precision, out, blocks, size_px, windows,
-            latent_frames, text_tokens,
-        )  # fmt: skip
-        try:
-            run(request)
-        except AvatarError as error:
-            typer.echo(f"avatar export {kind}: {error}", err=True)
-            raise typer.Exit(1) from error
-
-    command.__doc__ = f"Build {kind} engines, or find that they are there."
-    export.command(kind)(command)
-
-
-for _kind in KINDS:
-    _command(_kind)
-
-
-def run(request: Request) -> None:
-    """Builds what is asked for, or finds that it is there, and prints a table of it."""
-    check_precision(request.kind, request.precision)
-    from export.building import Target
-    from export.cache import EngineCache
-
-    cache = EngineCache(request.out)
-    with console.status("Loading the model ..") as status:
-        target = Target(request.kind, request.precision, cache, status.update)
-        if request.model is not None and not (request.model / "dit.json").exists():
-            made = _export_released(request, target)
-        else:
-            made = _export_model(request, target)
+def build(
+    context: typer.Context,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A model's folder, or a released one. Default: the built-in model."),
+    ] = USUAL.model,
+    preset: Annotated[
+        str | None, typer.Option(help="interactive, balanced or broadcast. Default: all.")
+    ] = USUAL.preset,
+    speakers: Annotated[
+        list[int], typer.Option(help="Speakers in the picture; repeat it for several numbers.")
+    ] = list(USUAL.speakers),  # noqa: B006  typer copies it
+    precision: Annotated[str, typer.Option(help="The denoiser's number type.")] = USUAL.precision,
+    out: Annotated[Path, typer.Option(help="The folder of engines.")] = USUAL.out,
+    blocks: Annotated[
+        int, typer.Option(help="Blocks per engine, of a large model.")
+    ] = USUAL.blocks,
+    size_px: Annotated[
+        int, typer.Option("--size", help="Side of a released model's picture, px.")
+    ] = USUAL.size_px,
+    windows: Annotated[
+        Path | None,
+        typer.Option(help="Recorded by `avatar export windows`; FP8 of a released model needs it."),
+    ] = USUAL.windows,
+    latent_frames: Annotated[
+        int, typer.Option(help="Per window, of a released model.")
+    ] = USUAL.latent_frames,
+    text_tokens: Annotated[
+        int, typer.Option(help="Valid text tokens, of a released model.")
+    ] = USUAL.text_tokens,
+) -> None:
+    kind = str(context.info_name)
+    request = ExportRequest(
+        kind, model, preset, speakers, precision, out, blocks, size_px, windows, latent_frames,
+        text_tokens,
+    )  # fmt: skip
+    try:
+        with console.status("") as status:
+            made = export_engines(request, status.update)
+    except AvatarError as error:
+        raise _failed(kind, error) from error
     _show(made)
 
 
-def _export_model(request: Request, target: Target) -> list[Made]:
-    """A model that streams: the built-in one or a folder of the same kind."""
-    from export.building import make_denoiser, make_small_parts
-    from export.windows import Walk, recorded, spoken_by
-    from runtime.character.store import BUILTIN_CHARACTERS
-    from runtime.engine.choice import denoiser_parts, stream_shape
-    from runtime.weights.checkpoint import load, load_builtin
-
-    model = load_builtin() if request.model is None else load(request.model)
-    presets = PRESETS.values() if request.preset is None else [find_preset(request.preset)]
-    parts, made = denoiser_parts(model.dit.config, request.blocks), []
-    shapes = {  # presets with windows of one length share their engines, and so do characters
-        stream_shape(model, character, preset.window): (character, preset)
-        for preset in presets
-        for speakers in request.speakers
-        for character in spoken_by(speakers, (BUILTIN_CHARACTERS, own_characters()))
-    }
-    for shape, (character, preset) in shapes.items():
-        record = partial(recorded, model, character, preset, CALIBRATION_TICKS)
-        walk = Walk(model.dit, parts, shape, record)
-        made += make_denoiser(model.dit, parts, shape, walk.at, target)
-    return made + make_small_parts(model, shape.rows, shape.columns, target)
+for _kind in KINDS:
+    export.command(_kind, help=f"Build {_kind} engines; those that are there are kept.")(build)
 
 
-def _export_released(request: Request, target: Target) -> list[Made]:
-    """The transformer of a released folder, checked on windows that a CPU can compute."""
-    import torch
-
-    from export.building import make_denoiser
-    from export.windows import Walk, load_calls, seen_shape
-    from runtime.engine.choice import denoiser_parts
-    from runtime.engine.parts import WindowShape
-    from runtime.hunyuan.weights.loading import load_dit
-
-    assert request.model is not None
-    if request.precision == "fp8" and request.windows is None:
-        raise BadInput(
-            "FP8 needs scales from real windows: give --windows FILE, calls recorded with "
-            "export.windows.save_calls.",
-            param="windows",
-        )
-    dit = load_dit(request.model, dtype=torch.bfloat16)
-    side = request.size_px // 8
-    parts, made = denoiser_parts(dit.config, request.blocks), []
-    for speakers in dict.fromkeys(request.speakers):
-        shape = WindowShape(request.latent_frames, speakers, side, side, request.text_tokens)
-        windows: Callable[[DenoiserPart], list[Values]]
-        if request.windows is None:
-            seen = WindowShape(1, speakers, 8, 8, 8)
-            windows = partial(_random_call, dit.config, seen)
-        else:
-            calls = load_calls(request.windows)
-            seen = seen_shape(calls[0])
-            windows = Walk(dit, parts, seen, partial(list, calls)).at
-        made += make_denoiser(dit, parts, shape, windows, target, seen)
-    return made
-
-
-def _random_call(config: DiTConfig, shape: WindowShape, part: DenoiserPart) -> list[Values]:
-    """A call of a part with random numbers, enough to compare it with torch."""
-    from export.windows import random_values
-
-    return [random_values(part.inputs(config), config, shape)]
+@export.command("windows")
+def windows_command(
+    model: Annotated[Path, typer.Option(help="A released folder.")],
+    character: Annotated[
+        str | None, typer.Option(help="A character's id. Default: one with one speaker.")
+    ] = USUAL_RECORD.character,
+    preset: Annotated[
+        str, typer.Option(help="interactive, balanced or broadcast.")
+    ] = USUAL_RECORD.preset,
+    ticks: Annotated[int, typer.Option(min=1, help="Of the stream.")] = USUAL_RECORD.ticks,
+    size_px: Annotated[
+        int, typer.Option("--size", help="Side of the picture, px. A small one is enough.")
+    ] = USUAL_RECORD.size_px,
+    device: Annotated[str, typer.Option(help="cuda, cuda:1, .. or cpu.")] = USUAL_RECORD.device,
+    precision: Annotated[
+        str, typer.Option(help="bf16, fp8 or fp32: of the recorded model.")
+    ] = USUAL_RECORD.precision,
+    decoder: Annotated[
+        Path | None, typer.Option(help="A TAEHV file. Default: taehv.pth in the folder.")
+    ] = USUAL_RECORD.decoder,
+    embeddings: Annotated[
+        Path | None, typer.Option(help="A folder that caches the text encoders' results.")
+    ] = USUAL_RECORD.embeddings,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = USUAL_RECORD.out,
+) -> None:
+    """Record windows of a live stream of a released model, to calibrate its FP8 engines."""
+    request = RecordRequest(
+        model, character, preset, ticks, size_px, device, precision, decoder, embeddings, out
+    )
+    try:
+        with console.status("Recording .."):
+            count = record_windows(request)
+    except AvatarError as error:
+        raise _failed("windows", error) from error
+    megabytes = out.stat().st_size / 1e6
+    typer.echo(f"{out}: {count} windows, {megabytes:.0f} MB. Use it: --windows {out}")
 
 
-def _show(made: list[Made]) -> None:
+def _failed(name: str, error: AvatarError) -> typer.Exit:
+    typer.echo(f"avatar export {name}: {error}", err=True)
+    return typer.Exit(1)
+
+
+def _show(made: list[ExportedEngine]) -> None:
     """The engines, their sizes and how far they are from float64 torch."""
     table = Table("part", "precision", "for", "MB", "relative L2 error", "folder")
     for one in made:

@@ -1,8 +1,8 @@
-"""A graph of 16-bit numbers as one that a CPU can run: computed in float32, rounded at every step.
+"""Turns a 16-bit graph into one that a CPU can run: in float32, rounded to 16 bits at every node.
 
-Hardware multiplies 16-bit numbers, sums in float32 and rounds what it writes. So does this graph:
-each result is cast to the 16-bit type and back. It is how exported bfloat16 and FP8 graphs are
-checked where no GPU is.
+Hardware multiplies 16-bit numbers, sums in float32 and rounds what it writes. This graph does the
+same: each result is cast to the 16-bit type and back. So exported bfloat16 and FP8 graphs can be
+checked without a GPU.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ MOVING = frozenset(
     ("Concat", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze",
      "Transpose", "Unsqueeze")
 )  # fmt: skip
-"""These only move numbers: nothing to round."""
+"""Operations that only move numbers and need no rounding."""
 NARROW = frozenset((TensorProto.BFLOAT16, TensorProto.FLOAT16))
 
 
 def in_float32(graph: onnx.ModelProto) -> onnx.ModelProto:
     """The same function of float32 inputs, with 16-bit rounding after every computing node.
 
-    Results are rounded that the graph's value_info calls 16-bit, as torch's exporter writes it.
-    What an FP8 number is dequantised to has none: hardware never writes that down.
+    It rounds the results that the graph's value_info, as torch's exporter writes it, calls 16-bit.
+    Dequantised FP8 numbers have no value_info and stay unrounded: hardware never writes them.
     """
     body = graph.graph
     narrow = _narrow_results(body)
@@ -39,14 +39,14 @@ def in_float32(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _narrow_results(body: onnx.GraphProto) -> dict[str, int]:
-    """Each 16-bit tensor's type, by name."""
+    """The type of each 16-bit tensor, by name."""
     values = (*body.value_info, *body.output)
     types = {value.name: value.type.tensor_type.elem_type for value in values}
     return {name: kind for name, kind in types.items() if kind in NARROW}
 
 
 def _rounded(original: onnx.NodeProto, narrow: dict[str, int]) -> list[onnx.NodeProto]:
-    """The node, then for each of its 16-bit results a cast there and back."""
+    """The node, and for each of its 16-bit results a cast to 16 bits and back."""
     node = onnx.NodeProto()
     node.CopyFrom(original)
     for attribute in node.attribute:

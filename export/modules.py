@@ -1,7 +1,7 @@
-"""What is exported: modules that take and give plain tensors in a fixed order.
+"""The exported modules: they take and return plain tensors in a fixed order.
 
-They call the model's own code, so that an export is the same function; only the order of inputs
-and what is left out (modulation weights, encoders, positions) is decided here.
+They call the model's own code, so an export is the same function. This file decides only the order
+of inputs, and what is left out: modulation weights, encoders, positions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from runtime.engine.parts import DenoiserPart, WindowShape
 from runtime.models.audio_encoder import AudioEncoder
 from runtime.models.autoencoder.autoencoder import Autoencoder
-from runtime.models.autoencoder.picture_decoder import Anchor
+from runtime.models.autoencoder.compositing_decoder import ReferenceFeatures
 from runtime.models.dit.conditioning import WindowInputs
 from runtime.models.dit.dit import DiT
 from runtime.models.dit.layers import patchify, unpatchify
@@ -69,11 +69,11 @@ class PartModule(nn.Module):
             values["img"], values["txt"], modulation, values["rotation"], None
         )
         if index % 2 == 1:
-            img = self.dit.listen(img, index // 2, self._heard(values))
+            img = self.dit.apply_adapters(img, index // 2, self._window(values))
         return {"img": img, "txt": txt}
 
-    def _heard(self, values: dict[str, Tensor]) -> WindowInputs:
-        """The fields that `DiT.listen` reads; keys of other parts' adapters stay empty."""
+    def _window(self, values: dict[str, Tensor]) -> WindowInputs:
+        """The fields that `DiT.apply_adapters` reads; keys of other parts' adapters are empty."""
         nothing = values["img"].new_empty(0)
         adapters = range(self.dit.config.adapters)
         return WindowInputs(
@@ -91,7 +91,7 @@ class PartModule(nn.Module):
     def _project(self, hidden: Tensor, modulation: Tensor) -> Tensor:
         _, ph, pw = self.dit.config.patch_size
         rows, first = self.shape.rows // ph, self.shape.rows // ph * (self.shape.columns // pw)
-        if self.shape.kept_tokens is not None:  # a strip of them, see token_strip.py
+        if self.shape.kept_tokens is not None:  # only the active ones, see active_tokens.py
             rows, first = 1, self.shape.kept_tokens
         video = hidden[:, first : first + self.shape.latent_frames * first]
         patches = self.dit.final_layer(video, modulation)
@@ -100,7 +100,7 @@ class PartModule(nn.Module):
 
 
 class DecoderModule(nn.Module):
-    """A scaled latent frame, the one before it and the anchor to pictures in [-1, 1]."""
+    """A scaled latent frame, the one before it and the anchor -> frames in [-1, 1]."""
 
     def __init__(self, autoencoder: Autoencoder) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class DecoderModule(nn.Module):
         quarter: Tensor,
         eighth: Tensor,
     ) -> Tensor:
-        anchor = Anchor(picture, still, quarter, eighth)
+        anchor = ReferenceFeatures(picture, still, quarter, eighth)
         unscale = self.autoencoder.unscale
         pictures: Tensor = self.autoencoder.decoder(unscale(latent), unscale(previous), anchor)
         return pictures.clamp(-1.0, 1.0)
@@ -137,5 +137,5 @@ def decoder(autoencoder: Autoencoder) -> Exportable:
 
 
 def audio_encoder(encoder: AudioEncoder) -> Exportable:
-    """The built-in audio encoder for one window of sound."""
+    """The built-in audio encoder for one window of audio."""
     return Exportable("audio_encoder", encoder.eval(), ("mel",), ("states",))

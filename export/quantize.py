@@ -1,8 +1,8 @@
-"""Graphs with 8-bit matrix products: FP8 with scales from real windows, or dynamic int8.
+"""Graphs with 8-bit matrix products: FP8 with calibrated scales, or dynamic int8.
 
 FP8 (e4m3, arXiv 2209.05433) is written as QuantizeLinear and DequantizeLinear around each product
-with a weight, the form that TensorRT turns into FP8 kernels: one scale for the activations, from
-the largest number seen in calibration, and one for every row of the weight.
+with a weight, which TensorRT turns into FP8 kernels. The activations have one scale, from the
+largest magnitude in calibration; the weight has one for every row.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from export.emulate import in_float32
-from export.session import run_graph
+from export.run_graph import run_graph
 
 LARGEST_E4M3 = 448.0
-SMALLEST_WEIGHT = 4096  # numbers; smaller products stay as they are
+SMALLEST_WEIGHT = 4096  # numbers; products with smaller weights are not quantised
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class WeightMatmul:
     """A node that multiplies activations (.., K) with a weight (K, N) held by the graph."""
 
     node: onnx.NodeProto
@@ -34,11 +34,11 @@ class Product:
     weight: onnx.TensorProto
 
 
-def products(graph: onnx.ModelProto, smallest: int = SMALLEST_WEIGHT) -> list[Product]:
-    """Every matrix product with a weight of the graph of at least `smallest` numbers, in order."""
+def products(graph: onnx.ModelProto, smallest: int = SMALLEST_WEIGHT) -> list[WeightMatmul]:
+    """All matrix products with a weight of at least `smallest` numbers, in the graph's order."""
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
     return [
-        Product(node, node.input[0], weights[node.input[1]])
+        WeightMatmul(node, node.input[0], weights[node.input[1]])
         for node in graph.graph.node
         if node.op_type in ("MatMul", "Gemm")
         and node.input[1] in weights
@@ -90,9 +90,9 @@ def to_fp8(graph: onnx.ModelProto, peaks: Mapping[str, float]) -> onnx.ModelProt
 
 
 def _fp8_product(
-    product: Product, peak: float
+    product: WeightMatmul, peak: float
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """The product between quantised operands, and the weight, scales and zeros that it reads."""
+    """The nodes of the quantised product, and the weight, scales and zeros that they read."""
     name, dtype = product.node.output[0], product.weight.data_type
     weight = np.asarray(numpy_helper.to_array(product.weight), np.float32)
     rows = np.maximum(np.abs(weight).max(axis=0), 1e-12)  # one for each output number
@@ -122,8 +122,9 @@ def _fp8_product(
 
 
 def _scale(name: str, values: NDArray[np.float32], dtype: int) -> onnx.TensorProto:
-    """Scales in the number type of the graph. Rounding may leave the largest value a little
-    outside of e4m3; quantising clips it.
+    """Scales in the number type of the graph.
+
+    Their rounding may put the largest value slightly outside of e4m3; quantising clips it.
     """
     return numpy_helper.from_array(values.astype(helper.tensor_dtype_to_np_dtype(dtype)), name)
 
@@ -133,8 +134,9 @@ def _e4m3(values: NDArray[np.float32]) -> NDArray[np.generic]:
 
 
 def to_int8(source: Path, target: Path) -> None:
-    """A float32 file as one whose products with weights run in int8, activations scaled as they
-    come. 7-bit weights: without VNNI an AVX2 processor adds pairs of products in 16 bits.
+    """Writes a float32 file with its products in int8; activations are scaled at run time.
+
+    Weights have 7 bits, because an AVX2 processor without VNNI adds pairs of products in 16 bits.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

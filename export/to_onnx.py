@@ -25,13 +25,13 @@ DTYPES = {
     "fp16": torch.float16,
     "fp8": torch.bfloat16,
 }
-"""What numbers are before anything is quantised. "int8" and "fp8" are then, by quantize.py."""
+"""The number type of an exported graph; for "int8" and "fp8" quantize.py then changes products."""
 
 
 def to_graph(part: Exportable, values: Mapping[str, Tensor], precision: str) -> onnx.ModelProto:
-    """The part's graph with its weights, inputs and outputs cast to the precision's numbers.
+    """The part's graph, with weights, inputs and outputs in the precision's number type.
 
-    `values` give the static shapes. The model itself is left as it was.
+    `values` give the static shapes. The model itself does not change.
     """
     dtype = DTYPES[precision]
     module = part.module if dtype == torch.float32 else copy.deepcopy(part.module).to(dtype)
@@ -53,7 +53,7 @@ def to_graph(part: Exportable, values: Mapping[str, Tensor], precision: str) -> 
 
 
 def save_graph(graph: onnx.ModelProto, folder: Path) -> None:
-    """Writes `model.onnx` and, beside it, its weights: one file may not hold more than 2 GB."""
+    """Writes `model.onnx` and a separate file of weights: one ONNX file is limited to 2 GB."""
     onnx.save_model(
         graph,
         str(folder / MODEL),
@@ -64,17 +64,9 @@ def save_graph(graph: onnx.ModelProto, folder: Path) -> None:
     )
 
 
-def parameters_in(graph: onnx.ModelProto) -> int:
-    """Numbers held by the graph: how one sees that modulation weights are left out."""
-    return sum(
-        int(torch.tensor(list(tensor.dims)).prod()) if tensor.dims else 1
-        for tensor in graph.graph.initializer
-    )
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """torch's exporter warns of its own deprecations and of torchvision: not ours to mend."""
+    """Hides the exporter's warnings about its own deprecations and torchvision."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

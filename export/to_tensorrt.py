@@ -1,7 +1,7 @@
 """ONNX files to TensorRT or TensorRT-RTX engines: one code path, two modules of the same API.
 
-Networks are strongly typed: precision is what the graph says. TensorRT-RTX builds without a GPU;
-TensorRT builds for the GPU that it finds.
+Networks are strongly typed: the graph decides the precision. TensorRT-RTX builds without a GPU;
+TensorRT builds for the GPU of this machine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DTYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What TensorRT made of a graph."""
+    """A graph as TensorRT parsed it."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -34,7 +34,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A built engine, and the network that it was built from."""
+    """A built engine, and its network."""
 
     network: Network
     engine: bytes
@@ -43,7 +43,7 @@ class Plan:
 def build_plan(
     library: TensorRT, file: Path, progress: Callable[[str], None] = lambda phase: None
 ) -> Plan:
-    """The engine of an ONNX file; `progress` hears of each phase. EngineError says what failed."""
+    """Builds the engine of an ONNX file; `progress` gets each phase. EngineError if that fails."""
     trt = library.module
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)
@@ -62,8 +62,8 @@ def build_plan(
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise EngineError(
-            f"{library.version} cannot build {file}; its log above says why. More free memory, or "
-            "fewer blocks an engine (--blocks), may help."
+            f"{library.version} cannot build {file}; its log above says why. More free memory or "
+            "fewer blocks per engine (--blocks) may help."
         )
     return Plan(_describe(network), bytes(engine))
 
@@ -83,7 +83,7 @@ def _spec(tensor: Any) -> TensorSpec:
 
 
 def _monitor(trt: Any, progress: Callable[[str], None]) -> Any:
-    """TensorRT's progress reports as calls of `progress`; its base class comes with the module."""
+    """Passes TensorRT's progress reports to `progress`; the base class comes with the module."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -93,7 +93,7 @@ def _monitor(trt: Any, progress: Callable[[str], None]) -> Any:
             progress(name)
 
         def step_complete(self, name: str, step: int) -> bool:
-            return True  # go on
+            return True  # True continues the build
 
         def phase_finish(self, name: str) -> None:
             pass

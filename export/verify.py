@@ -1,4 +1,4 @@
-"""An export against the same module computed by torch in float64."""
+"""Compares an export with the same module in torch, computed in float64."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from torch import Tensor
 
 from export.emulate import in_float32
 from export.modules import Exportable
-from export.session import run_graph
+from export.run_graph import run_graph
 from runtime.errors import EngineError
 
 ALLOWED = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 2e-2, "fp8": 6e-2}
-"""Largest relative L2 error of a part's output. int8 is judged by what it shows, see README."""
+"""Largest allowed relative L2 error of a part's output. int8 is judged by its lip sync instead,
+see docs/benchmarks.md.
+"""
 
 
 def error_of(graph: onnx.ModelProto, part: Exportable, values: Mapping[str, Tensor]) -> float:
-    """Relative L2 error of the graph's worst output. 16-bit graphs are emulated on the CPU."""
+    """Relative L2 error of the graph's worst output; 16-bit graphs are emulated on the CPU."""
     expected = in_float64(part, values)
     found = run_graph(in_float32(graph), values, part.outputs)
     return max(relative_l2(found[name], expected[name]) for name in part.outputs)
 
 
 def check_error(error: float, name: str, precision: str) -> None:
-    """EngineError where an engine differs from torch by more than its precision explains."""
+    """EngineError if an engine differs from torch by more than its precision explains."""
     allowed = ALLOWED.get(precision)
     if allowed is not None and not error <= allowed:
         raise EngineError(
             f"{name} in {precision} differs from float64 torch by {error:.2g} relative L2; at most "
-            f"{allowed:g} is accepted. Calibrate on more windows, or choose a finer precision."
+            f"{allowed:g} is allowed. Calibrate on more windows, or choose a finer precision."
         )
 
 

@@ -1,14 +1,14 @@
 """Errors that a caller or the outside can cause.
 
 AvatarError                 anything below; catch this at the edge of the program
-|-- BadInput (ValueError)   a value that can never work: a box outside the picture, odd bytes
-|-- NotFound                a name that is not there; the message lists the names that are
+|-- BadInput (ValueError)   a value that can never work: a box outside the image, odd bytes
+|-- NotFound                a name that does not exist; the message lists those that do
 |-- CheckpointError         weights that do not fit the model; the message names the keys
 |-- EngineError             an engine file that is missing, damaged or was built for something else
 |-- RankLost                a process of a pipelined session ended or does not answer
-`-- Unsupported             this model cannot do that (an emotion asked of one without the module)
+`-- Unsupported             this model cannot do that (an emotion, without the emotion module)
 
-A message says what was found, what was expected, and what to do.
+A message has three parts: what happened, what is allowed, and what to do.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class AvatarError(Exception):
 
 
 class BadInput(AvatarError, ValueError):
-    """A value that cannot work, whatever the state."""
+    """A value that can never work."""
 
 
 class NotFound(AvatarError):
@@ -33,7 +33,7 @@ class NotFound(AvatarError):
     def among(
         cls, kind: str, name: str, existing: Iterable[str], *, param: str | None = None
     ) -> "NotFound":
-        """`NotFound.among("character", "bob", ["ana"])` lists what there is instead."""
+        """`NotFound.among("character", "bob", ["mira"])` lists the existing names."""
         names = ", ".join(sorted(existing)) or "none"
         return cls(f"There is no {kind} {name!r}. Use one of these: {names}.", param=param)
 
@@ -43,11 +43,11 @@ class CheckpointError(AvatarError):
 
 
 class EngineError(AvatarError):
-    """An engine that is not there, does not fit or was damaged; both sides are named."""
+    """An engine that is missing, damaged or does not fit; the message names both sides."""
 
 
 class Unsupported(AvatarError):
-    """This model lacks what was asked for."""
+    """This model or machine cannot do that."""
 
 
 class RankLost(AvatarError):

@@ -1,6 +1,6 @@
 """Flow matching: x_sigma = (1 - sigma) * clean + sigma * noise, velocity = noise - clean.
 
-Noise levels and Euler step as the release takes them (its flow-match discrete scheduler: evenly
+Noise levels and Euler step are those of the release (its flow-match discrete scheduler: evenly
 spaced levels bent by a shift, no special last step).
 """
 
@@ -29,7 +29,7 @@ def noised(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
 def noise_of_latent(seed: int, latent: int, shape: tuple[int, int, int]) -> Tensor:
     """Standard normal noise (C, H, W) of one latent frame of the stream, any integer `latent`.
 
-    Depends on (seed, latent) only, so no cut of the stream and no rewinding changes it.
+    Depends on (seed, latent) only, so no cut of the stream and no rewind changes it.
     """
     key = (seed * 0x9E3779B97F4A7C15 + latent * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**63
     generator = torch.Generator().manual_seed(key)

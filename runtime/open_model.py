@@ -1,56 +1,37 @@
-"""A model from its folder: ours, a released one, or the built-in model where no folder is named."""
+"""A model from its folder: one of our own format, a released one, or the built-in model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from runtime.character.character import Character
 from runtime.errors import BadInput, Unsupported
+from runtime.hunyuan.live.options import DEFAULT_OPTIONS, LiveOptions
 from runtime.stream.model import StreamModel
 from runtime.stream.presets import is_released
 from runtime.weights.checkpoint import load, load_builtin
 
-
-@dataclass(frozen=True, slots=True)
-class LiveOptions:
-    """What else a released folder needs to stream; see `runtime.hunyuan.live.model.LiveChoice`."""
-
-    precision: str = "fp32"
-    decoder: Path | None = None
-    embeddings: Path | None = None
-    blocks_on_device: bool = True
-    characters: tuple[Character, ...] = ()  # whose prompts are read before the model is loaded
+__all__ = ["LiveOptions", "load_on"]
 
 
 def load_on(
-    folder: Path | None, device: torch.device, options: LiveOptions = LiveOptions()
+    folder: Path | None, device: torch.device, options: LiveOptions = DEFAULT_OPTIONS
 ) -> StreamModel:
-    """The model on a device. Unsupported if that is not here, BadInput, CheckpointError."""
+    """The model on a device; None is the built-in model.
+
+    Unsupported if there is no such device; BadInput or CheckpointError if the folder does not fit.
+    """
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise Unsupported(f"No NVIDIA GPU is here, found {device} asked for. Use cpu.")
+        raise Unsupported(f"There is no NVIDIA GPU here for {device}. Use cpu.")
     if folder is not None and is_released(folder):
-        return _load_released(folder, device, options)
+        from runtime.hunyuan.live.model import load_live
+
+        return load_live(folder, device, options)
     if options.decoder is not None:
         raise BadInput(
-            f"{options.decoder} was named as decoder; only a released folder takes one. Leave "
-            "--decoder out.",
+            f"The decoder {options.decoder} does not apply: only a released folder takes one. "
+            "Leave --decoder out.",
             param="decoder",
         )
     return (load_builtin() if folder is None else load(folder)).to(device)
-
-
-def _load_released(folder: Path, device: torch.device, options: LiveOptions) -> StreamModel:
-    from runtime.hunyuan.live.model import LiveChoice, load_live, precision_named
-
-    choice = LiveChoice(
-        folder,
-        device,
-        precision_named(options.precision),
-        options.decoder,
-        options.embeddings,
-        options.blocks_on_device,
-    )
-    return load_live(choice, options.characters)

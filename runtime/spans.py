@@ -1,77 +1,43 @@
-"""Latency spans: `with spans("denoise"):` around a stage, free when nobody listens.
+"""Latency spans of the pipeline's stages. A stream without a `SpanRecorder` records nothing."""
 
-The pipeline takes any `Spans`; `no_spans` does nothing, a `SpanRecorder` keeps the newest ones.
-"""
-
-import json
-import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import pairwise
 
 KEPT_SPANS = 20_000
 
 
-class Spans(Protocol):
-    """Marks a stage of the pipeline."""
-
-    def __call__(self, name: str, /) -> AbstractContextManager[None]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stage that ran from `start_ns` (monotonic) for `duration_ns`."""
+    """A stage that ran from `start_ns` (of `time.perf_counter_ns`) for `duration_ns`."""
 
     name: str
     start_ns: int
     duration_ns: int
 
 
-_NOTHING = nullcontext()
-
-
-def no_spans(name: str, /) -> AbstractContextManager[None]:
-    """The recorder that is off."""
-    return _NOTHING
-
-
 class SpanRecorder:
-    """Keeps the newest spans, for percentiles and for a trace viewer."""
+    """Keeps the newest spans, for percentiles."""
 
     def __init__(self, kept: int = KEPT_SPANS) -> None:
         self._spans: deque[Span] = deque(maxlen=kept)
 
-    @contextmanager
-    def __call__(self, name: str, /) -> Iterator[None]:
-        start = time.perf_counter_ns()
-        try:
-            yield
-        finally:
-            self._spans.append(Span(name, start, time.perf_counter_ns() - start))
-
-    @property
-    def spans(self) -> tuple[Span, ...]:
-        return tuple(self._spans)
+    def record(self, stages: Sequence[str], times_ns: Sequence[int]) -> None:
+        """Adds consecutive stages: stage i ran from times_ns[i] to times_ns[i + 1]."""
+        for name, (start, stop) in zip(stages, pairwise(times_ns), strict=True):
+            self._spans.append(Span(name, start, stop - start))
 
     def drain(self) -> tuple[Span, ...]:
-        """The kept spans, forgotten afterwards."""
-        spans = self.spans
+        """The kept spans; they are forgotten."""
+        spans = tuple(self._spans)
         self._spans.clear()
         return spans
 
-    def chrome_trace(self) -> str:
-        """The kept spans as JSON for chrome://tracing and Perfetto."""
-        events = [
-            {
-                "name": span.name,
-                "ph": "X",
-                "ts": span.start_ns / 1000,
-                "dur": span.duration_ns / 1000,
-                "pid": 0,
-                "tid": 0,
-            }
-            for span in self._spans
-        ]
-        return json.dumps({"traceEvents": events})
+    def drain_ms(self) -> dict[str, float]:
+        """Milliseconds by stage, summed over the kept spans; they are forgotten."""
+        totals: dict[str, float] = {}
+        for span in self._spans:
+            totals[span.name] = totals.get(span.name, 0.0) + span.duration_ns / 1e6
+        self._spans.clear()
+        return totals

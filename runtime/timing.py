@@ -1,7 +1,7 @@
 """Units, derived once: samples, video frames, latent frames.
 
 A stream's latent frame 0 decodes to video frame 0 alone; latent frame n >= 1 decodes to the
-video frames 4n-3 .. 4n (the autoencoder's 4n+1 rule). The mouth of video frame k goes with the
+video frames 4n-3 .. 4n (the autoencoder's 4n+1 rule). The mouth of video frame k belongs to
 samples [640 k, 640 (k + 1)).
 """
 
@@ -11,7 +11,7 @@ SAMPLES_PER_FRAME = SAMPLE_RATE // VIDEO_FPS  # 640 samples = 40 ms
 FRAMES_PER_LATENT = 4  # temporal stride of the autoencoder
 SAMPLES_PER_LATENT = SAMPLES_PER_FRAME * FRAMES_PER_LATENT  # 2560 samples = 160 ms
 
-OUTPUT_RATE = 48_000  # Hz; the sound that is played out
+OUTPUT_RATE = 48_000  # Hz; the audio that is sent to clients and written to files
 OUTPUT_SAMPLES_PER_FRAME = OUTPUT_RATE // VIDEO_FPS  # 1920
 
 
@@ -32,16 +32,6 @@ def frames_in_latents(latents: int) -> int:
     return 0 if latents <= 0 else FRAMES_PER_LATENT * (latents - 1) + 1
 
 
-def latents_for_frames(frames: int) -> int:
-    """How many latent frames are needed to decode the first `frames` video frames."""
-    return 0 if frames <= 0 else latent_of_frame(frames - 1) + 1
-
-
-def samples_of_frame(frame: int) -> range:
-    """Model-rate samples that are heard while video frame `frame` is shown."""
-    return range(SAMPLES_PER_FRAME * frame, SAMPLES_PER_FRAME * (frame + 1))
-
-
 def frames_for_samples(samples: int) -> int:
-    """How many video frames are needed to cover `samples` model-rate samples."""
+    """How many video frames cover `samples` samples at the model's rate."""
     return -(-samples // SAMPLES_PER_FRAME)

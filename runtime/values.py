@@ -1,4 +1,4 @@
-"""Small frozen values that cross the runtime's borders."""
+"""Small frozen values that callers of the runtime and its parts exchange."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 EMOTIONS = ("neutral", "happy", "sad", "angry", "surprised")
 
-Pixels = NDArray[np.uint8]  # (H, W, 3), RGB; or (3 H / 2, W), I420, where a stream was asked for it
+Pixels = NDArray[np.uint8]  # (H, W, 3), RGB; or (3 H / 2, W), I420, in a stream of that layout
 Samples = NDArray[np.float32]  # (N,), mono, [-1, 1], 16 kHz unless the name says otherwise
 
 
 class Box(NamedTuple):
-    """A rectangle in fractions of the picture, origin top left."""
+    """A rectangle in fractions of an image, origin top left."""
 
     x: float
     y: float
@@ -38,7 +38,7 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Video frame `index` of the stream; frame 0 is shown at time 0."""
+    """Video frame `index` of a stream; frame 0 is shown at time 0."""
 
     index: int
     pixels: Pixels

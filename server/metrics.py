@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus. One registry an app, so that tests do not share it."""
+"""The server's metrics for Prometheus. Each app has a registry of its own, so tests share none."""
 
 from prometheus_client import (
     CollectorRegistry,
@@ -30,10 +30,19 @@ class Metrics:
         )
         self.errors = Counter("avatar_errors", "Error events sent, by code", ["code"], registry=r)
         self.audio_bytes = Counter("avatar_audio_bytes", "Bytes of speech received", registry=r)
-        self.interruptions = Counter("avatar_interruptions", "Barge-ins", registry=r)
+        self.interruptions = Counter("avatar_interruptions", "Interruptions", registry=r)
+        self.events_dropped = Counter(
+            "avatar_events_dropped", "Events that a slow client did not get", registry=r
+        )
+        self.clock_resyncs = Counter(
+            "avatar_clock_resyncs", "Media clocks that fell a second behind", registry=r
+        )
+        self.model_queue = Gauge(
+            "avatar_model_queue", "Jobs that wait for the model thread", registry=r
+        )
         self.slices = Counter(
             "avatar_slices",
-            "Slices sent: new ones, and repeats while the model is late",
+            "Slices sent: new frames, and repeats while the model is late",
             ["kind"],
             registry=r,
         )

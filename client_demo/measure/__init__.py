@@ -1,1 +1,1 @@
-"""Measuring a server as a client sees it."""
+"""Measures a server from the outside, as a client sees it."""

@@ -1,4 +1,4 @@
-"""Speech from files: any sound that PyAV reads, as mono PCM16 at the rate that a session takes."""
+"""Speech from files: any sound that PyAV reads, as mono PCM16 at the session's rate."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 CHUNK_MS = 40
-AUDIBLE = 0.01  # root mean square of 10 ms, -40 dB of full scale: the quietest that counts as sound
+AUDIBLE = 0.01  # root mean square of 10 ms, -40 dB of full scale: quieter is silence
 
 
 class AudioFileError(ValueError):
-    """A file that holds no sound that can be read."""
+    """A file has no sound that can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +38,14 @@ class Speech:
 def read_speech(path: Path, rate: int) -> Speech:
     """Read the first audio stream of `path`, mixed to mono and resampled to `rate` Hz.
 
-    Raises AudioFileError for a missing file, for one without sound and for one that PyAV
-    cannot read.
+    Raises AudioFileError if the file is missing, has no sound or cannot be read by PyAV.
     """
     if not path.is_file():
-        raise AudioFileError(f"There is no file {path}. Give the path of a sound file.")
+        raise AudioFileError(f"There is no file {path}. Pass the path of a sound file.")
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:
-                raise AudioFileError(f"{path} has no sound in it. Give a file with an audio track.")
+                raise AudioFileError(f"{path} has no sound in it. Use a file with an audio track.")
             resampler = av.AudioResampler(format="s16", layout="mono", rate=rate)
             parts = [
                 part.to_ndarray()[0]
@@ -56,16 +55,16 @@ def read_speech(path: Path, rate: int) -> Speech:
     except av.FFmpegError as error:
         raise AudioFileError(
             f"{path} cannot be read as sound ({error.strerror}). "
-            "Give WAV, MP3, FLAC, Opus or the like."
+            "Use WAV, MP3, FLAC, Opus or another common format."
         ) from error
     samples = np.concatenate(parts) if parts else np.zeros(0, np.int16)
     if not len(samples):
-        raise AudioFileError(f"{path} is empty. Give a file with sound in it.")
+        raise AudioFileError(f"{path} is empty. Use a file with sound in it.")
     return Speech(samples, rate)
 
 
 def sound_onset(samples: NDArray[np.int16], rate: int, threshold: float = AUDIBLE) -> int | None:
-    """Index of the first audible sample, to within 10 ms; None where all is quiet."""
+    """Index of the first audible sample, to within 10 ms; None if all is quiet."""
     block = rate // 100
     whole = len(samples) // block * block
     blocks = samples[:whole].reshape(-1, block).astype(np.float64) / 32768
@@ -74,7 +73,7 @@ def sound_onset(samples: NDArray[np.int16], rate: int, threshold: float = AUDIBL
 
 
 async def at_speaking_pace(speech: Speech, chunk_ms: int = CHUNK_MS) -> AsyncIterator[bytes]:
-    """The chunks of `speech` as a person would speak them: each when it would have been heard."""
+    """The chunks of `speech` at the pace of a person: each at the moment at which it is spoken."""
     loop = asyncio.get_running_loop()
     start = loop.time()
     for index, chunk in enumerate(speech.chunks(chunk_ms)):

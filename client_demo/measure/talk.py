@@ -1,4 +1,4 @@
-"""One talk with a server, measured: speech in at speaking pace, the stream recorded and watched."""
+"""One measured talk with a server: speech goes in, the stream is recorded and analysed."""
 
 import asyncio
 import contextlib
@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from avatar_client.characters import find_character
 from avatar_client.client import DEFAULT_RATE, AvatarClient
 from avatar_client.events import OutputCleared, OutputStarted, OutputStopped
-from avatar_client.gallery import character_speaking
 from avatar_client.received_media import ReceivedMedia
+from avatar_client.recording import Recorder
 from avatar_client.session_socket import AvatarClientError, EventReader, expect
-from avatar_client.stream_clock import reports_apart_us
+from avatar_client.stream_clock import offset_by_reports_us
 
-from client_demo.measure import measure
+from client_demo.measure import stream_analysis
 from client_demo.measure.audio_file import (
     AUDIBLE,
     CHUNK_MS,
@@ -25,22 +26,22 @@ from client_demo.measure.audio_file import (
     read_speech,
     sound_onset,
 )
-from client_demo.measure.observation import Observer
+from client_demo.measure.observer import StreamObserver
 from client_demo.measure.report import InterruptReport, SpeakerReport, TalkReport, since_ms
 
-REST_S = 1.5  # the character is watched at rest before anybody speaks
-AFTER_S = 0.8  # and after, so that the mouth is seen to close
-FIRST_PICTURE_TIMEOUT_S = 20.0
+REST_S = 1.5  # of rest watched before the first speech
+AFTER_S = 0.8  # watched after the last, so that the mouth closes
+FIRST_FRAME_TIMEOUT_S = 20.0
 PACKETS_TIMEOUT_S = 5.0
-PATIENCE_S = 30.0
-SLOWEST = 4  # times its length: a server that is slower than that is not waited for
+EXTRA_WAIT_S = 30.0
+SLOWEST = 4  # times the speech's length, plus EXTRA_WAIT_S: longer means that the server hangs
 
 
 @dataclass(frozen=True, slots=True)
 class TalkPlan:
-    """What to say: (speaker, sound file) pairs that run side by side; None is the first speaker.
+    """(speaker, sound file) pairs to speak at the same time; None is the first speaker.
 
-    Without `character` the named speakers choose one, or the server where none is named.
+    Without `character`, the first one with all named speakers is used, or the server's default.
     """
 
     url: str
@@ -54,9 +55,9 @@ class TalkPlan:
 
 @dataclass(slots=True)
 class Line:
-    """One speaker's speech and what became of it; times are those of the event loop.
+    """One speaker's speech and its progress; times are those of the event loop.
 
-    `onset_ms`: of the first audible sound in the speech; None where all of it is quiet.
+    `onset_ms`: position of the first audible sound in the speech; None if all of it is quiet.
     """
 
     speaker: str
@@ -80,7 +81,7 @@ async def talk(plan: TalkPlan) -> TalkReport:
     character = plan.character
     names = {name for name, _ in plan.lines if name is not None}
     if character is None and names:
-        character = await character_speaking(plan.url, names, plan.api_key)
+        character = await find_character(plan.url, names, plan.api_key)
     client = await AvatarClient.connect(plan.url, character, api_key=plan.api_key)
     connected_s = loop.time()
     async with client:
@@ -90,7 +91,7 @@ async def talk(plan: TalkPlan) -> TalkReport:
             Line(name or first, path, speech, _onset_ms(speech)) for (name, path), speech in named
         ]
         _check_each_speaks_once(lines)
-        observer = Observer({one.id: asdict(one.box) for one in client.session.speakers})
+        observer = StreamObserver({one.id: asdict(one.box) for one in client.session.speakers})
         client.media.tap(observer)
         recorder = client.record(plan.out)
         await client.open_media()
@@ -99,7 +100,7 @@ async def talk(plan: TalkPlan) -> TalkReport:
         await asyncio.sleep(AFTER_S)
         await recorder.aclose()
         return _report(
-            plan, client, lines, observer, (begun_s, connected_s, interrupted_s), recorder.alignment
+            plan, client, lines, observer, (begun_s, connected_s, interrupted_s), recorder
         )
 
 
@@ -107,7 +108,7 @@ def _check_each_speaks_once(lines: list[Line]) -> None:
     for number, line in enumerate(lines):
         if line.speaker in [one.speaker for one in lines[:number]]:
             raise AvatarClientError(
-                f"{line.speaker} is to say two files at once. Name who says which, such as "
+                f"{line.speaker} was given two files. Give each speaker one, such as "
                 "ana=a.wav ben=b.wav, or join the files."
             )
 
@@ -117,37 +118,37 @@ def _onset_ms(speech: Speech) -> int | None:
     return None if onset is None else onset * 1000 // speech.rate
 
 
-async def _wait_for_rest(client: AvatarClient, observer: Observer) -> None:
-    """Wait for a picture and for the tracks' offset, then watch REST_S of the idle stream."""
+async def _wait_for_rest(client: AvatarClient, observer: StreamObserver) -> None:
+    """Wait for a frame and for the tracks' offset, then watch REST_S of the idle stream."""
     try:
-        await asyncio.wait_for(observer.has_seen.wait(), FIRST_PICTURE_TIMEOUT_S)
+        await asyncio.wait_for(observer.has_frame.wait(), FIRST_FRAME_TIMEOUT_S)
     except TimeoutError:
         raise AvatarClientError(
-            f"No picture came within {FIRST_PICTURE_TIMEOUT_S:.0f} s. Is UDP between this machine "
-            "and the server open? Its log tells the candidates."
+            f"No video frame arrived within {FIRST_FRAME_TIMEOUT_S:.0f} s. Check that UDP between "
+            "this machine and the server is open; the server's log lists the candidates."
         ) from None
-    with contextlib.suppress(TimeoutError):  # the report says that it stayed unknown
+    with contextlib.suppress(TimeoutError):  # then the report shows it as unknown
         await asyncio.wait_for(client.media.synchronised.wait(), PACKETS_TIMEOUT_S)
     await asyncio.sleep(REST_S)
 
 
 async def _converse(client: AvatarClient, plan: TalkPlan, lines: list[Line]) -> float | None:
-    """Say the lines side by side and wait for their ends; the loop time of the interruption."""
-    patience_s = SLOWEST * max(line.speech.duration_s for line in lines) + PATIENCE_S
+    """Speak all lines at once and wait for their ends. Returns the time of the interruption."""
+    timeout_s = SLOWEST * max(line.speech.duration_s for line in lines) + EXTRA_WAIT_S
     with client.events() as events:
         following = asyncio.create_task(_follow(events, lines))
         speaking = [asyncio.create_task(_say(client, line, plan.pace)) for line in lines]
         tasks = [following, *speaking]
         try:
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(timeout_s):
                 interrupted_s = None
                 if plan.interrupt_after_s is not None:
                     interrupted_s = await _interrupt(client, plan.interrupt_after_s)
                 await asyncio.gather(*tasks)
         except TimeoutError:
             raise AvatarClientError(
-                f"The speech did not end within {patience_s:.0f} s: the server is too slow, or it "
-                "stands still. Its log and GET /metrics tell how late it is."
+                f"The speech did not end within {timeout_s:.0f} s: the server is too slow. "
+                "Its log and GET /metrics show how late it is."
             ) from None
         finally:
             for task in tasks:
@@ -158,7 +159,7 @@ async def _converse(client: AvatarClient, plan: TalkPlan, lines: list[Line]) -> 
 
 async def _say(client: AvatarClient, line: Line, pace: Literal["realtime", "fast"]) -> None:
     chunks = at_speaking_pace(line.speech) if pace == "realtime" else _at_once(line.speech)
-    await client.speak(_noted(chunks, line), line.speaker)
+    await client.speak(_timed(chunks, line), line.speaker)
 
 
 async def _at_once(speech: Speech) -> AsyncIterator[bytes]:
@@ -166,8 +167,8 @@ async def _at_once(speech: Speech) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def _noted(chunks: AsyncIterator[bytes], line: Line) -> AsyncIterator[bytes]:
-    """Pass `chunks` on and note when the first one, and the first audible one, is sent."""
+async def _timed(chunks: AsyncIterator[bytes], line: Line) -> AsyncIterator[bytes]:
+    """Yield `chunks`; note the times of the first one and of the first audible one."""
     loop = asyncio.get_running_loop()
     first_audible = None if line.onset_ms is None else line.onset_ms // CHUNK_MS
     index = 0
@@ -181,7 +182,7 @@ async def _noted(chunks: AsyncIterator[bytes], line: Line) -> AsyncIterator[byte
 
 
 async def _follow(events: EventReader, lines: list[Line]) -> None:
-    """Note the start and end of every line, until all have ended."""
+    """Note the start and end of every line until all have ended."""
     loop = asyncio.get_running_loop()
     by_speaker = {line.speaker: line for line in lines}
     async for event in events:
@@ -192,14 +193,14 @@ async def _follow(events: EventReader, lines: list[Line]) -> None:
             if all(line.ended for line in lines):
                 return
     raise AvatarClientError(
-        "The session ended while the character spoke. Look at the server's log."
+        "The session ended while the character spoke. The server's log has the reason."
     )
 
 
 async def _interrupt(client: AvatarClient, after_s: float) -> float:
-    """Interrupt everybody `after_s` after the first line is heard."""
+    """Interrupt all speakers `after_s` seconds after the first line starts to play."""
     with client.events() as events:
-        await expect(events, OutputStarted, PATIENCE_S)
+        await expect(events, OutputStarted, EXTRA_WAIT_S)
     await asyncio.sleep(after_s)
     await client.interrupt()
     return asyncio.get_running_loop().time()
@@ -209,52 +210,53 @@ def _report(
     plan: TalkPlan,
     client: AvatarClient,
     lines: list[Line],
-    observer: Observer,
-    moments_s: tuple[float, float, float | None],
-    alignment: str,
+    observer: StreamObserver,
+    times_s: tuple[float, float, float | None],
+    recorder: Recorder,
 ) -> TalkReport:
-    begun_s, connected_s, interrupted_s = moments_s
+    begun_s, connected_s, interrupted_s = times_s
     fps = client.session.video.fps
     moves = {line.speaker: _movement(line, observer) for line in lines}
     first = min(lines, key=lambda line: line.voice_sent_s or math.inf)
     clocks = client.media.clocks
-    skew_us = reports_apart_us(clocks["audio"], clocks["video"])
+    offset_us = offset_by_reports_us(clocks["audio"], clocks["video"])
     return TalkReport(
         character=client.session.character,
         out=str(plan.out),
         connect_ms=since_ms(begun_s, connected_s),
-        first_frame_ms=since_ms(begun_s, observer.first_picture_s),
+        first_frame_ms=since_ms(begun_s, observer.first_frame_s),
         speakers=[
             _speaker_report(line, observer, moves[line.speaker], line is first) for line in lines
         ],
         interruption=_interruption(interrupted_s, lines, observer, moves),
         sound_ahead=_offset(client.media, lines, observer, moves),
-        clock_offset_ms=None if skew_us is None else round(skew_us / 1000, 1),
-        recording_alignment=alignment,
-        flow=measure.flow(observer.pictures[lines[0].speaker], fps),
+        clock_offset_ms=None if offset_us is None else round(offset_us / 1000, 1),
+        recording_alignment=recorder.alignment,
+        recording_lost_frames=recorder.lost_frames,
+        flow=stream_analysis.frame_delivery(observer.frames[lines[0].speaker], fps),
     )
 
 
-def _movement(line: Line, observer: Observer) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    assert line.first_sent_s is not None  # every line was begun
-    return measure.movement(observer.pictures[line.speaker], line.first_sent_s)
+def _movement(line: Line, observer: StreamObserver) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    assert line.first_sent_s is not None  # every line was started
+    return stream_analysis.movement(observer.frames[line.speaker], line.first_sent_s)
 
 
 def _speaker_report(
     line: Line,
-    observer: Observer,
+    observer: StreamObserver,
     moved: np.ndarray[tuple[int], np.dtype[np.float64]],
     is_first: bool,
 ) -> SpeakerReport:
-    """The sound of several speakers is one mix: its onset is that of the first who speaks."""
-    sent_s = line.first_sent_s or 0.0
-    voice_s = line.voice_sent_s
-    move_s = measure.first_move_s(observer.pictures[line.speaker], moved, sent_s)
-    sound = measure.first_sound(observer.sounds, sent_s, AUDIBLE) if is_first else None
-    started = line.started
+    sent_s, voice_s, started = line.first_sent_s, line.voice_sent_s, line.started
+    move_s = None
+    if voice_s is not None:
+        move_s = stream_analysis.first_move_s(observer.frames[line.speaker], moved, voice_s)
+    sound = _onset(line, observer, is_first)
     late_ms = None
     if sound is not None and started is not None and line.onset_ms is not None:
-        late_ms = round(sound.pts / 48) - started[1].media_time_ms - line.onset_ms
+        sound_ms = round(sound.pts / stream_analysis.AUDIO_TICKS_PER_MS)
+        late_ms = sound_ms - started[1].media_time_ms - line.onset_ms
     return SpeakerReport(
         speaker=line.speaker,
         file=str(line.path),
@@ -266,19 +268,34 @@ def _speaker_report(
         started_to_ended_ms=since_ms(started[0], line.ended[0]) if started and line.ended else None,
         interrupted=bool(line.ended and line.ended[1].interrupted),
         sound_after_event_ms=late_ms,
+        onset_ms=line.onset_ms,
     )
+
+
+def _onset(
+    line: Line, observer: StreamObserver, is_first: bool
+) -> stream_analysis.SoundLevel | None:
+    """The first sound of this line. All voices arrive as one mix, so a later speaker's onset shows
+    only if the others are quiet just before.
+    """
+    if is_first:
+        return stream_analysis.first_sound(observer.levels, line.first_sent_s or 0.0, AUDIBLE)
+    if line.started is None or line.onset_ms is None:
+        return None
+    expected_ms = line.started[1].media_time_ms + line.onset_ms
+    return stream_analysis.onset_near(observer.levels, expected_ms, AUDIBLE)
 
 
 def _interruption(
     interrupted_s: float | None,
     lines: list[Line],
-    observer: Observer,
+    observer: StreamObserver,
     moves: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]],
 ) -> InterruptReport | None:
     if interrupted_s is None:
         return None
-    last_moves = [measure.last_move_s(observer.pictures[one], moves[one]) for one in moves]
-    loud = [sound.arrived_s for sound in observer.sounds if sound.loudness >= AUDIBLE]
+    last_moves = [stream_analysis.last_move_s(observer.frames[one], moves[one]) for one in moves]
+    loud = [level.arrived_s for level in observer.levels if level.loudness >= AUDIBLE]
     cleared = [line.ended[0] for line in lines if line.ended]
     return InterruptReport(
         cleared_event_ms=since_ms(interrupted_s, max(cleared, default=None)),
@@ -290,16 +307,16 @@ def _interruption(
 def _offset(
     media: ReceivedMedia,
     lines: list[Line],
-    observer: Observer,
+    observer: StreamObserver,
     moves: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]],
-) -> measure.Offset | None:
-    """Only where one speaker speaks: the sound of several is one mix."""
-    if len(lines) != 1 or not observer.sounds or not media.synchronised.is_set():
+) -> stream_analysis.LipSyncOffset | None:
+    """None for several speakers: their sound is one mix."""
+    if len(lines) != 1 or not observer.levels or not media.synchronised.is_set():
         return None
     speaker = lines[0].speaker
-    return measure.sound_ahead(
-        np.array([media.moment_us("video", one.pts) for one in observer.pictures[speaker]]),
+    return stream_analysis.sound_ahead(
+        np.array([media.timestamp_us("video", one.pts) for one in observer.frames[speaker]]),
         moves[speaker],
-        np.array([media.moment_us("audio", one.pts) for one in observer.sounds]),
-        np.array([one.loudness for one in observer.sounds]),
+        np.array([media.timestamp_us("audio", one.pts) for one in observer.levels]),
+        np.array([one.loudness for one in observer.levels]),
     )

@@ -1,4 +1,4 @@
-// Runs on the audio thread: hands the microphone's samples over in blocks of 20 ms.
+// Runs on the audio thread: posts the microphone's samples in blocks of 20 ms.
 
 class Capture extends AudioWorkletProcessor {
   constructor() {

@@ -1,15 +1,22 @@
-// What the browser reports of the received stream: frame rate, bit rate, sound against picture.
+// @ts-check
+// The browser's statistics of the received stream: frame rate, bit rate, sound against video.
+
+/** @typedef {{fps: number | null, kbps: number | null, offsetMs: number | null}} StreamStats */
+/** @typedef {{atMs: number, frames: number, bytes: number, offsetMs: number | null}} Reading */
 
 const EVERY_MS = 500;
 const ENOUGH_REPORTS = 3; // of the sender's clocks, before the browser's estimate settles
-const PLAUSIBLE_MS = 5000; // a starved browser's estimate, laid through few reports, can be a minute off
+const PLAUSIBLE_MS = 5000; // with few reports the browser's estimate can be off by a minute
 
 /**
- * Reads `peer` twice a second until the answered function is called.
- * `show({fps, kbps, offsetMs})`; a value that this browser does not report is null.
- * offsetMs: how far the sound is ahead of the picture, from the senders' clocks at playout.
+ * Read `peer` twice a second until the returned function is called. A value that this browser does
+ * not report is null. offsetMs: how far the sound is ahead of the video, from the sender's clocks
+ * at playout.
+ * @param {RTCPeerConnection} peer
+ * @param {(stats: StreamStats) => void} show
  */
 export function watchStats(peer, show) {
+  /** @type {Reading | null} */
   let before = null;
   const timer = setInterval(async () => {
     if (peer.connectionState !== "connected") return;
@@ -20,23 +27,35 @@ export function watchStats(peer, show) {
   return () => clearInterval(timer);
 }
 
+/**
+ * @param {RTCStatsReport} report
+ * @returns {Reading}
+ */
 function readings(report) {
-  const tracks = [...report.values()].filter(({ type }) => type === "inbound-rtp");
+  /** @type {any[]} */
+  const all = [];
+  report.forEach((one) => all.push(one));
+  const tracks = all.filter(({ type }) => type === "inbound-rtp");
   const audio = tracks.find(({ kind }) => kind === "audio");
   const video = tracks.find(({ kind }) => kind === "video");
-  const reports = [...report.values()].filter(({ type }) => type === "remote-outbound-rtp");
-  const settled = reports.length === 2
+  const reports = all.filter(({ type }) => type === "remote-outbound-rtp");
+  const isSettled = reports.length === 2
     && reports.every(({ reportsSent }) => reportsSent >= ENOUGH_REPORTS);
   const playout = [audio, video].map((track) => track?.estimatedPlayoutTimestamp);
   return {
     atMs: video?.timestamp ?? audio?.timestamp ?? 0,
     frames: video?.framesDecoded ?? 0,
     bytes: (audio?.bytesReceived ?? 0) + (video?.bytesReceived ?? 0),
-    offsetMs: settled && Math.abs(playout[0] - playout[1]) < PLAUSIBLE_MS
+    offsetMs: isSettled && Math.abs(playout[0] - playout[1]) < PLAUSIBLE_MS
       ? playout[0] - playout[1] : null,
   };
 }
 
+/**
+ * @param {Reading} before
+ * @param {Reading} now
+ * @returns {StreamStats}
+ */
 function difference(before, now) {
   const seconds = (now.atMs - before.atMs) / 1000;
   if (!(seconds > 0)) return { fps: null, kbps: null, offsetMs: now.offsetMs };

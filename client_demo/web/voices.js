@@ -1,4 +1,5 @@
-// Voices of the server's text to speech that the page offers: espeak-ng's languages, two each.
+// @ts-check
+// Text-to-speech voices that the page offers: espeak-ng's languages, two voices each.
 
 const LANGUAGES = [
   ["en-us", "US English"], ["en-gb", "UK English"], ["de", "Deutsch"], ["fr", "Français"],
@@ -8,12 +9,15 @@ const LANGUAGES = [
 
 const VARIANTS = [["+f3", "high"], ["+m3", "low"]];
 
-/** `[{id, name}]`, each language in a high and a low voice. */
+/** Each language in a high and a low voice. */
 export const VOICES = LANGUAGES.flatMap(([language, name]) =>
   VARIANTS.map(([variant, pitch]) => ({ id: language + variant, name: `${name}, ${pitch}` })));
 
-/** The offered voice nearest to the reader's language. */
-export function ownVoice(language) {
+/**
+ * The offered voice nearest to a language.
+ * @param {string} language as in `navigator.language`
+ */
+export function voiceFor(language) {
   const wanted = language.toLowerCase();
   const base = wanted.split("-")[0];
   const found = VOICES.find(({ id }) => id.startsWith(`${wanted}+`))

@@ -1,3 +1,4 @@
+// @ts-check
 // The binary form of an append: 12 header bytes, little endian, then PCM16.
 //   magic u16 = 0xA17A | version u8 | speaker index u8 | seq u32 | flags u32 (bit 0 = commit)
 
@@ -6,7 +7,13 @@ const MAGIC = 0xa17a;
 const VERSION = 1;
 const FLAG_COMMIT = 1;
 
-/** @param {Int16Array} samples mono PCM16  @returns {ArrayBuffer} one WebSocket message */
+/**
+ * One binary WebSocket message.
+ * @param {Int16Array} samples mono PCM16
+ * @param {number} speakerIndex place in the session's list of speakers
+ * @param {number} seq number of the message in the session, from 0
+ * @param {boolean} commit whether the item ends with these samples
+ */
 export function appendMessage(samples, speakerIndex, seq, commit = false) {
   const message = new ArrayBuffer(HEADER_BYTES + samples.length * 2);
   const view = new DataView(message);
@@ -19,7 +26,7 @@ export function appendMessage(samples, speakerIndex, seq, commit = false) {
   return message;
 }
 
-/** Float samples in [-1, 1] as PCM16. */
+/** @param {Float32Array} floats in [-1, 1] */
 export function toPcm16(floats) {
   return Int16Array.from(floats, (x) => Math.round(Math.max(-1, Math.min(1, x)) * 32767));
 }

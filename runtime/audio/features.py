@@ -1,12 +1,17 @@
-"""Speech of a live stream -> the features that a video frame hears.
+"""Speech of a live stream to the audio features that condition its latent frames.
 
-Latent frame n hears 2 s of sound that end a fixed 82.5 ms after its last video frame. That window
-depends on n alone, is cut from the samples as they are and encoded afresh, so how the samples
-arrived in chunks cannot change a bit of the result, and nothing but samples is remembered.
+    audio = extend(audio, chunk)
+    if reaches([audio], needed_samples(n)):
+        windows = torch.from_numpy(audio_windows([audio], n))
+        features = encode_windows(encoder, windows)
+
+Latent frame n is conditioned on 2 s of audio that end a fixed 82.5 ms after its last video frame.
+That window depends on n alone and is always encoded as a whole, so how the samples arrived in
+chunks cannot change a bit of the result, and a stream keeps nothing but samples.
 
 The log-mel has Whisper's frequencies (80 Slaney bands, 25 ms Hann windows, 10 ms apart) with a
 fixed floor instead of Whisper's "maximum of the clip minus 8": a stream has no maximum, and with a
-moving floor silence would become noise. Before sample 0 there is silence.
+moving floor silence would turn into noise. Before sample 0 there is silence.
 """
 
 from __future__ import annotations
@@ -22,44 +27,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from runtime.audio.mel_filters import slaney_filters
+from runtime.audio.windows import (
+    CONTEXT_STEPS,
+    FEATURE_STEPS,
+    HOP_SAMPLES,
+    LOG_FLOOR,
+    N_FFT,
+    REWIND_SAMPLES,
+    STEPS_PER_FRAME,
+    WINDOW_SAMPLES,
+    needed_samples,
+)
 from runtime.errors import BadInput
 from runtime.models.audio_encoder import AudioEncoderConfig
-from runtime.timing import FRAMES_PER_LATENT, SAMPLE_RATE, SAMPLES_PER_FRAME, SAMPLES_PER_LATENT
-
-N_FFT = 400  # 25 ms
-HOP_SAMPLES = 160  # one mel column: 10 ms
-STEP_SAMPLES = 2 * HOP_SAMPLES  # one encoder step: 20 ms
-STEPS_PER_FRAME = SAMPLES_PER_FRAME // STEP_SAMPLES
-FEATURE_STEPS = 10  # a frame k hears encoder steps 2k-4 .. 2k+5, as in the release
-STEPS_BEFORE = 4
-LOG_FLOOR = 1e-6  # power; white noise of -66 dBFS just touches it
-
-_LAST_STEP = FEATURE_STEPS - STEPS_BEFORE - 1  # of frame 0
-_COLUMN_REACH = N_FFT // 2  # samples on both sides of a column's centre
-LOOKAHEAD_SAMPLES = (
-    (2 * _LAST_STEP + 1) * HOP_SAMPLES + _COLUMN_REACH - SAMPLES_PER_FRAME
-)  # 1,320: sound after the end of a latent frame's last video frame that its features contain
-CONTEXT_STEPS = 100  # 2 s
-WINDOW_SAMPLES = (2 * CONTEXT_STEPS - 1) * HOP_SAMPLES + N_FFT  # 32,240
-REWIND_SAMPLES = 4 * SAMPLE_RATE  # how far before the newest request a stream may go back
-
-
-def needed_samples(latent_index: int) -> int:
-    """Samples, counted from 0, that must be there before latent frame n can be heard."""
-    return latent_index * SAMPLES_PER_LATENT + SAMPLES_PER_FRAME + LOOKAHEAD_SAMPLES
-
-
-def ready_latents(samples: int) -> int:
-    """How many latent frames, 0 .. result-1, can be heard once `samples` have arrived."""
-    return max(0, (samples - needed_samples(0)) // SAMPLES_PER_LATENT + 1)
+from runtime.timing import FRAMES_PER_LATENT, SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HeardAudio:
-    """What one speaker said: samples [start, stop) of the stream, 16 kHz float32.
+class SpeakerAudio:
+    """The audio of one speaker: samples [start, stop) of the stream, 16 kHz float32.
 
-    A value: `extend` and `truncate` return new ones, and holding on to an old one is how a stream
-    rewinds. The array is never written to once it is here.
+    A value: `extend`, `forget` and `truncate` return new ones, and the array is never written to.
     """
 
     start: int = 0
@@ -70,30 +58,45 @@ class HeardAudio:
         return self.start + len(self.pcm)
 
 
-def extend(heard: HeardAudio, pcm: NDArray[np.float32]) -> HeardAudio:
-    """`heard` with the next samples at its end. It grows until `forget` is called."""
-    return HeardAudio(heard.start, np.concatenate([heard.pcm, np.asarray(pcm, np.float32)]))
+def extend(audio: SpeakerAudio, pcm: NDArray[np.float32]) -> SpeakerAudio:
+    """`audio` with the next samples at its end. It grows until `forget` is called."""
+    return SpeakerAudio(audio.start, np.concatenate([audio.pcm, np.asarray(pcm, np.float32)]))
 
 
-def forget(heard: HeardAudio, latent_index: int) -> HeardAudio:
-    """`heard` without what no latent frame from n on, nor a rewind of 4 s from there, can hear."""
+def pad_silence(audio: SpeakerAudio, until: int) -> SpeakerAudio:
+    """`audio` with silence at its end up to sample `until`; longer audio stays unchanged."""
+    missing = until - audio.stop
+    return extend(audio, np.zeros(missing, np.float32)) if missing > 0 else audio
+
+
+def reaches(audio: Sequence[SpeakerAudio], sample: int) -> bool:
+    """Does every speaker's audio reach sample `sample`?"""
+    return all(one.stop >= sample for one in audio)
+
+
+def forget(audio: Sequence[SpeakerAudio], latent_index: int) -> tuple[SpeakerAudio, ...]:
+    """Drop samples older than anything latent frame n, a later one, or a 4 s rewind can need."""
     oldest = needed_samples(latent_index) - WINDOW_SAMPLES - REWIND_SAMPLES
-    surplus = min(max(0, oldest - heard.start), len(heard.pcm))
+    return tuple(_from(one, oldest) for one in audio)
+
+
+def _from(audio: SpeakerAudio, sample: int) -> SpeakerAudio:
+    surplus = min(max(0, sample - audio.start), len(audio.pcm))
     if not surplus:
-        return heard
-    return HeardAudio(heard.start + surplus, heard.pcm[surplus:].copy())
+        return audio
+    return SpeakerAudio(audio.start + surplus, audio.pcm[surplus:].copy())
 
 
-def truncate(heard: HeardAudio, sample: int) -> HeardAudio:
-    """`heard` without the samples at and after `sample`: they were never said."""
-    if sample >= heard.stop:
-        return heard
-    if sample < heard.start:
+def truncate(audio: SpeakerAudio, sample: int) -> SpeakerAudio:
+    """`audio` without the samples at and after `sample`."""
+    if sample >= audio.stop:
+        return audio
+    if sample < audio.start:
         raise BadInput(
-            f"cannot go back to sample {sample}: sound is kept from {heard.start} on. "
+            f"Cannot rewind to sample {sample}: audio is kept from sample {audio.start} on. "
             f"Rewind by at most {REWIND_SAMPLES} samples.",
         )
-    return HeardAudio(heard.start, heard.pcm[: sample - heard.start].copy())
+    return SpeakerAudio(audio.start, audio.pcm[: sample - audio.start].copy())
 
 
 def log_mel(pcm: Tensor) -> Tensor:
@@ -114,24 +117,29 @@ def _filters_on(device: torch.device, dtype: torch.dtype) -> Tensor:
     return slaney_filters(SAMPLE_RATE, N_FFT, 80).to(device, dtype)
 
 
-def window_of(heard: HeardAudio, latent_index: int) -> NDArray[np.float32]:
-    """The samples (WINDOW_SAMPLES,) that latent frame n hears; zeros before sample 0."""
+def audio_windows(audio: Sequence[SpeakerAudio], latent_index: int) -> NDArray[np.float32]:
+    """The samples (S, WINDOW_SAMPLES) that condition latent frame n; zeros before sample 0.
+
+    BadInput if some of them are not there yet, or are forgotten.
+    """
     stop = needed_samples(latent_index)
     start = stop - WINDOW_SAMPLES
     first = max(0, start)
-    if stop > heard.stop or first < heard.start:
-        raise BadInput(
-            f"latent frame {latent_index} hears samples {first} to {stop}, but {heard.start} to "
-            f"{heard.stop} are here. Push the sound first, and ask in order."
-        )
-    window = np.zeros(WINDOW_SAMPLES, np.float32)
-    window[first - start :] = heard.pcm[first - heard.start : stop - heard.start]
-    return window
+    windows = np.zeros((len(audio), WINDOW_SAMPLES), np.float32)
+    for window, one in zip(windows, audio, strict=True):
+        if stop > one.stop or first < one.start:
+            raise BadInput(
+                f"Latent frame {latent_index} needs samples {first} to {stop}, but only "
+                f"{one.start} to {one.stop} are kept. Push the audio first, and encode latent "
+                "frames in order."
+            )
+        window[first - start :] = one.pcm[first - one.start : stop - one.start]
+    return windows
 
 
-class Encoder(Protocol):
+class FeatureEncoder(Protocol):
     """Log-mel (B, 80, 2M) to hidden states (B, M, layers + 1, width): an `AudioEncoder`, or an
-    engine that does the same.
+    engine that computes the same.
     """
 
     @property
@@ -140,36 +148,22 @@ class Encoder(Protocol):
     def __call__(self, mel: Tensor) -> Tensor: ...
 
 
-class AudioFeatures:
-    """Turns heard samples into the (4, 10, layers + 1, width) that one latent frame listens to.
+def check_encoder(encoder: FeatureEncoder) -> None:
+    """BadInput if the encoder takes fewer steps than a stream's window has."""
+    if encoder.config.max_steps < CONTEXT_STEPS:
+        raise BadInput(
+            f"An encoder of max_steps={encoder.config.max_steps} is too short for a stream, which "
+            f"encodes {CONTEXT_STEPS} steps at once. Use a larger one."
+        )
 
-    >>> heard = extend(heard, chunk)
-    >>> if heard.stop >= needed_samples(n):
-    >>>     sound = features([heard], n)
+
+@torch.no_grad()
+def encode_windows(encoder: FeatureEncoder, windows: Tensor) -> Tensor:
+    """Windows (B, WINDOW_SAMPLES) to the features (B, 4, 10, layers + 1, width) of a latent frame.
+
+    The four are video frames 4n-3 .. 4n; of latent frame 0 only the last one is in the stream.
     """
-
-    def __init__(self, encoder: Encoder) -> None:
-        config = encoder.config
-        if config.max_steps < CONTEXT_STEPS:
-            raise BadInput(
-                f"an encoder of max_steps={config.max_steps} is too short for a stream, which "
-                f"hears {CONTEXT_STEPS} steps at once. Use a larger one."
-            )
-        self.encoder = encoder
-
-    @torch.no_grad()
-    def __call__(self, heard: Sequence[HeardAudio], latent_index: int) -> Tensor:
-        """Features (S, 4, 10, layers + 1, width) of frames 4n-3 .. 4n for S speakers.
-
-        For latent frame 0 only the last row, frame 0, lies in the stream.
-        """
-        windows = np.stack([window_of(one, latent_index) for one in heard])
-        return self.encode(torch.from_numpy(windows))
-
-    def encode(self, windows: Tensor) -> Tensor:
-        """Windows (B, WINDOW_SAMPLES) -> features (B, 4, 10, layers + 1, width)."""
-        states = self.encoder(log_mel(windows))
-        return gather_frames(states, FRAMES_PER_LATENT)
+    return gather_frames(encoder(log_mel(windows)), FRAMES_PER_LATENT)
 
 
 def gather_frames(states: Tensor, frames: int) -> Tensor:

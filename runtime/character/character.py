@@ -1,12 +1,14 @@
-"""A character: a picture, its speakers' face boxes, emotion references and a prompt, in a folder.
+"""A character: a reference image, face boxes of its speakers, emotion references and a prompt.
+
+It is a folder:
 
     <id>/character.json   {"id", "name", "picture": "picture.webp",
                            "speakers": [{"id", "name", "box": {x, y, width, height}}],
                            "emotions": {"happy": "happy.webp"}, "prompt": "", "license": ""}
-    <id>/picture.webp     and the whole-picture emotion references that it names
+    <id>/picture.webp     the reference image, and one like it for each emotion in the card
 
-Boxes are fractions of the picture, origin top left, one face each; speakers are numbered from left
-to right.
+Boxes are fractions of the image, origin top left, one face each; speakers are numbered from left to
+right.
 """
 
 import hashlib
@@ -18,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from runtime.character.face_mask import check_boxes
-from runtime.character.pictures import pixels_of, read_picture
+from runtime.character.pictures import ReferenceImage
 from runtime.errors import BadInput, NotFound
-from runtime.values import EMOTIONS, Box, Pixels
+from runtime.values import EMOTIONS, Box
 
 CARD = "character.json"
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -38,20 +40,27 @@ class Speaker:
 
 @dataclass(frozen=True, slots=True)
 class Character:
-    """A checked character folder; pictures are read when asked for."""
+    """A character folder, read and checked.
+
+    The reference image is decoded once, at load; an emotion's reference once, at its first use.
+    """
 
     id: str
     name: str
     folder: Path
-    picture: Path
+    picture: ReferenceImage
     speakers: tuple[Speaker, ...]
-    emotions: dict[str, Path] = field(default_factory=dict)
+    emotions: dict[str, Path] = field(default_factory=dict)  # files of the emotion references
     prompt: str = ""
     license: str = ""
+    _loaded: dict[str, ReferenceImage] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def load(cls, folder: Path) -> "Character":
-        """Reads and checks a folder. BadInput names the file and the field at fault."""
+        """Reads and checks a folder. BadInput names the file and the field at fault.
+
+        NotFound if the folder has no card.
+        """
         card = _read_card(folder)
         speakers = tuple(_speaker(number, entry) for number, entry in _entries(card))
         speakers = tuple(sorted(speakers, key=lambda speaker: speaker.box.centre[0]))
@@ -61,7 +70,7 @@ class Character:
             id=check_id(card["id"]),
             name=str(card.get("name") or card["id"]),
             folder=folder,
-            picture=_inside(folder, card["picture"]),
+            picture=ReferenceImage.load(_inside(folder, card["picture"])),
             speakers=speakers,
             emotions=emotions,
             prompt=str(card.get("prompt", "")),
@@ -69,12 +78,14 @@ class Character:
         )
         if character.id != folder.name:
             raise BadInput(
-                f"{folder / CARD} says id {character.id!r}; it must be the folder's name, "
-                f"{folder.name!r}.",
+                f"{folder / CARD} has the id {character.id!r}, but the id must be the folder's "
+                f"name, {folder.name!r}.",
                 param="id",
             )
         if len(set(character.speaker_ids)) != len(speakers):
-            raise BadInput(f"{folder / CARD}: two speakers share an id.", param="speakers")
+            raise BadInput(
+                f"{folder / CARD}: two speakers share an id. Give each its own.", param="speakers"
+            )
         return character
 
     @property
@@ -87,26 +98,27 @@ class Character:
         return tuple(speaker.box for speaker in self.speakers)
 
     def speaker_index(self, speaker_id: str) -> int:
-        """The speaker's place from the left, or NotFound listing the speakers."""
+        """The speaker's index from the left; NotFound lists the speakers."""
         if speaker_id not in self.speaker_ids:
             raise NotFound.among("speaker", speaker_id, self.speaker_ids, param="speaker")
         return self.speaker_ids.index(speaker_id)
 
-    def pixels(self) -> Pixels:
-        """The picture, uint8 (H, W, 3)."""
-        return pixels_of(read_picture(self.picture))
+    def emotion_picture(self, name: str) -> ReferenceImage:
+        """The reference of an emotion; neutral is the reference image itself, unless it has one.
 
-    def emotion_pixels(self, name: str) -> Pixels:
-        """The picture of all speakers in that mood; neutral is the character's picture itself."""
+        NotFound lists the emotions.
+        """
         if name not in self.emotions:
             if name == "neutral":
-                return self.pixels()
+                return self.picture
             known = ("neutral", *self.emotions)
             raise NotFound.among("emotion", name, known, param="emotion")
-        return pixels_of(read_picture(self.emotions[name]))
+        if name not in self._loaded:
+            self._loaded[name] = ReferenceImage.load(self.emotions[name])
+        return self._loaded[name]
 
     def digest(self) -> str:
-        """SHA-256 of everything that shapes the video: boxes, prompt and the pictures' bytes."""
+        """SHA-256 of everything that shapes the video: boxes, prompt and the image files."""
         hashed = hashlib.sha256()
         shape: dict[str, Any] = {
             "speakers": [
@@ -115,12 +127,12 @@ class Character:
             "prompt": self.prompt,
         }
         hashed.update(json.dumps(shape, sort_keys=True).encode())
-        for name, file in sorted([("", self.picture), *self.emotions.items()]):
+        for name, file in sorted([("", self.picture.file), *self.emotions.items()]):
             hashed.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
         return hashed.hexdigest()
 
     def summary(self) -> dict[str, Any]:
-        """What lists show: id, name, speakers with boxes, emotions."""
+        """As JSON: id, name, speakers with boxes, emotions, license."""
         return {
             "id": self.id,
             "name": self.name,
@@ -134,18 +146,18 @@ class Character:
 
 
 def check_id(value: object) -> str:
-    """A name that is safe as a folder: small letters, digits, - and _."""
+    """`value`, if it is an id, which is safe as a folder's name; else BadInput."""
     if not isinstance(value, str) or not ID_PATTERN.fullmatch(value):
         raise BadInput(
-            f"{value!r} is no id. Use 1 to 64 small letters, digits, - and _, "
-            "beginning with a letter or digit.",
+            f"{value!r} is no id. Use 1 to 64 lowercase letters, digits, - and _, "
+            "starting with a letter or digit.",
             param="id",
         )
     return value
 
 
 def box_from(value: object, where: str) -> Box:
-    """A box from JSON: exactly x, y, width and height, all numbers."""
+    """A box from JSON: exactly x, y, width and height, all numbers; else BadInput."""
     sides = ("x", "y", "width", "height")
     if (
         not isinstance(value, dict)
@@ -154,7 +166,7 @@ def box_from(value: object, where: str) -> Box:
     ):
         raise BadInput(
             f"{where} is {value!r}. Give numbers for x, y, width and height, "
-            "as fractions of the picture.",
+            "as fractions of the image.",
             param="box",
         )
     return Box(*(float(value[side]) for side in sides))
@@ -165,11 +177,15 @@ def _read_card(folder: Path) -> dict[str, Any]:
     try:
         card = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise NotFound(f"{folder} has no {CARD}: it is no character folder.") from None
+        raise NotFound(
+            f"{folder} has no {CARD}, so it is no character folder. Check the path."
+        ) from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BadInput(f"{file} is no JSON ({error}). Write it again.") from error
+        raise BadInput(
+            f"{file} is no JSON ({error}). Mend it, or add the character again."
+        ) from error
     if not isinstance(card, dict):
-        raise BadInput(f"{file} holds a {type(card).__name__}; an object is expected.")
+        raise BadInput(f"{file} has a JSON {type(card).__name__}, but an object is expected.")
     _check_fields(f"{file}", card, CARD_FIELDS, {"id", "picture", "speakers"})
     return card
 
@@ -178,15 +194,15 @@ def _check_fields(where: str, found: Iterable[str], known: set[str], needed: set
     found = set(found)
     if found - known or needed - found:
         raise BadInput(
-            f"{where} has fields {sorted(found)}; needed are {sorted(needed)}, "
-            f"known are {sorted(known)}."
+            f"{where} has the fields {sorted(found)}. Required are {sorted(needed)}, "
+            f"allowed are {sorted(known)}."
         )
 
 
 def _entries(card: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
     speakers = card["speakers"]
     if not isinstance(speakers, list) or not all(isinstance(entry, dict) for entry in speakers):
-        raise BadInput("speakers must be a list of {id, name, box}.", param="speakers")
+        raise BadInput("speakers must be a list of objects {id, name, box}.", param="speakers")
     return list(enumerate(speakers, start=1))
 
 
@@ -200,7 +216,7 @@ def _speaker(number: int, entry: dict[str, Any]) -> Speaker:
 def _emotions(card: dict[str, Any]) -> dict[str, Any]:
     emotions = card.get("emotions", {})
     if not isinstance(emotions, dict):
-        raise BadInput("emotions must be an object of name: file.", param="emotions")
+        raise BadInput("emotions must be an object {name: file}.", param="emotions")
     return emotions
 
 
@@ -211,13 +227,16 @@ def _emotion(name: str) -> str:
 
 
 def _inside(folder: Path, file: object) -> Path:
-    """A plain file name in the folder; nothing outside it can be named."""
+    """The path of a file directly in the folder; BadInput for any other."""
     if not isinstance(file, str) or Path(file).name != file or file in ("", ".", ".."):
         raise BadInput(
-            f"{folder / CARD} names the picture {file!r}; use a plain file name in the folder.",
+            f"{folder / CARD} names the image {file!r}; use a plain file name in the folder.",
             param="picture",
         )
     path = folder / file
     if not path.is_file():
-        raise BadInput(f"{folder / CARD} names {file!r}, which is not there.", param="picture")
+        raise BadInput(
+            f"{folder / CARD} names {file!r}, which is not there. Add the file, or mend the name.",
+            param="picture",
+        )
     return path

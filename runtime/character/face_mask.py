@@ -1,6 +1,6 @@
-"""Face boxes -> soft masks that route each speaker's voice to that speaker's face.
+"""Face boxes to soft masks that route each speaker's voice to that speaker's face.
 
-As in the release a box is enlarged three times about its centre and clipped to the picture. Where
+As in the release, a box is enlarged three times about its centre and clipped to the image. Where
 the enlarged boxes of several speakers overlap, they are split half-way between the faces with a
 soft edge, so that the masks sum to at most 1 everywhere.
 """
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ENLARGED = 3.0  # width and height, as the release enlarges its detector's box
-SOFTNESS = 0.015  # of the picture; the split goes from 10 % to 90 % over about twice this
+SOFTNESS = 0.015  # of the image; the split goes from 10 % to 90 % over about twice this
 SAMPLES_PER_CELL = 8  # along each side of a cell, for its mean
-EDGE_TOLERANCE = 1e-3  # of the picture; boxes from detectors are rounded
-SAME_FACE = 0.9  # intersection over union from which two boxes are one
+EDGE_TOLERANCE = 1e-3  # of the image; boxes from detectors are rounded
+SAME_FACE = 0.9  # intersection over union above which two boxes are one face
 
 Bounds = Box | tuple[float, float, float, float]  # x, y, width, height
 Masks = NDArray[np.float32]
@@ -48,24 +48,28 @@ def token_masks(boxes: Sequence[Bounds], rows: int, columns: int) -> Masks:
 
 
 def face_masks(boxes: Sequence[Bounds], rows: int, columns: int, patch: int = 2) -> Tensor:
-    """The same on the latent grid, (S, rows, columns), every token's value in all its cells.
+    """`token_masks` on the latent grid, (S, rows, columns): a token's value in all its cells.
 
     The denoiser reads one cell of each patch x patch block, so the two grids agree exactly.
+    BadInput if the grid does not divide into tokens.
     """
     if rows % patch or columns % patch:
-        raise BadInput(f"{rows} x {columns} latents do not divide into {patch} x {patch} tokens.")
-    import torch  # here: boxes are checked where torch is not loaded
+        raise BadInput(
+            f"{rows} x {columns} latents do not divide into tokens of {patch} x {patch}. "
+            f"Use multiples of {patch}."
+        )
+    import torch  # here, so that boxes can be checked without torch
 
     tokens = token_masks(boxes, rows // patch, columns // patch)
     return torch.from_numpy(tokens.repeat(patch, axis=1).repeat(patch, axis=2))
 
 
 def check_boxes(bounds: Sequence[Bounds]) -> list[Box]:
-    """The boxes, or BadInput unless each has an area, lies in the picture, is another face."""
+    """The boxes, if each has an area, lies in the image and is another face; else BadInput."""
     boxes = [Box(*one) for one in bounds]
     if not boxes:
         raise BadInput(
-            "There is no face box. Give one per speaker as fractions of the picture: "
+            "There is no face box. Give one per speaker, as fractions of the picture: "
             "x, y (top left), width, height.",
             param="box",
         )
@@ -76,7 +80,7 @@ def check_boxes(bounds: Sequence[Bounds]) -> list[Box]:
             if overlap(boxes[first], boxes[second]) > SAME_FACE:
                 raise BadInput(
                     f"Boxes {first + 1} and {second + 1} are the same face. "
-                    "Give each speaker a box of their own.",
+                    "Give each speaker another box.",
                     param="box",
                 )
     return boxes
@@ -105,7 +109,7 @@ def _check_box(number: int, box: Box) -> None:
 
 
 def _distance(box: Box, x: Floats, y: Floats, scale: float) -> Floats:
-    """Signed distance (rows, columns) to the box's edge, in pictures; negative inside."""
+    """Signed distance (rows, columns) to the box's edge, in image sides; negative inside."""
     centre_x, centre_y = box.centre
     return np.maximum(
         np.abs(x - centre_x) - scale * box.width / 2, np.abs(y - centre_y) - scale * box.height / 2

@@ -1,8 +1,8 @@
-"""Life beside the voice: blinks, gaze, brows, head, breath. A condition of the denoiser.
+"""Idle motion: blinks, gaze, brows, head, breath. A condition of the denoiser.
 
 `idle_cues` is a pure function of the absolute video frame: time is divided into cells, and what
 happens in a cell (when the eyes blink, where they look) is a hash of (seed, speaker, kind, cell).
-Any cut of the time line therefore gives the same motion, and nothing is remembered.
+Any cut of the time line therefore gives the same motion, without any state.
 """
 
 from typing import Any, Final
@@ -33,7 +33,7 @@ Ints = NDArray[np.int64]
 
 CALM_FRAMES = 2 * VIDEO_FPS  # the motion fades in over the first two seconds
 BLINK_CELL = 4 * VIDEO_FPS  # one blink a cell, anywhere in its first half: 2 to 6 s apart
-BLINK_FIRST = 40  # frames; shifts the cells so that nobody blinks at once
+BLINK_FIRST = 40  # frames; shifts the cells so that a stream does not begin with a blink
 # Eyelid at 0, 1, .. frames after the onset: close in 2, hold 1, open in 3.
 BLINK_SHAPE = np.array([0.0, 0.5, 1.0, 1.0, 0.65, 0.3, 0.0])
 BLINK_AGAIN = 10  # frames from a blink to its double
@@ -135,7 +135,7 @@ def _brow(key: np.uint64, frame: Ints) -> Floats:
 
 
 def _breath(key: np.uint64, frame: Ints, haste: Floats, depth: Floats) -> Floats:
-    """About 0.25 Hz, each speaker at a pace of their own, begun at the bottom of a breath."""
+    """About 0.25 Hz, at each speaker's own pace, starting from the bottom of a breath."""
     hertz = 0.23 + 0.04 * float(_uniform(key, 70, np.zeros(1, np.int64))[0])
     phase = 2 * np.pi * hertz * frame / VIDEO_FPS + haste
     risen: Floats = BREATH * (0.85 + depth) * (1 - np.cos(phase)) / 2
@@ -160,7 +160,7 @@ def _noise(key: np.uint64, frame: Ints) -> Floats:
 
 
 def _uniform(key: np.uint64, kind: int | NDArray[np.uint64], cell: Ints) -> Floats:
-    """One number in [0, 1) per cell, the same for ever."""
+    """One number in [0, 1) per cell, always the same."""
     bits = _mix(np.atleast_1d(_mix(key, np.asarray(kind, np.uint64))), cell.astype(np.uint64))
     numbers: Floats = (bits >> np.uint64(11)).astype(np.float64) / 2.0**53
     return numbers

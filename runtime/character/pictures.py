@@ -1,8 +1,9 @@
-"""Pictures from files and uploads: checked, upright, opaque, cropped and scaled to a size."""
+"""Images from files and uploads: checked, upright, opaque, cropped and scaled to a size."""
 
 import io
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +13,47 @@ from runtime.errors import BadInput
 from runtime.values import Box, Pixels
 
 SMALLEST_SIDE = 64  # px
-LARGEST_PIXELS = 50_000_000  # of a picture when unpacked: 150 MB as RGB
+LARGEST_PIXELS = 50_000_000  # of a decoded image: 150 MB as RGB
 LARGEST_FILE = 30_000_000  # bytes
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 WHITE = (255, 255, 255)  # also behind transparent pixels
 RED = (220, 30, 60)
-LEAST_KEPT = 0.75  # of a face box's area, when the picture is cropped
+LEAST_KEPT = 0.75  # of a face box's area, when the image is cropped
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReferenceImage:
+    """A decoded image file: pixels (H, W, 3) uint8 RGB, read-only."""
+
+    file: Path
+    pixels: Pixels
+
+    @classmethod
+    def load(cls, file: Path) -> "ReferenceImage":
+        """Decodes the file; BadInput as `read_picture`."""
+        pixels = pixels_of(read_picture(file))
+        pixels.setflags(write=False)
+        return cls(file, pixels)
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
 
 
 def read_picture(source: Path | bytes, *, param: str = "picture") -> Image.Image:
-    """An upright opaque RGB picture from a file or its bytes; of an animation the first picture.
+    """An upright opaque RGB image from a file or its bytes; of an animation the first image.
 
-    Raises BadInput for what is no picture, is cut short, is tiny, or would unpack to too much.
+    BadInput if it is no image, is truncated, too small, or too large when decoded.
     """
     name = source.name if isinstance(source, Path) else "The upload"
     size = _size_on_disk(source, param)
     if size > LARGEST_FILE:
         raise BadInput(
-            f"{name} has {size} bytes, at most {LARGEST_FILE} are read. Send a smaller picture.",
+            f"{name} has {size} bytes; at most {LARGEST_FILE} are allowed. Send a smaller picture.",
             param=param,
         )
     try:
@@ -46,7 +70,7 @@ def read_picture(source: Path | bytes, *, param: str = "picture") -> Image.Image
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise BadInput(
             f"{name} cannot be read as a picture ({error}). "
-            f"Send one of these formats, whole: {', '.join(FORMATS)}.",
+            f"Send a complete file in one of these formats: {', '.join(FORMATS)}.",
             param=param,
         ) from error
 
@@ -54,9 +78,9 @@ def read_picture(source: Path | bytes, *, param: str = "picture") -> Image.Image
 def fit_picture(
     picture: Image.Image, boxes: Sequence[Box], width: int, height: int
 ) -> tuple[Image.Image, tuple[Box, ...]]:
-    """Crops to the shape of width x height around the faces, scales; boxes move along.
+    """Crops to the aspect ratio of width x height around the faces and scales; boxes follow.
 
-    Raises BadInput when a face does not fit into the crop.
+    BadInput if a face does not fit into the crop.
     """
     across, down = picture.size
     scale = max(width / across, height / down)
@@ -76,7 +100,7 @@ def fit_picture(
 
 
 def numbered_preview(picture: Image.Image, boxes: Sequence[Box]) -> Image.Image:
-    """A copy of the picture with the boxes drawn and numbered from 1."""
+    """A copy of the image with the boxes drawn and numbered from 1."""
     preview = picture.convert("RGB")
     draw = ImageDraw.Draw(preview)
     line = max(2, min(preview.size) // 128)
@@ -112,7 +136,7 @@ def _size_on_disk(source: Path | bytes, param: str) -> int:
 
 def _too_large(name: str, found: str, param: str) -> BadInput:
     return BadInput(
-        f"{name} unpacks to too much ({found}); at most {LARGEST_PIXELS} pixels are read. "
+        f"{name} is too large when decoded ({found}); at most {LARGEST_PIXELS} pixels are allowed. "
         "Scale it down.",
         param=param,
     )
@@ -124,7 +148,8 @@ def _check_size(name: str, size: tuple[int, int], param: str) -> None:
         raise _too_large(name, f"{across} x {down} pixels", param)
     if min(size) < SMALLEST_SIDE:
         raise BadInput(
-            f"{name} has {across} x {down} pixels; both sides need {SMALLEST_SIDE} or more.",
+            f"{name} has {across} x {down} pixels; each side needs {SMALLEST_SIDE} or more. Send a "
+            "larger picture.",
             param=param,
         )
 
@@ -138,7 +163,7 @@ def _opaque(picture: Image.Image) -> Image.Image:
 
 
 def _crop_start(length: float, crop: float, faces: list[tuple[float, float]]) -> float:
-    """Where a crop starts that is centred on the faces as far as the picture allows."""
+    """The start of a crop that is centred on the faces, as far as the image allows."""
     low = min((start for start, _ in faces), default=0.0)
     high = max((stop for _, stop in faces), default=length)
     return min(max((low + high - crop) / 2, 0.0), length - crop)

@@ -1,4 +1,4 @@
-"""Values that several commands read: pairs, face boxes, the folder of own characters."""
+"""Shared by all sub-commands: pairs, face boxes, the folder of own characters, errors in one line."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def own_characters() -> Path:
 
 
 def parse_pair(value: str) -> tuple[str, str]:
-    """`name=file`."""
+    """`name=file` as a pair; BadInput."""
     left, equals, right = value.partition("=")
     if not (left and equals and right):
         raise BadInput(f"{value!r} is no pair. Write name=file.")
@@ -30,7 +30,7 @@ def parse_pair(value: str) -> tuple[str, str]:
 
 
 def parse_face(value: str) -> tuple[str, Box]:
-    """`[speaker=]x,y,width,height`."""
+    """`[speaker=]x,y,width,height` as the speaker, or "", and the box; BadInput."""
     who, _, numbers = value.rpartition("=")
     try:
         x, y, width, height = (float(number) for number in numbers.split(","))
@@ -45,7 +45,7 @@ def parse_face(value: str) -> tuple[str, Box]:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """What the user can mend is said in one line, without a traceback."""
+    """Prints an AvatarError as one line, without a traceback, and exits with 1."""
     try:
         yield
     except AvatarError as error:

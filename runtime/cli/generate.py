@@ -25,6 +25,7 @@ from runtime.cli.official import generate_official
 from runtime.engine.kinds import FILES, PRECISIONS, PROVIDERS, EngineChoice
 from runtime.errors import BadInput
 from runtime.stream.presets import PRESETS, StreamPreset, find_preset
+from runtime.timing import VIDEO_FPS
 
 if TYPE_CHECKING:
     from runtime.stream.generator import StreamingGenerator
@@ -54,11 +55,13 @@ def generate(
         Path | None, typer.Option(help="A sound file for the character's first speaker.")
     ] = None,
     speaker: Annotated[
-        list[str] | None, typer.Option(help="speaker=file, once for each who speaks.")
+        list[str] | None, typer.Option(help="speaker=file, once for each speaker.")
     ] = None,
-    character: Annotated[str | None, typer.Option(help="Default: the first there is.")] = None,
+    character: Annotated[
+        str | None, typer.Option(help="Default: the first of yours, else maya.")
+    ] = None,
     emotion: Annotated[
-        list[str] | None, typer.Option(help="A mood for all, or speaker=mood.")
+        list[str] | None, typer.Option(help="An emotion for all, or speaker=emotion.")
     ] = None,
     preset: Annotated[
         str,
@@ -81,7 +84,7 @@ def generate(
     """Make a talking video from sound files."""
     with plain_errors():
         if not out.parent.is_dir():
-            raise BadInput(f"There is no folder {out.parent}. Make it, or name another with --out.")
+            raise BadInput(f"There is no folder {out.parent}. Make it, or give another with --out.")
         choice = EngineChoice(engine, precision, engines, provider)
         chosen = choose_character(character, folder, [parse_pair(one)[0] for one in speaker or []])
         files = sound_files(chosen, audio, speaker or [])
@@ -94,14 +97,15 @@ def generate(
 
         voices = read_voices(files)
         stream = open_stream(checkpoint, chosen, found, seed, choice)
-        for who, _, mood in (one.rpartition("=") for one in emotion or []):
+        for who, _, name in (one.rpartition("=") for one in emotion or []):
             for one in [who] if who else chosen.speaker_ids:
-                stream.set_emotion(one, mood)
+                stream.set_emotion(one, name)
         start = time.perf_counter()
-        with typer.progressbar(length=voices.frames, label=str(out)) as bar:
+        with typer.progressbar(length=voices.frames, label="Generating") as bar:
             count = write_talking_video(stream, voices, out, bar.update)
         spent = time.perf_counter() - start
-        typer.echo(f"{out}: {count / 25:.1f} s of {chosen.id}, made in {spent:.1f} s")
+        length_s = count / VIDEO_FPS
+        typer.echo(f"{out}: {length_s:.1f} s of {chosen.id}, generated in {spent:.1f} s")
 
 
 @characters.command("list")
@@ -117,8 +121,8 @@ def list_command(
             return
         table = Table("id", "name", "speakers, from the left", "emotions")
         for one in found:
-            moods = ", ".join(one.summary()["emotions"])
-            table.add_row(one.id, one.name, ", ".join(one.speaker_ids), moods)
+            emotions = ", ".join(one.summary()["emotions"])
+            table.add_row(one.id, one.name, ", ".join(one.speaker_ids), emotions)
         Console().print(table)
 
 
@@ -133,7 +137,7 @@ def add_command(
     ] = None,
     name: Annotated[str, typer.Option(help="The name that lists show.")] = "",
     emotion: Annotated[
-        list[str] | None, typer.Option(help="mood=file, the same picture in that mood.")
+        list[str] | None, typer.Option(help="emotion=file, the same picture with that emotion.")
     ] = None,
     licence: Annotated[str, typer.Option("--license", help="Of the picture.")] = "",
 ) -> None:
@@ -141,8 +145,8 @@ def add_command(
     with plain_errors():
         if not box:
             raise BadInput(
-                f"Say where the faces are in {picture}: --box x,y,width,height for each, as "
-                "fractions of the picture from its top left, such as --box 0.3,0.2,0.4,0.5"
+                f"Give the faces in {picture}: --box x,y,width,height for each, as fractions of "
+                "the picture from its top left, such as --box 0.3,0.2,0.4,0.5"
             )
         faces = [parse_face(one) for one in box]
         named = [who for who, _ in faces if who]
@@ -151,7 +155,7 @@ def add_command(
             picture=picture,
             boxes=[place for _, place in faces],
             speakers=named,
-            emotions={mood: Path(file) for mood, file in map(parse_pair, emotion or [])},
+            emotions={of: Path(file) for of, file in map(parse_pair, emotion or [])},
             name=name,
             license=licence,
         )
@@ -185,7 +189,7 @@ def open_stream(
     seed: int,
     choice: EngineChoice,
 ) -> "StreamingGenerator":
-    """A stream of the model in a folder, or of the built-in one, on the engine asked for."""
+    """A stream of the model in a folder, or of the built-in one, on the chosen engine."""
     from runtime.engine.choice import open_engines, stream_shape
     from runtime.stream.generator import StreamingGenerator
     from runtime.weights.checkpoint import load, load_builtin
@@ -204,14 +208,14 @@ def choose_character(identity: str | None, folder: Path, speakers: list[str]) ->
 
 
 def sound_files(character: Character, audio: Path | None, spoken: list[str]) -> dict[str, Path]:
-    """Who says which file, from `--audio` and `--speaker name=file`."""
+    """The sound file of each speaker, from `--audio` and `--speaker name=file`."""
     files = {who: Path(file) for who, file in map(parse_pair, spoken)}
     if audio is not None:
         files.setdefault(character.speaker_ids[0], audio)
     for who in files:
         character.speaker_index(who)
     if not files:
-        raise BadInput("Give --audio FILE, or --speaker NAME=FILE for each who speaks.")
+        raise BadInput("Give --audio FILE, or --speaker NAME=FILE for each speaker.")
     return files
 
 

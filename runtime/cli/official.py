@@ -24,7 +24,7 @@ from runtime.errors import BadInput
 
 if TYPE_CHECKING:
     from runtime.hunyuan.offline.job import ClipJob, Progress
-    from runtime.hunyuan.offline.model import ModelChoice
+    from runtime.hunyuan.offline.loaded_model import ModelChoice
     from runtime.hunyuan.weights.lora import Lora
 
 EMBEDDINGS = Path("~/.cache/avatar-server/embeddings")
@@ -36,13 +36,13 @@ Dtype = Literal["bf16", "fp8", "fp32"]
 def generate_official(
     weights: Annotated[Path, typer.Option(help="The folder of the released weights.")],
     image: Annotated[Path | None, typer.Option(help="The picture.")] = None,
-    audio: Annotated[Path | None, typer.Option(help="What its one speaker says.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="The sound file of its one speaker.")] = None,
     speaker: Annotated[
-        list[str] | None, typer.Option(help="speaker=file, once for each who speaks.")
+        list[str] | None, typer.Option(help="speaker=file, once for each speaker.")
     ] = None,
     out: Annotated[Path, typer.Option(help="The video, mp4.")] = Path("talk.mp4"),
     jobs: Annotated[
-        Path | None, typer.Option(help="A CSV of jobs; its columns are named as the options.")
+        Path | None, typer.Option(help="A CSV of jobs; its columns have the options' names.")
     ] = None,
     face: Annotated[
         list[str] | None,
@@ -57,7 +57,7 @@ def generate_official(
     fps: Annotated[float | None, typer.Option(help="25 or 12.5")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps. Default: 50")] = None,
     guidance: Annotated[
-        float | None, typer.Option(help="Default: 7.5; 1 is none, and twice as fast.")
+        float | None, typer.Option(help="Default: 7.5; 1 is without guidance, and twice as fast.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Default: 128")] = None,
     dtype: Annotated[Dtype, typer.Option(help="The form of the weights.")] = "bf16",
@@ -66,15 +66,15 @@ def generate_official(
         bool, typer.Option("--low-memory", help="Weights in host memory, for cards of 24 GB.")
     ] = False,
     lora: Annotated[list[str] | None, typer.Option(help="FILE:STRENGTH, any number.")] = None,
-    embeddings: Annotated[Path, typer.Option(help="Keeps what encoders made.")] = EMBEDDINGS,
+    embeddings: Annotated[Path, typer.Option(help="Cache of the encoders' results.")] = EMBEDDINGS,
 ) -> None:
     """Make a video with the released HunyuanVideo-Avatar weights, exactly as the release does.
 
-    A video that was cut off goes on from its last finished step when asked for again.
+    If a run was interrupted, the same command continues after its last finished step.
     """
     with plain_errors():
         spoken = (*([str(audio)] if audio else []), *(speaker or []))
-        usual = JobOptions(
+        options = JobOptions(
             image=image,
             audio=spoken,
             out=out,
@@ -88,27 +88,27 @@ def generate_official(
             guidance=guidance,
             seed=seed,
         )
-        wanted = [to_job(one) for one in options_of_jobs(usual, jobs)]
+        wanted = [to_job(one) for one in options_of_jobs(options, jobs)]
         choice = choose_model(weights, dtype, device, lora or [])
         make(wanted, replace(choice, low_memory=low_memory, embeddings=embeddings.expanduser()))
 
 
-def options_of_jobs(usual: JobOptions, rows: Path | None) -> list[JobOptions]:
-    """One job, or those of a CSV whose videos are not there yet."""
+def options_of_jobs(options: JobOptions, rows: Path | None) -> list[JobOptions]:
+    """One job, or those of a CSV whose videos do not exist yet."""
     if rows is None:
-        return [usual]
-    asked = read_rows(rows, usual)
+        return [options]
+    asked = read_rows(rows, options)
     there = [one for one in asked if one.out is not None and one.out.exists()]
     for one in there:
-        typer.echo(f"{one.out} is there and stays as it is.")
+        typer.echo(f"{one.out} exists and is not made again.")
     return [one for one in asked if one not in there]
 
 
 def choose_model(weights: Path, dtype: Dtype, device: str, loras: Sequence[str]) -> ModelChoice:
-    """The weights in a form, on a device. Raises AvatarError for a device that is not there."""
+    """The weights in a form, on a device. BadInput for a name that is no device."""
     import torch  # takes seconds
 
-    from runtime.hunyuan.offline.model import ModelChoice
+    from runtime.hunyuan.offline.loaded_model import ModelChoice
 
     try:
         where = torch.device(device)
@@ -136,13 +136,13 @@ def parse_lora(value: str) -> Lora:
         return Lora(Path(file), float(strength))
     except ValueError:
         raise BadInput(
-            f"{value!r} is no LoRA. Write FILE:STRENGTH, such as style.safetensors:0.8.",
+            f"{value!r} is no LoRA. Give FILE:STRENGTH, such as style.safetensors:0.8.",
             param="lora",
         ) from None
 
 
 def make(jobs: Sequence[ClipJob], choice: ModelChoice) -> None:
-    """Makes the videos with a bar for each stage of each."""
+    """Makes the videos, with a progress bar for each stage."""
     from runtime.hunyuan.offline.job import make_clips
 
     if not jobs:
@@ -161,14 +161,14 @@ def make(jobs: Sequence[ClipJob], choice: ModelChoice) -> None:
 
 
 class StageBars:
-    """Shows what `make_clips` reports."""
+    """Shows the progress that `make_clips` reports."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
         self._tasks: dict[tuple[Path, str], TaskID] = {}
 
     def __call__(self, progress: Progress) -> None:
-        """A stage that begins half-way (a resumed one) does not count as fast."""
+        """Adds or updates a bar. A resumed stage starts at its first reported count."""
         key = (progress.job.out, progress.stage)
         if key not in self._tasks:
             self._tasks[key] = self._bars.add_task(

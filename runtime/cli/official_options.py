@@ -1,4 +1,4 @@
-"""What the command line, or a row of a CSV, says about one video of the released model."""
+"""Options of one video of the released model, from the command line or a row of a CSV."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ FILES = ("image", "out")
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """One video as it was asked for; None takes the release's value, or ours where it has none."""
+    """Options as given; None is the release's value, or ours if the release has none."""
 
     image: Path | None = None
-    audio: tuple[str, ...] = ()  # file, or speaker=file for each who speaks
+    audio: tuple[str, ...] = ()  # file, or speaker=file for each speaker
     out: Path | None = None
-    face: tuple[str, ...] = ()  # [speaker=]x,y,width,height, for each who speaks
+    face: tuple[str, ...] = ()  # [speaker=]x,y,width,height, for each speaker
     prompt: str | None = None
     prefix: str | None = None
     negative: str | None = None
@@ -41,11 +41,11 @@ class JobOptions:
 COLUMNS = tuple(JobOptions.__dataclass_fields__)
 
 
-def read_rows(file: Path, usual: JobOptions) -> list[JobOptions]:
-    """The jobs of a CSV with a header of COLUMNS; an empty field takes the `usual` option.
+def read_rows(file: Path, defaults: JobOptions) -> list[JobOptions]:
+    """The jobs of a CSV with a header of COLUMNS; an empty field takes the default.
 
-    Files are relative to the CSV's folder; several speakers stand in one field, as in
-    `ana=a.wav;ben=b.wav`. Raises BadInput that names the line.
+    Files are relative to the CSV's folder. A field can have several speakers, as in
+    `ana=a.wav;ben=b.wav`. BadInput names the line.
     """
     try:
         with file.open(newline="", encoding="utf-8-sig") as opened:
@@ -56,20 +56,20 @@ def read_rows(file: Path, usual: JobOptions) -> list[JobOptions]:
         raise BadInput(f"{file} cannot be read as a CSV ({error}).", param="jobs") from error
     unknown = [name for name in header if name not in COLUMNS]
     if unknown or not rows:
-        found = f"the columns {', '.join(unknown)}" if unknown else "no jobs"
+        problem = f"the unknown columns {', '.join(unknown)}" if unknown else "no jobs"
         raise BadInput(
-            f"{file} has {found}. Write a header with some of {', '.join(COLUMNS)}, and one line "
+            f"{file} has {problem}. Write a header with some of {', '.join(COLUMNS)}, and one line "
             "for each video.",
             param="jobs",
         )
-    return [_with_row(usual, row, file, line) for line, row in rows]
+    return [_with_row(defaults, row, file, line) for line, row in rows]
 
 
 def to_job(options: JobOptions) -> ClipJob:
-    """The job, with the release's defaults. Raises BadInput for what is missing or no number."""
+    """The job, with the release's defaults. BadInput if an option is missing or no number."""
     from runtime.hunyuan.encoders.prompts import Prompts
     from runtime.hunyuan.offline.job import ClipJob
-    from runtime.hunyuan.offline.loop import OfflineSettings
+    from runtime.hunyuan.offline.sampler import OfflineSettings
 
     voices = speakers_files(options.audio)
     faces = faces_of(tuple(voices), options.face)
@@ -91,13 +91,11 @@ def to_job(options: JobOptions) -> ClipJob:
 
 
 def speakers_files(audio: Sequence[str]) -> dict[str, Path]:
-    """Who says which file; a single speaker needs no name."""
+    """The file of each speaker; a single speaker needs no name. BadInput."""
     pairs = [one.rpartition("=")[::2] for one in audio]
-    voices = {who: Path(file) for who, file in pairs}
+    voices = {speaker: Path(file) for speaker, file in pairs}
     if not voices:
-        raise BadInput(
-            "Give --audio FILE, or --speaker NAME=FILE for each who speaks.", param="audio"
-        )
+        raise BadInput("Give --audio FILE, or --speaker NAME=FILE for each speaker.", param="audio")
     if len(voices) < len(pairs) or (len(voices) > 1 and "" in voices):
         raise BadInput(
             f"{', '.join(audio)} does not name each speaker once. Write name=file for each.",
@@ -107,21 +105,24 @@ def speakers_files(audio: Sequence[str]) -> dict[str, Path]:
 
 
 def faces_of(speakers: Sequence[str], given: Sequence[str]) -> tuple[Box, ...]:
-    """The faces in the order of the speakers; none if none are given (they are then found)."""
+    """The faces in the order of the speakers; empty if none are given. BadInput.
+
+    Without faces, a detector finds them.
+    """
     faces = [parse_face(one) for one in given]
     named = dict(faces)
     if not faces:
         return ()
-    if all(not who for who, _ in faces) and len(faces) == len(speakers):
+    if all(not speaker for speaker, _ in faces) and len(faces) == len(speakers):
         return tuple(box for _, box in faces)
     if len(named) < len(faces) or set(named) != set(speakers):
         raise BadInput(
-            f"The faces of {', '.join(who or 'nobody' for who, _ in faces)} do not go with the "
-            f"speakers {', '.join(who or 'without a name' for who in speakers)}. Give one --face "
+            f"The faces of {', '.join(name or 'nobody' for name, _ in faces)} do not match the "
+            f"speakers {', '.join(name or 'without a name' for name in speakers)}. Give one --face "
             "speaker=x,y,width,height for each.",
             param="face",
         )
-    return tuple(named[who] for who in speakers)
+    return tuple(named[speaker] for speaker in speakers)
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def _size(size: str | None) -> dict[str, Any]:
     sides = size.lower().split("x")
     if not all(side.isdecimal() for side in sides) or len(sides) > 2:
         raise BadInput(
-            f"{size!r} is no size. Write the shorter side, such as 704, or width and height, such "
+            f"{size!r} is no size. Give the shorter side, such as 704, or width and height, such "
             "as 512x768.",
             param="size",
         )
@@ -146,16 +147,16 @@ def _size(size: str | None) -> dict[str, Any]:
     return {"size": Size(*map(int, sides))}
 
 
-def _with_row(usual: JobOptions, row: Mapping[str, str], file: Path, line: int) -> JobOptions:
+def _with_row(defaults: JobOptions, row: Mapping[str, str], file: Path, line: int) -> JobOptions:
     if None in row or None in row.values():
         raise BadInput(
-            f"Line {line} of {file} has not as many fields as the header. Quote fields that "
-            "have commas in them.",
+            f"Line {line} of {file} has more or fewer fields than the header. Quote fields that "
+            "contain commas.",
             param="jobs",
         )
     filled = {name: text.strip() for name, text in row.items() if text.strip()}
     try:
-        return replace(usual, **{name: _field(name, filled[name], file) for name in filled})
+        return replace(defaults, **{name: _field(name, filled[name], file) for name in filled})
     except ValueError as error:
         raise BadInput(f"Line {line} of {file}: {error}.", param="jobs") from error
 
@@ -168,5 +169,5 @@ def _field(name: str, text: str, file: Path) -> Any:
     parts = tuple(part.strip() for part in text.split(BETWEEN_SPEAKERS))
     if name == "audio":
         pairs = [part.rpartition("=") for part in parts]
-        return tuple(f"{who}{equals}{file.parent / sound}" for who, equals, sound in pairs)
+        return tuple(f"{name}{equals}{file.parent / sound}" for name, equals, sound in pairs)
     return parts if name == "face" else text

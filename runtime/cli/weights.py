@@ -10,7 +10,7 @@ from rich.table import Table
 
 from runtime.cli.command_values import plain_errors
 from runtime.hunyuan.layout import REPOSITORY, Form, form_named
-from runtime.hunyuan.weights.fetching import TERMS, Hub
+from runtime.hunyuan.weights.fetching import TERMS, HuggingFaceHub
 
 GB = 1e9
 GIB = 2**30
@@ -29,14 +29,14 @@ def fetch(
         typer.Option(help="bf16 or fp8; again for both. Default: bf16."),
     ] = None,
     accept_licence: Annotated[
-        bool, typer.Option("--accept-licence", help="Agree without being asked.")
+        bool, typer.Option("--accept-licence", help="Accept without a question.")
     ] = False,
     revision: Annotated[str, typer.Option(help="Branch, tag or commit.")] = "main",
     repository: Annotated[str, typer.Option(help="On the Hugging Face hub.")] = REPOSITORY,
     endpoint: Annotated[str | None, typer.Option(help="A mirror of the hub.")] = None,
 ) -> None:
-    """Download the release, after its licence was read; run again, it goes on."""
-    hub = Hub(repository, revision, endpoint)
+    """Download the release, after you accept its licence; run it again to continue."""
+    hub = HuggingFaceHub(repository, revision, endpoint)
     with plain_errors():
         forms = [form_named(name) for name in form or ["bf16"]]
         typer.echo(TERMS)
@@ -56,11 +56,11 @@ def fetch(
 def check(
     folder: Release,
     hashes: Annotated[
-        bool, typer.Option(help="Compare SHA-256 sums too, where they are known.")
+        bool, typer.Option(help="Compare SHA-256 sums too, if they are known.")
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Say of each part whether it is whole and fits, and what to do where it does not."""
+    """Report for each part whether it is complete and fits, and what to do if not."""
     from runtime.hunyuan.report.checking import check_release
 
     marks = {"ok": "ok      ", "absent": "absent  ", "problem": "PROBLEM "}
@@ -80,12 +80,12 @@ def check(
 def convert(
     folder: Release,
     to: Annotated[
-        Form, typer.Option(help="fp8 is the released one if it is there, or made from bf16.")
+        Form, typer.Option(help="fp8: the released file if it is there, else made from bf16.")
     ] = "bf16",
     out: Annotated[Path | None, typer.Option(help="Default: beside the released files.")] = None,
     shard: Annotated[float, typer.Option(help="GB a file.")] = 2.0,
 ) -> None:
-    """Write the transformer as safetensors, which load faster and hold no code."""
+    """Write the transformer as safetensors, which load faster and contain no code."""
     from runtime.hunyuan.weights.converting import convert as write
 
     with plain_errors(), typer.progressbar(length=100, label=f"to {to}") as bar:
@@ -104,10 +104,12 @@ def plan(
     gpu: Annotated[float, typer.Option(help="Memory of the GPU, GiB.")],
     width: Annotated[int, typer.Option(help="Of the video, px.")] = 704,
     height: Annotated[int, typer.Option(help="Of the video, px.")] = 768,
-    frames: Annotated[int, typer.Option(help="Of sound, 25 a second.")] = 129,
+    frames: Annotated[int, typer.Option(help="Of video, 25 a second.")] = 129,
     as_json: AsJson = False,
 ) -> None:
-    """Print what runs where and the peak to expect, for bf16 and FP8, on the GPU or in turns."""
+    """Print what runs where and the expected peak memory, for bf16 and FP8, with and without
+    offloading.
+    """
     from runtime.hunyuan.report.memory_plan import Workload, first_that_fits, plan_memory
 
     with plain_errors():
@@ -126,6 +128,6 @@ def plan(
         table.add_row("", "", "", fits, f"{mode.peak_bytes / GIB:.1f}", end_section=True)
     Console().print(table)
     if best is None:
-        typer.echo(f"Nothing fits in {gpu:g} GiB: make the picture smaller, or use a larger GPU.")
+        typer.echo(f"Nothing fits in {gpu:g} GiB. Use a smaller picture or a larger GPU.")
         raise typer.Exit(1)
     typer.echo(f"For {gpu:g} GiB: avatar official --weights DIR {best.options} ...")

@@ -1,4 +1,4 @@
-"""What an engine file was built for, written beside it, and the refusal where that does not fit."""
+"""The description beside an engine file, and the search for an engine that fits."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ DESCRIPTION = "engine.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
-    """All that decides what an engine computes and where it runs; engines are found by it.
+class EngineKey:
+    """Everything that decides what an engine computes and where it runs.
 
-    `library` and `gpu` count for compiled engines only: an ONNX file runs anywhere ("any").
+    `library` and `gpu` matter for compiled engines only: an ONNX file runs anywhere ("any").
     """
 
     part: str  # "denoiser", "double_00", ..., "decoder", "audio_encoder"
     kind: str  # "onnx", "tensorrt" or "tensorrt-rtx"
     precision: str  # "fp32", "bf16", "fp16", "fp8" or "int8"
-    shape: str  # `WindowShape` or the part's own, in words
-    checkpoint: str  # `weights_hash` of what it was made from
+    shape: str  # `str(WindowShape)`, or the part's own shape in words
+    checkpoint: str  # `weights_hash` of the weights in the engine
     library: str = "any"
     gpu: str = "any"
     exporter: int = EXPORTER
 
     @property
-    def key(self) -> str:
-        """16 hexadecimal digits that differ wherever any field does."""
+    def digest(self) -> str:
+        """16 hexadecimal digits; they change if any field changes."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def folder(self) -> str:
-        """The name of the engine's folder in a folder of engines."""
-        return f"{self.kind}-{self.precision}-{self.part}-{self.key}"
+        """The name of the engine's folder below a folder of engines."""
+        return f"{self.kind}-{self.precision}-{self.part}-{self.digest}"
 
-    def differences(self, wanted: Built) -> list[str]:
-        """Both sides of every field that differs."""
+    def differences(self, wanted: EngineKey) -> list[str]:
+        """Every field that differs, with both values."""
         mine, others = asdict(self), asdict(wanted)
         return [
             f"{name} {mine[name]}, wanted is {others[name]}"
@@ -57,22 +57,22 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """A tensor that goes into or comes out of an engine."""
+    """An input or output tensor of an engine."""
 
     name: str
-    dtype: str  # as torch names it, without "torch."
+    dtype: str  # torch's name without "torch."
     shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class EngineDescription:
-    """Lies as `engine.json` beside the engine's files."""
+    """The content of `engine.json`, beside the engine's files."""
 
-    built: Built
+    built: EngineKey  # the name of the field is the name in the file
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    files: Mapping[str, str]  # file name to sha256
-    error: float | None = None  # relative L2 against float64 torch, as measured after the build
+    files: Mapping[str, str]  # sha256 by file name
+    error: float | None = None  # relative L2 against float64 torch, measured after the build
 
     def write(self, folder: Path) -> None:
         text = json.dumps(asdict(self), indent=1) + "\n"
@@ -80,12 +80,12 @@ class EngineDescription:
 
     @classmethod
     def read(cls, folder: Path) -> EngineDescription:
-        """The description in an engine's folder; EngineError where there is no whole one."""
+        """The description in an engine's folder; EngineError if it is missing or incomplete."""
         file = folder / DESCRIPTION
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
             return cls(
-                Built(**values["built"]),
+                EngineKey(**values["built"]),
                 tuple(_spec(one) for one in values["inputs"]),
                 tuple(_spec(one) for one in values["outputs"]),
                 dict(values["files"]),
@@ -98,7 +98,7 @@ class EngineDescription:
             ) from error
 
     def check_files(self, folder: Path) -> None:
-        """Refuses an engine of which a file is missing, cut short or changed."""
+        """Raise EngineError if a file of the engine is missing, truncated or changed."""
         for name, expected in self.files.items():
             try:
                 found = file_hash(folder / name)
@@ -109,16 +109,20 @@ class EngineDescription:
                 ) from error
             if found != expected:
                 raise EngineError(
-                    f"{folder / name} has the hash {found[:12]}, its description says "
+                    f"{folder / name} has the hash {found[:12]}, but its description says "
                     f"{expected[:12]}: it was cut short or changed. Delete {folder} and build the "
                     "engine again with `avatar export`."
                 )
 
 
-def find_engine(root: Path, wanted: Built) -> tuple[Path, EngineDescription]:
-    """The engine's folder under `root` and its description, files checked.
+LocatedEngine = tuple[Path, EngineDescription]
+"""The folder of an engine, and its description."""
 
-    EngineError names what the nearest engine there was built for where none fits.
+
+def find_engine(root: Path, wanted: EngineKey) -> LocatedEngine:
+    """The folder under `root` of the engine with this key, and its description; files are checked.
+
+    Raises EngineError if no engine fits; the message says how the nearest one differs.
     """
     folder = root / wanted.folder
     if not folder.is_dir():
@@ -130,20 +134,20 @@ def find_engine(root: Path, wanted: Built) -> tuple[Path, EngineDescription]:
     description = EngineDescription.read(folder)
     if differences := description.built.differences(wanted):
         raise EngineError(
-            f"{folder} was built for another purpose: {'; '.join(differences)}. Delete it and "
+            f"{folder} was built for something else: {'; '.join(differences)}. Delete it and "
             "build the engine again with `avatar export`."
         )
     description.check_files(folder)
     return folder, description
 
 
-def _nearest(root: Path, wanted: Built) -> str:
-    """Names how the engine of that part that differs least differs."""
+def _nearest(root: Path, wanted: EngineKey) -> str:
+    """A sentence on the engine of the same part with the fewest differences, or nothing."""
     found = []
     for file in root.glob(f"*-{wanted.part}-*/{DESCRIPTION}"):
-        built = EngineDescription.read(file.parent).built
-        if built.part == wanted.part:
-            found.append((built.differences(wanted), file.parent.name))
+        key = EngineDescription.read(file.parent).built
+        if key.part == wanted.part:
+            found.append((key.differences(wanted), file.parent.name))
     if not found:
         return ""
     differences, name = min(found, key=lambda one: (len(one[0]), one[1]))
@@ -151,7 +155,7 @@ def _nearest(root: Path, wanted: Built) -> str:
 
 
 def weights_hash(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """sha256 of named tensors, whatever their order and wherever they are."""
+    """sha256 of named tensors; neither their order nor their device matters."""
     whole = hashlib.sha256()
     for name, tensor in sorted(tensors, key=lambda one: one[0]):
         whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())

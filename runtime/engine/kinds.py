@@ -1,17 +1,24 @@
-"""The engines there are, by name, and the choice of one. Knows no torch."""
+"""The engines by name, the precisions of each, and a user's choice of one. Imports no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from runtime.errors import BadInput, NotFound
 
-FILES = Path("engines")  # the folder of engines, unless another is named
+FILES = Path("engines")  # the folder of engine files, unless another is named
 
-LARGE = 1024  # from this width on a denoiser is built, or compiled, block by block
+LARGE = 1024  # a denoiser at least this wide is built, or compiled, block by block
 
-PRECISIONS = {
+Precision = Literal["fp32", "bf16", "fp16", "fp8", "fp8-attention", "int8"]
+"""What a denoiser computes in. "fp8-attention" is "fp8" with attention in FP8 as well."""
+
+WeightPrecision = Literal["fp32", "bf16", "fp8"]
+"""What a model's weights are loaded in."""
+
+PRECISIONS: dict[str, tuple[Precision, ...]] = {
     "torch": ("fp32", "bf16", "fp8"),
     "torch-eager": ("fp32", "bf16", "fp8"),
     "torch-graphed": ("fp32", "bf16", "fp8"),
@@ -22,34 +29,41 @@ PRECISIONS = {
     "tensorrt": ("fp32", "bf16", "fp16", "fp8"),
     "tensorrt-rtx": ("fp32", "bf16", "fp16", "fp8"),
 }
-"""Kinds of engine, and what their denoisers compute in.
+"""The kinds of engine, and the precisions of their denoisers.
 
-The torch kinds compute in what the model was loaded in: a folder that streams is fp32, a released
-one is loaded as asked for. "torch-eager" runs the modules as they are. So does "torch" on a GPU; on
-a CPU in fp32 it runs the same function with less around its products (fused_engine.py,
-fused_decoder.py). "torch-fused" does that on a GPU (fused_gpu.py); in "fp8-attention" a model that
-was loaded in fp8 also attends in FP8.
+The torch kinds compute in the precision in which the weights were loaded. A model folder that can
+stream is fp32; a released folder is loaded as asked for.
 
-With "onnx" on a CPU torch decodes: ONNX Runtime's GridSample there takes longer than the whole of
-torch's decoder. On its other providers ONNX Runtime decodes too.
+- "torch": the modules themselves on a GPU. On a CPU in fp32, `CpuDenoiser` and `CpuDecoder`.
+- "torch-eager": the modules themselves, everywhere.
+- "torch-graphed": the same kernels as "torch-eager", captured as CUDA graphs.
+- "torch-fused": `TritonDenoiser`, captured as a CUDA graph.
+- "torch-compiled": the denoiser through torch.compile.
+- "torch-tensorrt": the denoiser through torch-tensorrt, built anew in every process.
+- "onnx", "tensorrt", "tensorrt-rtx": files written by `avatar export`.
+
+With "onnx" on a CPU torch decodes: ONNX Runtime's GridSample alone takes longer there than torch's
+whole decoder. With its other providers ONNX Runtime decodes too.
 """
 
 ANY_SHAPE = ("torch", "torch-eager")
-"""Kinds that serve windows of every shape; an engine of another kind serves one shape only."""
+"""The kinds that accept windows of every shape; an engine of another kind accepts one shape."""
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-"""Where "onnx" runs, and what ONNX Runtime calls that."""
+"""The devices of "onnx", and ONNX Runtime's names for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """An engine by name. All but `kind` counts only for engines that lie in files under `root`.
+    """An engine by name, with its options.
 
-    `provider` is of PROVIDERS, for "onnx" alone; None: cpu. `threads` 0: as many as torch has.
+    `precision` is checked against the loaded weights (torch kinds) or selects a file. `root` and
+    `blocks_per_part` are for engines in files only, `provider` (a key of PROVIDERS, None: cpu) and
+    `threads` (0: as many as torch has) for "onnx" only.
     """
 
     kind: str = "torch"
@@ -64,31 +78,32 @@ class EngineChoice:
         check_provider(self.kind, self.provider)
 
 
-def loaded_as(precision: str) -> str:
-    """What weights a precision of a torch engine needs."""
+def weight_precision(precision: str) -> str:
+    """The `WeightPrecision` that a torch engine of this precision needs."""
     return "fp8" if precision == "fp8-attention" else precision
 
 
 def check_precision(kind: str, precision: str) -> None:
-    """NotFound where there is no such engine, BadInput where it has no such precision."""
+    """Raises NotFound if there is no such engine, BadInput if it has no such precision."""
     if kind not in PRECISIONS:
         raise NotFound.among("engine", kind, PRECISIONS, param="engine")
     if precision not in PRECISIONS[kind]:
         raise BadInput(
-            f"The engine {kind} computes in {', '.join(PRECISIONS[kind])}, not in {precision!r}.",
+            f"The engine {kind} computes in {', '.join(PRECISIONS[kind])}, not in {precision!r}. "
+            "Ask for one of these precisions.",
             param="precision",
         )
 
 
 def check_provider(kind: str, provider: str | None) -> None:
-    """NotFound where there is no such provider, BadInput where the engine asks none."""
+    """Raises NotFound if there is no such provider, BadInput if the engine takes none."""
     if provider is None:
         return
     if provider not in PROVIDERS:
         raise NotFound.among("provider", provider, PROVIDERS, param="provider")
     if kind != "onnx":
         raise BadInput(
-            f"Found the provider {provider!r} with the engine {kind}, expected the engine onnx: "
-            "providers are ONNX Runtime's. Ask for onnx, or leave the provider out.",
+            f"The provider {provider!r} was asked for with the engine {kind}, but only the engine "
+            "onnx has providers. Use --engine onnx, or leave the provider out.",
             param="provider",
         )

@@ -1,4 +1,4 @@
-"""ONNX Runtime engines. Tensors go in and come out without a copy, on a CPU and on a GPU."""
+"""ONNX Runtime engines; they read and write tensors in place, on a CPU and on a GPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from runtime.engine.description import EngineDescription, TensorSpec
 from runtime.engine.gpu.own_stream import OwnStream
 from runtime.engine.kinds import PROVIDERS
-from runtime.engine.parts import PREDICTION, handed_on, named_values
+from runtime.engine.parts import PREDICTION, as_next_inputs, named_values
 from runtime.errors import EngineError, Unsupported
 from runtime.models.audio_encoder import AudioEncoderConfig
 from runtime.models.autoencoder.autoencoder import DecoderState
@@ -30,14 +30,14 @@ CPU = torch.device("cpu")
 
 
 class OnnxPart:
-    """One ONNX file, loaded; `run` takes and gives tensors by name. Not for two threads at once.
+    """One loaded ONNX file; `run` takes and gives tensors by name. Not for two threads at once.
 
-    `provider`, of PROVIDERS, runs the whole graph on `device` or EngineError says why not.
-    `threads` 0 takes as many as torch.
+    `provider`, a key of PROVIDERS, runs the whole graph on `device`; EngineError if it cannot.
+    `threads` 0: as many as torch has.
 
-    Tensors on the device are read where they lie, and outputs have one place each from the start.
-    On a GPU it computes on a stream of its own between what the caller queued before and after: the
-    host waits for nothing.
+    Tensors on the device are read in place, and every output has a fixed address. On a GPU a call
+    runs on the part's own stream, after the caller's queued work and before its next work; the host
+    never waits.
     """
 
     def __init__(
@@ -61,18 +61,18 @@ class OnnxPart:
         if self._stream is not None:
             self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         self._binding = self._session.io_binding()
-        self._outputs = {spec.name: _place(spec, device) for spec in description.outputs}
+        self._outputs = {spec.name: _buffer(spec, device) for spec in description.outputs}
         for spec in description.outputs:
             self._binding.bind_output(*_bound(spec, self._outputs[spec.name]))
 
     def run(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The part's outputs, valid until the next call; of `values` it takes its inputs."""
+        """The outputs by name, valid until the next call; `values` may hold other tensors too."""
         with nullcontext() if self._stream is None else self._stream.turn():
             self._compute(values)
         return self._outputs
 
     def _compute(self, values: Mapping[str, Tensor]) -> None:
-        held = []  # until everything is queued; afterwards the stream keeps the order
+        held = []  # alive until everything is queued; from then on the stream keeps the order
         for spec in self.description.inputs:
             value = values[spec.name]
             if tuple(value.shape) != spec.shape:
@@ -88,7 +88,7 @@ class OnnxPart:
 
 
 class OnnxDenoiser:
-    """The denoiser, one part after the other."""
+    """The denoiser, run part by part."""
 
     def __init__(self, parts: Sequence[OnnxPart]) -> None:
         self._parts = tuple(parts)
@@ -96,7 +96,7 @@ class OnnxDenoiser:
     def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
         values = named_values(x, step, window)
         for part in self._parts:
-            values |= handed_on(part.run(values))
+            values |= as_next_inputs(part.run(values))
         return values[PREDICTION].to(x)
 
 
@@ -107,12 +107,12 @@ class OnnxDecoder:
         self._part = part
 
     def decode(self, latent: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        values = {"latent": latent, "previous": state.previous, **state.anchor._asdict()}
-        return self._part.run(values)["pictures"].to(latent), DecoderState(state.anchor, latent)
+        values = {"latent": latent, "previous": state.previous, **state.reference._asdict()}
+        return self._part.run(values)["pictures"].to(latent), DecoderState(state.reference, latent)
 
 
 class OnnxAudioEncoder:
-    """The built-in audio encoder, one window of sound at a time."""
+    """The built-in audio encoder; encodes one window of sound at a time."""
 
     def __init__(self, part: OnnxPart, config: AudioEncoderConfig) -> None:
         self.config = config
@@ -124,20 +124,23 @@ class OnnxAudioEncoder:
 
 
 def provider_device(provider: str, model: torch.device) -> torch.device:
-    """Where a provider's tensors lie, for a model on the device `model`; Unsupported if nowhere."""
+    """The device of a provider's tensors, for a model on the device `model`.
+
+    Raises Unsupported if ONNX Runtime lacks the provider or there is no GPU for it.
+    """
     available = _onnxruntime().get_available_providers()
     if PROVIDERS[provider] not in available:
         raise Unsupported(
-            f"ONNX Runtime here has {', '.join(available)}; {PROVIDERS[provider]} was asked for. "
-            "Put onnxruntime-gpu in the place of onnxruntime (pip uninstall onnxruntime, then pip "
-            "install 'avatar-server[gpu]'), or ask for provider cpu.",
+            f"{PROVIDERS[provider]} was asked for, but this ONNX Runtime has only "
+            f"{', '.join(available)}. Replace onnxruntime by onnxruntime-gpu (pip uninstall "
+            "onnxruntime, then pip install 'avatar-server[gpu]'), or ask for provider cpu.",
             param="provider",
         )
     if provider == "cpu":
         return CPU
     if not torch.cuda.is_available():
         raise Unsupported(
-            f"The provider {provider} runs on an NVIDIA GPU, and torch finds none here. Ask for "
+            f"The provider {provider} needs an NVIDIA GPU, and torch finds none here. Ask for "
             "provider cpu.",
             param="provider",
         )
@@ -148,24 +151,24 @@ def provider_device(provider: str, model: torch.device) -> torch.device:
 def open_session(
     file: Path, provider: str, threads: int, stream: torch.cuda.Stream | None = None
 ) -> onnxruntime.InferenceSession:
-    """A session on that provider alone, and on its GPU's `stream`; threads sleep in between."""
+    """A session on this provider only, and on this stream of its GPU; idle threads sleep."""
     runtime, name = _onnxruntime(), PROVIDERS[provider]
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    where, advice = {}, "Build"
+    provider_options, advice = {}, "Build"
     if stream is not None:
-        where = {
+        provider_options = {
             "device_id": str(stream.device.index),
             "user_compute_stream": str(stream.cuda_stream),
         }
-        # A node that the provider cannot take would silently run on the CPU.
+        # Otherwise a node that the provider does not support would silently run on the CPU.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        advice = "If a warning above names a library that is missing, install it; else build"
+        advice = "If a warning above names a missing library, install it. Otherwise build"
     try:
         return runtime.InferenceSession(
-            str(file), options, providers=[(name, where)], enable_fallback=0
+            str(file), options, providers=[(name, provider_options)], enable_fallback=0
         )
     except Exception as error:  # ONNX Runtime's own errors have no common base but this
         raise EngineError(
@@ -174,15 +177,14 @@ def open_session(
         ) from error
 
 
-def _place(spec: TensorSpec, device: torch.device) -> Tensor:
+def _buffer(spec: TensorSpec, device: torch.device) -> Tensor:
     return torch.empty(spec.shape, dtype=getattr(torch, spec.dtype), device=device)
 
 
 def _bound(spec: TensorSpec, tensor: Tensor) -> tuple[str, str, int, type, list[int], int]:
-    """A contiguous tensor as IOBinding takes it: name, where it lies, type, shape, address."""
-    where = tensor.device
-    kind = np.dtype(spec.dtype).type
-    return spec.name, where.type, where.index or 0, kind, list(spec.shape), tensor.data_ptr()
+    """The arguments of IOBinding for a contiguous tensor: name, device, type, shape, address."""
+    device, dtype = tensor.device, np.dtype(spec.dtype).type
+    return spec.name, device.type, device.index or 0, dtype, list(spec.shape), tensor.data_ptr()
 
 
 def _onnxruntime() -> ModuleType:

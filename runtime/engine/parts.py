@@ -1,11 +1,11 @@
-"""The denoiser cut into parts, each of which one engine runs, and the tensors that go in and out.
+"""The parts into which the denoiser is cut, one engine each, and the names of their tensors.
 
 A small model is one part, "denoiser". A large one is a prologue (patches to tokens), its double
-blocks, its single blocks and an epilogue (tokens to latents), one or more blocks an engine. What
-flows from part to part is `img` and `txt` up to the last double block, `hidden` after it.
+blocks, its single blocks and an epilogue (tokens to latents), with one or more blocks an engine.
+Parts up to the last double block pass on `img` and `txt`, later ones `hidden`.
 
-Shapes are static. RoPE, face masks and all AdaLN outputs ("modulation") are inputs, so neither
-the weights that make them nor the code that does are in an engine.
+Shapes are static. RoPE, face masks and all AdaLN outputs ("modulation") are inputs, so an engine
+contains neither the weights nor the code that compute them.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ PREDICTION = "prediction"
 
 @dataclass(frozen=True, slots=True)
 class WindowShape:
-    """What fixes the shapes of a denoiser call."""
+    """Everything that decides the shapes of a denoiser call."""
 
     latent_frames: int
     speakers: int
-    rows: int  # latents, not tokens
+    rows: int  # of latents, not of tokens
     columns: int
     text_tokens: int
     batch: int = 1
-    kept_tokens: int | None = None  # of the picture's; None: all. See token_strip.py
+    kept_tokens: int | None = None  # active tokens of a latent frame; None: all are active
 
     def __str__(self) -> str:
         return (
@@ -46,7 +46,7 @@ class WindowShape:
 
 @dataclass(frozen=True, slots=True)
 class DenoiserPart:
-    """A run of the denoiser's blocks, with or without the two ends."""
+    """Consecutive blocks of the denoiser, with or without its two ends."""
 
     name: str
     double: range
@@ -55,7 +55,7 @@ class DenoiserPart:
     epilogue: bool = False
 
     def outputs(self, config: DiTConfig) -> tuple[str, ...]:
-        """What the part hands on: the next part's input of that name without "_out"."""
+        """Names of the outputs; the next part reads each under its name without "_out"."""
         if self.epilogue:
             return (PREDICTION,)
         if self.single or self.double.stop == config.double_blocks:
@@ -63,7 +63,7 @@ class DenoiserPart:
         return ("img_out", "txt_out") if self.double else ("img_out",)
 
     def inputs(self, config: DiTConfig) -> tuple[str, ...]:
-        """What the part reads, in a fixed order. With the emotion module emotion is always told."""
+        """Names of the inputs, in a fixed order. A model with an emotion module always reads it."""
         names = ["latents", "reference", "injected"] if self.prologue else []
         if self.double:
             names += ["txt"] if self.prologue else ["img", "txt"]
@@ -91,7 +91,7 @@ def whole(config: DiTConfig) -> tuple[DenoiserPart, ...]:
 
 
 def in_blocks(config: DiTConfig, per_part: int = 1) -> tuple[DenoiserPart, ...]:
-    """The denoiser as prologue, chunks of `per_part` blocks, epilogue."""
+    """The denoiser as a prologue, chunks of `per_part` blocks and an epilogue."""
     none = range(0)
     chunks = [
         DenoiserPart(_name("double", chunk), chunk, none)
@@ -106,8 +106,8 @@ def in_blocks(config: DiTConfig, per_part: int = 1) -> tuple[DenoiserPart, ...]:
     return (first, *chunks, last)
 
 
-def handed_on(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A part's outputs under the names that the next part reads."""
+def as_next_inputs(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A part's outputs under the names by which the next part reads them."""
     return {name.removesuffix("_out"): value for name, value in outputs.items()}
 
 
@@ -121,11 +121,11 @@ def _name(kind: str, chunk: range) -> str:
 
 
 def named_values(x: Tensor, step: StepInputs, window: WindowInputs) -> dict[str, Tensor]:
-    """Every tensor of a call of `denoise` by the name that parts give it; nothing is copied."""
+    """The tensors of a call of `denoise` under the names of parts' inputs; nothing is copied."""
     if step.text_mask is not None or window.tokens is not None:
         raise Unsupported(
-            "Engines take valid text tokens and whole windows only: leave the padding of the text "
-            "out, and train in torch."
+            "An engine takes no padding of the text and no subset of tokens. Leave the padding "
+            "out; to train on a subset, use torch."
         )
     values = {
         "latents": x,

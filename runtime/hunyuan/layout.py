@@ -1,8 +1,8 @@
-"""Where the files of a downloaded release lie.
+"""The files of a downloaded release, and where they are.
 
-The names are those of the folder `tencent/HunyuanVideo-Avatar` on the Hugging Face hub. Two files
-are ours: `transformers/config.json` gives the sizes of a transformer that is not the released
-13 B one, and `transformers/*.safetensors` is what `avatar weights convert` writes.
+The names are those of the folder `tencent/HunyuanVideo-Avatar` on the Hugging Face hub. Two kinds
+of file are ours: `transformers/config.json` gives the sizes of a transformer that is not the
+released 13 B one, and `avatar weights convert` writes `transformers/*.safetensors`.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ REPOSITORY = "tencent/HunyuanVideo-Avatar"
 
 
 def form_named(name: str) -> Form:
-    """The form of that name. Raises NotFound that lists what there is."""
+    """The form of that name. NotFound lists the names."""
     for form in FORMS:
         if form == name:
             return form
@@ -27,20 +27,20 @@ def form_named(name: str) -> Form:
 
 @dataclass(frozen=True, slots=True)
 class ReleasedLayout:
-    """The parts of a release below its folder `ckpts`; a path that is named need not exist."""
+    """The parts of a release below its folder `ckpts`. A path here need not exist."""
 
     ckpts: Path
 
     @classmethod
     def find(cls, folder: Path) -> "ReleasedLayout":
-        """The release in `folder`, which is `ckpts` or holds it. Raises CheckpointError."""
+        """The release in `folder`, which is `ckpts` or contains it. Raises CheckpointError."""
         for ckpts in (folder, folder / "ckpts", folder / "weights" / "ckpts"):
             if (ckpts / "hunyuan-video-t2v-720p").is_dir():
                 return cls(ckpts)
         found = "does not exist" if not folder.exists() else "is no released folder"
         raise CheckpointError(
-            f"{folder} {found}: hunyuan-video-t2v-720p was expected in it or in its ckpts. Name "
-            f"the folder that `avatar weights fetch` or a download of {REPOSITORY} filled."
+            f"{folder} {found}: hunyuan-video-t2v-720p must be in it or in its ckpts. Name the "
+            f"folder that `avatar weights fetch` or a download of {REPOSITORY} filled."
         )
 
     @property
@@ -59,15 +59,15 @@ class ReleasedLayout:
 
     @property
     def dit_config(self) -> Path:
-        """Ours: the sizes of the transformer; without it they are those of the 13 B release."""
+        """Ours: the sizes of the transformer. Without this file they are the 13 B release's."""
         return self.dit / "config.json"
 
     def shard_index(self, form: Form) -> Path:
-        """Ours: which safetensors file holds which tensor, in the hub's usual form."""
+        """Ours: which safetensors file holds which tensor, in the hub's usual format."""
         return self.dit / f"model{'_fp8' if form == 'fp8' else ''}.safetensors.index.json"
 
     def has(self, form: Form) -> bool:
-        """Are the transformer's weights there in this form, released or converted?"""
+        """Whether the transformer's weights exist in this form, released or converted."""
         return self.pickle(form).is_file() or self.shard_index(form).is_file()
 
     @property
@@ -75,16 +75,8 @@ class ReleasedLayout:
         return self.ckpts / "hunyuan-video-t2v-720p" / "vae"
 
     @property
-    def vae_config(self) -> Path:
-        return self.vae / "config.json"
-
-    @property
-    def vae_pickle(self) -> Path:
-        return self.vae / "pytorch_model.pt"
-
-    @property
     def llava(self) -> Path:
-        """LLaVA with Llama 3 8B: text and picture to the long text states."""
+        """LLaVA with Llama 3 8B: prompt and reference image to the text states."""
         return self.ckpts / "llava_llama_image"
 
     @property
@@ -94,5 +86,5 @@ class ReleasedLayout:
 
     @property
     def whisper(self) -> Path:
-        """Whisper tiny; its encoder hears the sound."""
+        """Whisper tiny; its encoder makes the audio features."""
         return self.ckpts / "whisper-tiny"

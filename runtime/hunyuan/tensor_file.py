@@ -1,7 +1,7 @@
-"""Tensors in files, mapped into memory instead of read: PyTorch pickles and safetensors alike.
+"""Tensors in files, mapped into memory instead of read: PyTorch pickles and safetensors.
 
-A mapped tensor costs nothing until it is used, and then no more than its pages of the file, which
-the system may drop again. So a model is never in memory beside its file.
+A mapped tensor costs nothing until it is used, and then only the pages of its file, which the
+system may drop again. So memory never holds a model twice.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ LENGTH_BYTES = 8  # of the header's length, at the start of a safetensors file
 
 
 def damaged(file: Path, reason: object) -> CheckpointError:
-    """The error for a file that is not whole."""
+    """The error for a file that is not complete."""
     return CheckpointError(
-        f"{file} is truncated or damaged ({reason}); a whole file was expected. Delete it and "
-        "get it again with `avatar weights fetch`."
+        f"{file} is truncated or damaged ({reason}). Delete it and get it again with "
+        "`avatar weights fetch`."
     )
 
 
 def first_sentence(error: Exception) -> str:
-    """The beginning of what a library says, which may go on for a paragraph and a stack trace."""
+    """The first sentence of a library's message, which may have a stack trace after it."""
     return str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
 
 
 def map_pickle(file: Path) -> dict[str, Tensor]:
-    """The tensors of a PyTorch file, whether bare or under one of STATE_DICT_KEYS.
+    """The tensors of a PyTorch file, at its top level or under one of STATE_DICT_KEYS.
 
-    What is not a tensor there is left out. Raises as `open_pickle`.
+    Other values are left out. Raises as `open_pickle`.
     """
     content = open_pickle(file)
     for key in STATE_DICT_KEYS:
@@ -60,10 +60,10 @@ def map_pickle(file: Path) -> dict[str, Tensor]:
 
 
 def open_pickle(file: Path) -> Mapping[str, Any]:
-    """What a PyTorch file holds, tensors mapped. It is opened with `weights_only`: no code runs.
+    """The content of a PyTorch file, tensors mapped. No code runs: it is opened `weights_only`.
 
-    Raises CheckpointError where the file is missing, damaged, older than PyTorch 1.6, holds other
-    things than tensors and numbers, or is no mapping.
+    Raises CheckpointError if the file is missing, damaged, older than PyTorch 1.6, holds anything
+    but tensors and numbers, or is no mapping.
     """
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
@@ -71,21 +71,21 @@ def open_pickle(file: Path) -> Mapping[str, Any]:
         raise CheckpointError(f"{file} is missing. Run `avatar weights fetch`.") from None
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{file} holds more than tensors, so it is not opened: its code could do anything. "
+            f"{file} holds more than tensors and is not opened: loading it could run any code. "
             "Delete it and get the released file with `avatar weights fetch`."
         ) from error
     except (RuntimeError, EOFError, ValueError, OSError) as error:
         raise damaged(file, first_sentence(error)) from error
     if not isinstance(content, Mapping):
         raise CheckpointError(
-            f"{file} holds a {type(content).__name__}; a dictionary of tensors was expected. "
-            "Get the released file with `avatar weights fetch`."
+            f"{file} holds a {type(content).__name__} instead of a dictionary of tensors. Get the "
+            "released file with `avatar weights fetch`."
         )
     return content
 
 
 def map_safetensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. Raises CheckpointError where the file is not whole."""
+    """The tensors of a safetensors file. CheckpointError if the file is not complete."""
     header, start = read_header(file)
     header.pop("__metadata__", None)
     size = file.stat().st_size
@@ -97,8 +97,8 @@ def map_safetensors(file: Path) -> dict[str, Tensor]:
         return {name: _view(raw, start, entry) for name, entry in header.items()}
     except (KeyError, TypeError, IndexError, RuntimeError) as error:
         raise CheckpointError(
-            f"{file} has an entry that is not understood ({error}); dtypes "
-            f"{', '.join(SAFETENSORS_DTYPES)} were expected. Convert or fetch the file again."
+            f"{file} has an entry that cannot be read ({error}). Known dtypes are "
+            f"{', '.join(SAFETENSORS_DTYPES)}. Convert or fetch the file again."
         ) from error
 
 
@@ -107,12 +107,12 @@ def _view(raw: Tensor, start: int, entry: Mapping[str, Any]) -> Tensor:
     dtype = SAFETENSORS_DTYPES[entry["dtype"]]
     data = raw[start + first : start + last]
     if data.storage_offset() % dtype.itemsize:
-        data = data.clone()  # a tensor must begin at a multiple of its numbers' size
+        data = data.clone()  # a tensor must begin at a multiple of its item size
     return data.view(dtype).view(entry["shape"])
 
 
 def read_header(file: Path) -> tuple[dict[str, Any], int]:
-    """The JSON at the start of a safetensors file, and the offset of the data behind it."""
+    """The JSON at the start of a safetensors file, and the offset of the data after it."""
     try:
         with file.open("rb") as opened:
             length = struct.unpack("<Q", opened.read(LENGTH_BYTES))[0]
@@ -144,7 +144,7 @@ def map_shards(index: Path) -> dict[str, Tensor]:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object. Raises CheckpointError where there is none."""
+    """The JSON object in a file. CheckpointError if there is none."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Sound files to a talking video file: the stream, run as fast as it goes."""
+"""Sound files to a talking video file: the stream, run as fast as it can."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime.errors import BadInput
-from runtime.media_files.mp4 import Mp4Writer
+from runtime.media_files.mp4 import VideoFileWriter
 from runtime.media_files.sound_file import read_sound
 from runtime.stream.generator import StreamingGenerator
 from runtime.timing import (
@@ -21,7 +21,7 @@ from runtime.values import Frame, Samples
 
 @dataclass(frozen=True, slots=True)
 class Voices:
-    """What each speaker says at the model's rate, and all of it mixed at the output rate."""
+    """Each speaker's audio at the model's rate, and their mix at the output rate."""
 
     by_speaker: Mapping[str, Samples]
     mixed: Samples
@@ -32,19 +32,19 @@ class Voices:
 
 
 def read_voices(files: Mapping[str, Path]) -> Voices:
-    """Reads each speaker's file; all start together."""
+    """Reads each speaker's file; all start at the same time. BadInput without a file."""
     if not files:
-        raise BadInput("Nobody speaks. Give a sound file for a speaker.", param="audio")
+        raise BadInput("There is no sound file. Give one for a speaker.", param="audio")
     played = [read_sound(file, OUTPUT_RATE) for file in files.values()]
     mixed = np.zeros(max(map(len, played)), np.float32)
     for sound in played:
         mixed[: len(sound)] += sound
-    heard = {speaker: read_sound(file, SAMPLE_RATE) for speaker, file in files.items()}
-    return Voices(heard, np.clip(mixed, -1, 1))
+    by_speaker = {speaker: read_sound(file, SAMPLE_RATE) for speaker, file in files.items()}
+    return Voices(by_speaker, np.clip(mixed, -1, 1))
 
 
 def talking_frames(stream: StreamingGenerator, voices: Voices) -> Iterator[Frame]:
-    """The video of these voices, frame by frame."""
+    """The frames of the talking video, in order."""
     for speaker, pcm in voices.by_speaker.items():
         stream.push(speaker, pcm)
     for speaker in stream.character.speaker_ids:
@@ -60,10 +60,10 @@ def write_talking_video(
     out: Path,
     progress: Callable[[int], None] = lambda frames: None,
 ) -> int:
-    """Writes an mp4 and answers its number of frames; `progress` hears of each one."""
-    height, width = stream.character.pixels().shape[:2]
+    """Writes an mp4 and returns its number of frames; calls `progress(1)` after each."""
+    image = stream.character.picture
     count = 0
-    with Mp4Writer(out, width, height) as video:
+    with VideoFileWriter(out, image.width, image.height) as video:
         for frame in talking_frames(stream, voices):
             start = frame.index * OUTPUT_SAMPLES_PER_FRAME
             video.write(frame.pixels, voices.mixed[start : start + OUTPUT_SAMPLES_PER_FRAME])

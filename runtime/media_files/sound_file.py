@@ -1,4 +1,4 @@
-"""Sound files of any kind that FFmpeg reads, as one channel of float samples."""
+"""Sound files of any format that FFmpeg reads, as one channel of float samples."""
 
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,7 @@ LONGEST_S = 3600
 def read_sound(file: Path, rate: int) -> Samples:
     """The first audio stream of `file`: float32 (N,) in [-1, 1] at `rate` Hz, channels mixed.
 
-    Raises BadInput for what is missing, no sound, broken, empty, or longer than an hour.
+    BadInput if the file is missing, damaged, empty, without audio, or longer than an hour.
     """
     if not file.is_file():
         raise BadInput(f"There is no sound file {file}. Check the path.", param="audio")
@@ -23,17 +23,17 @@ def read_sound(file: Path, rate: int) -> Samples:
         with av.open(str(file)) as container:
             if not container.streams.audio:
                 raise BadInput(
-                    f"{file} holds no sound. Give a file with an audio stream.", param="audio"
+                    f"{file} has no sound. Give a file with an audio stream.", param="audio"
                 )
             samples = _decode(container, file, rate)
     except av.FFmpegError as error:
         raise BadInput(
             f"{file} cannot be read as sound ({error.strerror}). "
-            "Give a whole WAV, MP3, Ogg, FLAC, M4A or similar.",
+            "Give a complete WAV, MP3, Ogg, FLAC, M4A or similar file.",
             param="audio",
         ) from error
     if not samples.size:
-        raise BadInput(f"{file} holds no samples. Give a file with sound in it.", param="audio")
+        raise BadInput(f"{file} has no samples. Give a file with sound in it.", param="audio")
     return samples
 
 

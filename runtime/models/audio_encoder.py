@@ -1,9 +1,9 @@
-"""Whisper's audio encoder: log-mel columns in, hidden states of every layer out.
+"""Whisper's audio encoder: log-mel columns to the hidden states of every layer.
 
-Architecture of "Robust Speech Recognition via Large-Scale Weak Supervision" (Radford et al.,
-2022, section 2.2): two convolutions with GELU halve the 100 Hz mel to 50 Hz steps, fixed sinusoids
-mark positions, pre-norm transformer layers follow. Parameter names are those of transformers'
-`WhisperEncoder`, so that published encoders load with `strict=True`.
+The architecture of "Robust Speech Recognition via Large-Scale Weak Supervision" (Radford et al.,
+2022, section 2.2): two convolutions with GELU reduce the 100 Hz mel to 50 Hz steps, fixed sinusoids
+encode positions, and pre-norm transformer layers follow. Parameter names are those of transformers'
+`WhisperEncoder`, so published encoders load with `strict=True`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MAX_TIMESCALE = 10_000.0  # of the sinusoids, as in Whisper
 
 @dataclass(frozen=True, slots=True)
 class AudioEncoderConfig:
-    """Sizes of an encoder. One step is 20 ms: two mel columns."""
+    """Sizes of an encoder. A step is 20 ms: two mel columns."""
 
     width: int
     heads: int
@@ -43,7 +43,7 @@ class AudioEncoderConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, int | None]) -> AudioEncoderConfig:
-        """The configuration written by `to_dict`; unknown or missing keys raise."""
+        """The configuration that `to_dict` wrote. CheckpointError for unknown or missing keys."""
         try:
             return cls(**values)  # type: ignore[arg-type]
         except TypeError as error:
@@ -56,20 +56,19 @@ class AudioEncoderConfig:
         return asdict(self)
 
 
-WHISPER_TINY = AudioEncoderConfig(width=384, heads=6, layers=4, max_steps=1500)
 TINY = AudioEncoderConfig(width=64, heads=2, layers=4, max_steps=100)
 
 
 def sinusoids(steps: int, width: int) -> Tensor:
-    """Position marks (steps, width): sines in the first half of the width, cosines in the other."""
-    fade = math.log(_MAX_TIMESCALE) / (width // 2 - 1)
-    rates = torch.exp(-fade * torch.arange(width // 2, dtype=torch.float32))
+    """Position embeddings (steps, width): sines in the first half of the width, then cosines."""
+    decay = math.log(_MAX_TIMESCALE) / (width // 2 - 1)
+    rates = torch.exp(-decay * torch.arange(width // 2, dtype=torch.float32))
     angles = torch.arange(steps, dtype=torch.float32)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention of all steps to all steps. Whisper gives keys no bias."""
+    """Multi-head attention of all steps to all steps. As in Whisper, keys have no bias."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -111,8 +110,8 @@ class EncoderLayer(nn.Module):
 class AudioEncoder(nn.Module):
     """mel (B, 80, 2M) -> hidden states (B, M, layers + 1, width), M <= max_steps.
 
-    Hidden state 0 is the convolutions' output with positions added; the last one has passed the
-    final LayerNorm. That is the order in which the release stacks `hidden_states`.
+    Hidden state 0 is the convolutions' output plus positions; the final LayerNorm is applied to the
+    last one. This is the order of `hidden_states` in the release.
     """
 
     def __init__(self, config: AudioEncoderConfig) -> None:

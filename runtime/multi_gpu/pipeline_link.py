@@ -1,9 +1,9 @@
-"""Values from one rank of a pipeline to the next, over torch.distributed.
+"""Sends values from one rank of a pipeline to the next, over torch.distributed.
 
-A value is a frozen dataclass. Its tensors travel as they lie: NCCL between GPUs, gloo between CPUs.
+A value is a frozen dataclass. Its tensors travel raw: through NCCL between GPUs, gloo between CPUs.
 Everything else goes ahead of them, pickled, over gloo, with tensors without data in their places.
-So a receiver never waits for a tensor that nobody is about to send; and gloo, whose connections
-end with the process behind them, tells at once when a neighbour is gone.
+So a receiver never waits for a tensor that nobody will send; and gloo, whose connections end with
+the process behind them, reports at once that a neighbour is gone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 _c10d: Any = torch.distributed  # its type stubs lack stores and options
 LOOPBACK = "127.0.0.1"  # all ranks run on one machine
-IDLE = timedelta(days=365)  # a session may rest; who does not answer is found by pipelined.py
+IDLE = timedelta(days=365)  # a session may pause; pipelined.py detects a rank that hangs
 LENGTH, HEADER, FIRST_TENSOR = range(3)  # tags
 
 
@@ -33,7 +33,7 @@ class _Work(Protocol):
 
 
 class _Group(Protocol):
-    """What is used of torch's ProcessGroupGloo and ProcessGroupNCCL."""
+    """The part of torch's ProcessGroupGloo and ProcessGroupNCCL that is used here."""
 
     def send(self, tensors: list[Tensor], to: int, tag: int, /) -> _Work: ...
 
@@ -41,7 +41,7 @@ class _Group(Protocol):
 
 
 class Link:
-    """One rank's place among `ranks`. `meeting` is a path where they find each other."""
+    """One rank's connections to the others; they find each other through the file `meeting`."""
 
     def __init__(self, meeting: Path, rank: int, ranks: int, device: torch.device) -> None:
         store = _c10d.FileStore(str(meeting), ranks)
@@ -54,7 +54,7 @@ class Link:
         self._under_way: list[tuple[_Work, Tensor]] = []
 
     def send(self, value: Any, to: int) -> None:
-        """Sends a dataclass; returns while it travels, once the one before has arrived."""
+        """Starts to send a dataclass, after the one before has arrived; LinkClosed."""
         try:
             for work, _ in self._under_way:
                 work.wait()
@@ -70,7 +70,7 @@ class Link:
             raise LinkClosed(f"rank {to} is gone: {error}") from error
 
     def receive(self, source: int) -> Any:
-        """The next dataclass from rank `source`, its tensors on this rank's device."""
+        """The next dataclass from rank `source`, its tensors on this rank's device; LinkClosed."""
         try:
             length = self._fetch(self._headers, torch.zeros(1, dtype=torch.int64), source, LENGTH)
             empty = torch.zeros(int(length), dtype=torch.uint8)
@@ -96,15 +96,15 @@ def _gloo(store: Any, rank: int, ranks: int) -> _Group:
     options = _c10d.ProcessGroupGloo._Options()
     options._devices = [_c10d.ProcessGroupGloo.create_device(hostname=LOOPBACK)]
     options._timeout = IDLE
-    found: _Group = _c10d.ProcessGroupGloo(_c10d.PrefixStore("gloo", store), rank, ranks, options)
-    return found
+    group: _Group = _c10d.ProcessGroupGloo(_c10d.PrefixStore("gloo", store), rank, ranks, options)
+    return group
 
 
 def _nccl(store: Any, rank: int, ranks: int) -> _Group:
     options = _c10d.ProcessGroupNCCL.Options()
     options._timeout = IDLE
-    found: _Group = _c10d.ProcessGroupNCCL(_c10d.PrefixStore("nccl", store), rank, ranks, options)
-    return found
+    group: _Group = _c10d.ProcessGroupNCCL(_c10d.PrefixStore("nccl", store), rank, ranks, options)
+    return group
 
 
 def _tensors_of(value: Any) -> dict[str, Tensor]:

@@ -1,25 +1,27 @@
 """What one rank of a pipelined stream does of a tick: its denoising steps, or the decoding.
 
-A window at step k needs latent frames of level k only, and those come from step k - 1 of ticks up
-to its own. So a rank keeps the levels of its steps and sends on what it moved. Every rank is a
-whole `StreamingGenerator`; what a rank does not need of it stays empty.
+A window at step k needs latent frames of noise level k only, and those come from step k - 1 of
+ticks up to its own. So a rank keeps the levels of its steps and sends on what it has updated.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from runtime.character.character import Character
-from runtime.engine.torch_engine import default_engines
 from runtime.errors import BadInput
-from runtime.models.dit.conditioning import WindowInputs
-from runtime.stream.generator import StreamingGenerator
-from runtime.stream.model import StreamModel
 from runtime.stream.presets import StreamPreset
-from runtime.stream.state import Mood, rewound, trimmed
+from runtime.stream.state import (
+    SpeakerEmotion,
+    StreamState,
+    advanced,
+    newly_final,
+)
+from runtime.stream.tick import TickStages
 from runtime.values import Frame
 
 
@@ -34,7 +36,7 @@ class StreamStart:
 
 @dataclass(frozen=True, slots=True)
 class StreamRewind:
-    """All ranks go back to the pictures of video frame `frame`."""
+    """All ranks forget the video from `frame` on."""
 
     frame: int
 
@@ -44,18 +46,18 @@ class TickPart:
     """A tick on its way from rank to rank."""
 
     at: int
-    moods: tuple[Mood, ...]
-    heard: tuple[int, ...]  # latent frames whose sound is new
-    sounds: Tensor  # (len(heard), S, 4, 10, layers, width)
-    moved: tuple[int, ...]  # latent frames that the rank before has moved
-    latents: Tensor  # (len(moved), C, h, w), at the level where the next rank begins
+    emotions: tuple[SpeakerEmotion, ...]
+    encoded: tuple[int, ...]  # latent frames whose audio features are new
+    audio_features: Tensor  # (len(encoded), S, 4, 10, layers, width)
+    updated: tuple[int, ...]  # latent frames that the rank before has updated
+    latents: Tensor  # (len(updated), C, h, w), at the noise level where the next rank begins
 
 
 def steps_of(rank: int, ranks: int, steps: int) -> range:
     """The denoising steps that a rank owns; with one rank more than steps the last one decodes.
 
-    The last rank decodes anyway: where shares differ, its own is among the small ones.
-    BadInput where there is nothing to do for some rank.
+    The last rank decodes in any case, so if shares differ, its own is among the small ones.
+    BadInput if some rank would have nothing to do.
     """
     if not 1 <= ranks <= steps + 1:
         raise BadInput(
@@ -69,60 +71,59 @@ def steps_of(rank: int, ranks: int, steps: int) -> range:
     return range(first, following)
 
 
-class PipelineStage(StreamingGenerator):
-    """One rank's part of a stream. The last rank decodes."""
+class PipelineStage:
+    """One rank's part of each tick of a stream. The last rank decodes."""
 
-    def __init__(self, model: StreamModel, start: StreamStart, rank: int, ranks: int) -> None:
-        engines = default_engines(model)
-        super().__init__(model, start.character, start.preset, start.seed, engines=engines)
-        self.share = steps_of(rank, ranks, start.preset.steps)
+    def __init__(self, stages: TickStages, rank: int, ranks: int) -> None:
+        self._stages = stages
+        self._share = steps_of(rank, ranks, stages.plan.steps)
         self._decodes = rank == ranks - 1
 
     @torch.inference_mode()
-    def hear(self) -> TickPart:
-        """The next tick as the first rank begins it; all sound must be there."""
-        state = self.state
-        known = set(state.sounds)
-        self._hear(range(max(0, self.plan.oldest_seen(state.at)), state.at + self.plan.hop))
-        heard = tuple(sorted(set(state.sounds) - known))
-        nothing = self._scene.silence.new_zeros(0)
-        sounds = torch.stack([state.sounds[n] for n in heard]) if heard else nothing
-        return TickPart(state.at, state.moods, heard, sounds, (), nothing)
+    def begin(self, state: StreamState) -> TickPart:
+        """The next tick as the first rank begins it; all audio must be there."""
+        known = set(state.audio_features)
+        self._stages.encode_audio(state)
+        encoded = tuple(sorted(set(state.audio_features) - known))
+        nothing = self._stages.constants.silence.new_zeros(0)
+        features = torch.stack([state.audio_features[n] for n in encoded]) if encoded else nothing
+        return TickPart(state.tick.at, state.emotions, encoded, features, (), nothing)
 
     @torch.inference_mode()
-    def run(self, part: TickPart) -> tuple[TickPart, list[Frame]]:
-        """This rank's steps: what the next rank needs, and the frames if this one decodes."""
-        assert part.at == self.state.at, (part.at, self.state.at)
-        self.state = replace(self.state, moods=part.moods)
-        state = self.state
-        state.sounds.update(zip(part.heard, part.sounds, strict=True))
-        state.levels[self.share.start].update(zip(part.moved, part.latents, strict=True))
-        told: dict[range, WindowInputs] = {}
-        for step in self.share:
-            self._denoise(step, told)
-        onward = self._onward(part)
-        return onward, self._end_tick()
+    def run(
+        self, state: StreamState, part: TickPart
+    ) -> tuple[StreamState, TickPart, Sequence[Frame]]:
+        """Runs this rank's steps: the state after them, the next rank's part, and the frames.
 
-    def go_back(self, rewind: StreamRewind) -> None:
-        """Forgets the pictures from a frame on, as the first rank has done."""
-        self.state = rewound(self.state, rewind.frame, frozenset())
+        Only the last rank has frames.
+        """
+        assert part.at == state.tick.at, (part.at, state.tick.at)
+        state = replace(state, emotions=part.emotions)
+        state.audio_features.update(zip(part.encoded, part.audio_features, strict=True))
+        state.levels[self._share.start].update(zip(part.updated, part.latents, strict=True))
+        windows = self._stages.window_inputs(state, self._share)
+        for step in self._share:
+            self._stages.denoise(state, step, windows)
+        onward = self._onward(state, part)
+        frames = self._end_tick(state)
+        return advanced(state, self._stages.plan), onward, frames
 
-    def _onward(self, part: TickPart) -> TickPart:
-        """The latent frames that this rank has moved, at the level that they have now."""
-        level = self.share.stop
-        held = self.state.levels[level]
-        moved = tuple(n for n in self.plan.moved(part.at, level - 1) if n >= self.state.origin)
-        latents = torch.stack([held[n] for n in moved]) if moved else part.sounds.new_zeros(0)
-        return replace(part, moved=moved, latents=latents)
+    def _onward(self, state: StreamState, part: TickPart) -> TickPart:
+        """The latent frames that this rank has updated, at the noise level that they have now."""
+        if not self._share:
+            return part
+        held = state.levels[self._share.stop]
+        updated = state.tick.steps[self._share[-1]].updated
+        updated_here = tuple(n for n in updated if n >= state.origin)
+        nothing = part.audio_features.new_zeros(0)
+        latents = torch.stack([held[n] for n in updated_here]) if updated_here else nothing
+        return replace(part, updated=updated_here, latents=latents)
 
-    def _end_tick(self) -> list[Frame]:
-        """Decodes what is final, on the last rank, and moves on."""
-        state = self.state
-        final = max(state.done, self.plan.final_before(state.at))
-        latents = range(state.done, final)
-        frames = list(self._decode(latents)) if self._decodes else []
-        if not self._decodes:  # `rewound` looks for them
-            state.decoders.update(dict.fromkeys(latents, state.decoders[state.done - 1]))
-        advanced = replace(state, at=state.at + self.plan.hop, done=final)
-        self.state = trimmed(advanced, self.plan)
-        return frames
+    def _end_tick(self, state: StreamState) -> Sequence[Frame]:
+        """Decodes the frames that are final now, on the last rank."""
+        latents = newly_final(state)
+        if self._decodes:
+            return list(self._stages.decode(state, latents))
+        before = state.decoder_states[state.done - 1]
+        state.decoder_states.update(dict.fromkeys(latents, before))  # `rewound` looks for them
+        return []

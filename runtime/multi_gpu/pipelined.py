@@ -1,18 +1,18 @@
-"""One session on several devices of a machine: every rank owns some denoising steps.
+"""One session on several devices of a machine: each rank owns some denoising steps.
 
     with Pipeline(partial(load_on, None), ("cuda:0", "cuda:1", "cuda:2")) as pipeline:
-        stream = pipeline.open(find_character("ana"), find_preset("balanced"))
-        stream.push("ana", samples)
+        stream = pipeline.open(find_character("mira"), find_preset("balanced"))
+        stream.push("mira", samples)
         while stream.ready():
-            for frame in stream.tick(): ...     # as StreamingGenerator, bit for bit
+            for frame in stream.tick(): ...     # bit for bit those of StreamingGenerator
 
 While rank 0 runs the first steps of tick j, rank 1 runs the next ones of tick j - 1, and so on, as
-LiveAvatar's timestep-forcing pipeline does (arXiv 2512.04677): with R ranks a stream needs a share
-of 1 / R of the time, and its first frame as much as before. The frames of a tick are returned R - 1
-ticks later, or when there is no sound for another.
+LiveAvatar's timestep-forcing pipeline does (arXiv 2512.04677). With R ranks, a stream takes 1 / R
+of the time, and its first frame as long as before. The frames of a tick are returned R - 1 ticks
+later, or when there is no audio for another tick.
 
-The caller's process is rank 0. The other ranks are processes of their own; if one of them dies,
-the call in progress or the next one raises RankLost, and all of them end.
+The caller's process is rank 0, each other rank a process. If one of them dies, the call in progress
+or the next one raises RankLost, and all of them end.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from typing import Any
 import torch
 
 from runtime.character.character import Character
+from runtime.engine.torch_engine import default_engines
 from runtime.errors import BadInput, RankLost
 from runtime.multi_gpu.pipeline_link import Link, LinkClosed
 from runtime.multi_gpu.pipeline_rank import NEIGHBOUR_LOST, Loader, RankPlace, run_rank
@@ -39,31 +40,31 @@ from runtime.multi_gpu.pipeline_stage import (
     TickPart,
     steps_of,
 )
+from runtime.stream.generator import StreamingGenerator, never
 from runtime.stream.presets import StreamPreset
-from runtime.timing import frames_for_samples
 from runtime.values import Frame
 
-END_S = 2.0  # how long a killed process may take to go
-NOTICES, NOTICE_S = 5, 0.1  # how often and how long to wait for the news of a process's end
+END_S = 2.0  # how long a killed process may take to end
+NOTICES, NOTICE_S = 5, 0.1  # how often and how long to wait until a process's end is known
 
 
 class Pipeline:
     """The ranks, each with the model loaded. Runs one stream at a time.
 
-    `loader(device)` gives the model on a device; it is called in every process, so it must be a
-    function of a module (or a partial of one). A rank that does not answer for `stall_s` counts as
+    `loader(device)` returns the model on a device. It is called in each process, so it must be a
+    function of a module, or a partial of one. A rank that does not answer for `stall_s` counts as
     dead.
     """
 
     def __init__(self, loader: Loader, devices: Sequence[str], stall_s: float = 60.0) -> None:
         if len(devices) < 2:
             raise BadInput(
-                f"A pipeline needs two devices or more, found {list(devices)}. "
+                f"A pipeline needs two devices or more, but there is {list(devices)}. "
                 "Use StreamingGenerator on one.",
                 param="devices",
             )
         self.ranks = len(devices)
-        self.under_way = 0  # ticks whose frames have not come back
+        self.under_way = 0  # ticks whose frames are not received yet
         self._stall_s = stall_s
         self._awaits_receipt = False
         self._failure: str | None = None
@@ -76,14 +77,14 @@ class Pipeline:
         try:
             own = torch.device(devices[0])
             self.model = loader(own)
-            self._hear_all()
+            self._await_all()
             self._link = Link(meeting, 0, self.ranks, own)
         except BaseException:
             self.close()
             raise
 
     def _start_ranks(self, loader: Loader, devices: Sequence[str], meeting: Path) -> Connection:
-        """Starts the processes of ranks 1 and up; where the last one puts its frames."""
+        """Starts the processes of ranks 1 and up; returns the end of the last one's frames."""
         context = multiprocessing.get_context("forkserver")  # CUDA does not survive a plain fork
         context.set_forkserver_preload(["runtime.multi_gpu.pipeline_rank"])
         frames, frames_end = context.Pipe(duplex=False)
@@ -104,65 +105,68 @@ class Pipeline:
         return frames
 
     def open(self, character: Character, preset: StreamPreset, seed: int = 0) -> PipelinedGenerator:
-        """A new stream; the one before ends. BadInput for more devices than there is work for."""
+        """A new stream; the one before ends. BadInput if there are more devices than work."""
         steps_of(0, self.ranks, preset.steps)
         start = StreamStart(character, preset, seed)
         self._drain()
         self._send(start)
         self._stream = PipelinedGenerator(self, start)
-        self._hear_all()
+        self._await_all()
         return self._stream
 
-    def go_back(self, rewind: StreamRewind) -> None:
-        """Lets all ranks go back; what is under way is dropped."""
+    def rewind(self, rewind: StreamRewind) -> None:
+        """Rewinds all ranks; drops the ticks under way."""
         self._drain()
         self._send(rewind)
-        self._hear_all()
+        self._await_all()
 
     def run(self, part: TickPart) -> None:
-        """Hands a tick to rank 1; its frames will come."""
+        """Sends a tick to rank 1."""
         self._send(part)
         self._awaits_receipt = True
         self.under_way += 1
 
     def frames(self) -> list[Frame]:
-        """What the last rank has made of the oldest tick under way; waits for it."""
-        found: list[Frame] = self._hear(self._frames, self._stall_s)
+        """The frames of the oldest tick under way; waits for them."""
+        frames: list[Frame] = self._receive(self._frames, self._stall_s)
         self.under_way -= 1
-        return found
+        return frames
 
     def check(self, stream: PipelinedGenerator) -> None:
-        """RankLost where a rank has ended, BadInput where `stream` is not the newest."""
+        """RankLost if a rank has ended, BadInput if `stream` is not the newest."""
         self._check_ranks()
         if stream is not self._stream:
-            raise BadInput("This stream has ended: another one was opened on its pipeline.")
+            raise BadInput(
+                "This stream has ended: another one was opened on its pipeline. Use that one, or "
+                "open a new one."
+            )
 
     def _drain(self) -> None:
         while self.under_way:
             self.frames()
 
     def _send(self, value: StreamStart | StreamRewind | TickPart) -> None:
-        """Hands a value to rank 1, once it has taken the one before."""
+        """Sends a value to rank 1, after it has received the one before."""
         self._check_ranks()
         if self._awaits_receipt:
-            self._hear(self._answers[0], self._stall_s)
+            self._receive(self._answers[0], self._stall_s)
             self._awaits_receipt = False
         try:
             self._link.send(value, 1)
         except LinkClosed:
             raise self._lost() from None
 
-    def _hear_all(self) -> None:
-        """Waits until every rank has said that it is done; loading may take minutes."""
+    def _await_all(self) -> None:
+        """Waits until all ranks have answered that they are done; loading may take minutes."""
         for answers in self._answers:
-            self._hear(answers, None)
+            self._receive(answers, None)
 
     def _check_ranks(self) -> None:
         if self._failure is not None or wait([p.sentinel for p in self.processes], 0):
             raise self._lost()
 
-    def _hear(self, source: Connection, timeout_s: float | None) -> Any:
-        """What a rank says, or RankLost as soon as any of them has ended."""
+    def _receive(self, source: Connection, timeout_s: float | None) -> Any:
+        """The next message of a rank; RankLost as soon as any of them has ended."""
         ready = wait([source, *(process.sentinel for process in self.processes)], timeout_s)
         if ready != [source]:
             raise self._lost()
@@ -172,18 +176,18 @@ class Pipeline:
             raise self._lost() from None
 
     def _lost(self) -> RankLost:
-        """Ends all ranks; the error that says which one was the first to go."""
+        """Ends all ranks; the error names the first one that ended."""
         if self._failure is None:
-            found = self._first_to_end() or f"no rank has answered for {self._stall_s:g} s"
+            reason = self._first_to_end() or f"no rank has answered for {self._stall_s:g} s"
             self._failure = (
-                f"The pipeline of {self.ranks} devices broke: {found}. Its session is over; see "
+                f"The pipeline of {self.ranks} devices broke: {reason}. Its session is over. See "
                 "that rank's output above, and open another pipeline."
             )
             self.close()
         return RankLost(self._failure)
 
     def _first_to_end(self) -> str | None:
-        """The rank that died by itself rather than because a neighbour had."""
+        """The rank that ended by itself, not because a neighbour had ended."""
         ended: list[str] = []
         for _ in range(NOTICES):
             for process in self.processes:
@@ -215,68 +219,60 @@ class Pipeline:
         self.close()
 
 
-class PipelinedGenerator(PipelineStage):
+class PipelinedGenerator(StreamingGenerator):
     """A stream like `StreamingGenerator`, of which this process is the first rank."""
 
     def __init__(self, pipeline: Pipeline, start: StreamStart) -> None:
-        super().__init__(pipeline.model, start, 0, pipeline.ranks)
+        model = pipeline.model
+        super().__init__(
+            model, start.character, start.preset, start.seed, engines=default_engines(model)
+        )
+        self._stage = PipelineStage(self.stages, 0, pipeline.ranks)
         self._pipeline = pipeline
-        self._handed_out = 0  # frames
+        self._returned = 0  # frames
 
     @property
     def next_frame(self) -> int:
-        """Index of the first video frame that is not handed out yet."""
-        return self._handed_out
+        """Index of the first video frame that is not returned yet."""
+        return self._returned
 
     def ready(self) -> bool:
-        """Is there sound for another tick, or are frames under way?"""
+        """Is there audio for another tick, or are frames under way?"""
         return super().ready() or self._pipeline.under_way > 0
 
-    def begin_tick(self, is_unwanted: Callable[[], bool] = lambda: False) -> list[Frame]:
-        """Begins another tick, if there is sound; the frames of the oldest one under way.
+    def begin_tick(self, is_cancelled: Callable[[], bool] = never) -> list[Frame]:
+        """Begins another tick, if there is audio; returns the frames of the oldest one under way.
 
-        A tick is not given up: other ranks work on it.
+        A tick is never cancelled: other ranks work on it.
         """
         self._pipeline.check(self)
         if not super().ready():
             return self._collect() if self._pipeline.under_way else []
-        part, _ = self.run(self.hear())
+        self.state, part, _ = self._stage.run(self.state, self._stage.begin(self.state))
         is_full = self._pipeline.under_way == self._pipeline.ranks - 1
         frames = self._collect() if is_full else []
         self._pipeline.run(part)
         return frames
 
-    def flush(self) -> list[Frame]:
-        """All frames of the sound pushed so far; ends the stream. The quieter are silent."""
-        total = frames_for_samples(max(heard.stop for heard in self.state.heard))
-        frames: list[Frame] = []
-        while self.state.next_frame < total:
-            for speaker_id in self.character.speaker_ids:
-                self.fill_silence(speaker_id, self.needed_samples)
-            frames += self.tick()
-        while self._pipeline.under_way:
-            frames += self._collect()
-        return [frame for frame in frames if frame.index < total]
-
-    def rewind(self, frame_index: int, clear: Collection[str] | None = None) -> int:
-        """As `StreamingGenerator.rewind`; drops what is under way.
+    def rewind(self, frame: int, clear: Collection[str] | None = None) -> int:
+        """As `StreamingGenerator.rewind`; drops the ticks under way.
 
         4 s before the newest tick under way are kept.
         """
-        if frame_index > self.next_frame:
+        if frame > self.next_frame:
             raise BadInput(
-                f"Cannot go back to frame {frame_index}: the newest is {self.next_frame - 1}.",
-                param="frame_index",
+                f"Cannot rewind to frame {frame}: the newest is {self.next_frame - 1}.",
+                param="frame",
             )
         self._pipeline.check(self)
-        resumed = super().rewind(frame_index, clear)
-        self._pipeline.go_back(StreamRewind(frame_index))
-        self._handed_out = self.state.next_frame
+        resumed = super().rewind(frame, clear)
+        self._pipeline.rewind(StreamRewind(frame))
+        self._returned = self.state.next_frame
         return resumed
 
     def _collect(self) -> list[Frame]:
         """The frames of the oldest tick under way."""
         frames = self._pipeline.frames()
         if frames:
-            self._handed_out = frames[-1].index + 1
+            self._returned = frames[-1].index + 1
         return frames

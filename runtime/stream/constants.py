@@ -1,5 +1,6 @@
-"""What a stream computes once: the still picture, moods, masks, positions, prompt, noise levels."""
+"""The denoiser's inputs beside the latents: what a stream computes once, and for each window."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -9,120 +10,183 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from runtime.audio.features import WINDOW_SAMPLES, AudioFeatures
+from runtime.audio.features import FeatureEncoder, check_encoder, encode_windows
+from runtime.audio.windows import WINDOW_SAMPLES
 from runtime.character.character import Character
 from runtime.character.motion_cues import idle_cues
 from runtime.errors import BadInput
 from runtime.flow_matching import TIMESTEPS, noise_levels
-from runtime.models.dit.conditioning import Conditioning, StepInputs
+from runtime.models.dit.conditioning import Conditioning, StepInputs, WindowInputs
 from runtime.models.dit.rope import rope_freqs
-from runtime.stream.active_tokens import moving_tokens
+from runtime.stream.active_tokens import ActiveTokens, find_active_tokens
 from runtime.stream.model import StreamModel
 from runtime.stream.presets import StreamPreset
-from runtime.stream.state import Mood
-from runtime.stream.token_strip import TokenStrip
-from runtime.timing import VIDEO_FPS
+from runtime.stream.readback import to_device
+from runtime.stream.state import SpeakerEmotion
+from runtime.timing import FRAMES_PER_LATENT, VIDEO_FPS
 from runtime.values import Pixels
 
 MOTION_EXPRESSION, MOTION_POSE = 30, 25  # the release's constants, raw integers
-CUE_BLOCK = 64  # video frames whose cues are made at once
+CUE_BLOCK = 64  # video frames whose cues are computed at once
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """The constants of one stream."""
+class StreamConstants:
+    """What a stream computes once, from its model, character and preset."""
 
-    still: Tensor  # (C, h, w): the latent frame of the unmoving picture
-    moods: dict[str, Tensor]  # emotion references, (C, h, w) each
-    decoder: Any  # its state before the first latent frame
+    still: Tensor  # (C, h, w): the latent frame of the reference image at rest
+    emotion_references: dict[str, Tensor]  # by emotion, (C, h, w) each
+    decoder_state: Any  # before the first latent frame
     sigmas: Tensor  # (steps + 1,)
     steps: tuple[StepInputs, ...]
-    conditions: Conditioning  # of a window in silence
-    silence: Tensor  # (4, 10, layers, width): what a latent frame hears in silence
-    strip: TokenStrip | None  # the tokens that can move, if not all
+    conditions: Conditioning  # of a window of silence
+    silence: Tensor  # (4, 10, layers, width): the audio features of a latent frame of silence
+    active_tokens: ActiveTokens | None  # None: all tokens are active
 
-    def conditions_of(self, audio: Tensor, cues: Tensor, moods: tuple[Mood, ...]) -> Conditioning:
+    def conditions_of(
+        self, audio: Tensor, cues: Tensor, emotions: tuple[SpeakerEmotion, ...]
+    ) -> Conditioning:
         """Conditions of one window: audio (S, F, 10, layers, width), cues (S, F, K)."""
-        told = replace(self.conditions, audio=audio[None])
-        if told.cues is not None:
-            told = replace(told, cues=cues[None])
-        if told.emotion_latents is not None:
-            told = replace(
-                told,
-                emotion_latents=torch.stack([self.moods[mood.emotion] for mood in moods])[None],
+        conditions = replace(self.conditions, audio=audio[None])
+        if conditions.cues is not None:
+            conditions = replace(conditions, cues=cues[None])
+        if conditions.emotion_latents is not None:
+            references = [self.emotion_references[emotion.name] for emotion in emotions]
+            conditions = replace(
+                conditions,
+                emotion_latents=torch.stack(references)[None],
                 emotion_scale=torch.stack(
-                    [self.sigmas.new_full((), mood.strength) for mood in moods]  # no copy from host
+                    [
+                        self.sigmas.new_full((), one.strength) for one in emotions
+                    ]  # no copy from host
                 )[None],
             )
-        return told
+        return conditions
 
 
 @torch.inference_mode()
-def make_scene(
-    model: StreamModel, character: Character, preset: StreamPreset, features: AudioFeatures
-) -> Scene:
-    """Encodes the character's pictures and prepares all denoising steps of a stream."""
-    picture = picture_tensor(character.pixels(), model)
-    still = model.autoencoder.still(picture)
-    moods = {"neutral": still[0]}
+def stream_constants(
+    model: StreamModel, character: Character, preset: StreamPreset, encoder: FeatureEncoder
+) -> StreamConstants:
+    """Encodes the character's images and prepares all denoising steps of a stream."""
+    check_encoder(encoder)
+    image = image_tensor(character.picture.pixels, model)
+    still = model.autoencoder.still(image)
+    references = {"neutral": still[0]}
     if model.dit.config.emotion:
         for name in character.emotions:
-            mood = picture_tensor(character.emotion_pixels(name), model)
-            moods[name] = model.autoencoder.still(mood)[0]
-    silence = features.encode(torch.zeros(1, WINDOW_SAMPLES, device=model.device))[0]
+            reference = image_tensor(character.emotion_picture(name).pixels, model)
+            references[name] = model.autoencoder.still(reference)[0]
+    silence = encode_windows(encoder, torch.zeros(1, WINDOW_SAMPLES, device=model.device))[0]
     sigmas = noise_levels(preset.steps, preset.flow_shift).to(model.device)
-    conditions = _conditions(model, character, picture, silence, preset.window)
+    conditions = _conditions(model, character, image, silence, preset.window)
     with model.precision():
         steps = tuple(
             without_padding(model.dit.prepare_step(TIMESTEPS * sigma[None], conditions))
             for sigma in sigmas[:-1]
         )
-    return Scene(
+    return StreamConstants(
         still=still[0],
-        moods=moods,
-        decoder=model.autoencoder.start(picture),
+        emotion_references=references,
+        decoder_state=model.autoencoder.start(image),
         sigmas=sigmas,
         steps=steps,
         conditions=conditions,
         silence=silence,
-        strip=moving_strip(model, character),
+        active_tokens=active_tokens_of(model, character),
     )
 
 
-def moving_strip(model: StreamModel, character: Character) -> TokenStrip | None:
+class WindowConditioning:
+    """Computes the inputs of a stream's windows."""
+
+    def __init__(
+        self, model: StreamModel, constants: StreamConstants, preset: StreamPreset, seed: int
+    ) -> None:
+        self._model = model
+        self._constants = constants
+        self._preset = preset
+        self._seed = seed
+        self._device = model.device
+        self._video_frames = model.dit.config.audio_frame_count(preset.window)
+        self._cached: tuple[tuple[SpeakerEmotion, ...], WindowInputs] | None = None
+
+    def inputs(
+        self,
+        window: range,
+        audio_features: Mapping[int, Tensor],
+        emotions: tuple[SpeakerEmotion, ...],
+    ) -> WindowInputs:
+        """The denoiser's inputs for a window of latent frames; they are the same at every step."""
+        silence = self._constants.silence.expand(len(emotions), -1, -1, -1, -1)
+        features = [audio_features[n] if n >= 0 else silence for n in window]
+        frames = newest_frames(window, self._video_frames)
+        cues = torch.from_numpy(window_cues(self._seed, len(emotions), frames))
+        conditions = self._constants.conditions_of(
+            torch.cat(features, dim=1)[:, -self._video_frames :],
+            to_device(cues, self._device),
+            emotions,
+        )
+        with self._model.precision():
+            audio = self._model.dit.audio_keys_values(conditions, len(window))
+            return replace(self._without_audio(conditions, emotions), audio=audio)
+
+    def _without_audio(
+        self, conditions: Conditioning, emotions: tuple[SpeakerEmotion, ...]
+    ) -> WindowInputs:
+        """Window conditioning without audio, cached until an emotion changes."""
+        if self._cached is None or self._cached[0] != emotions:
+            active = self._constants.active_tokens
+            tokens = None if active is None else active.tokens
+            window = self._model.dit.prepare_window(conditions, self._preset.window, tokens)
+            self._cached = emotions, replace(window, tokens=None, newest=self._preset.hop)
+        return self._cached[1]
+
+
+def active_tokens_of(model: StreamModel, character: Character) -> ActiveTokens | None:
     """The tokens that a stream denoises; None: all.
 
-    Only a model that predicts a change to the picture may leave a token out: that is the picture.
+    Only a model that predicts a change to the reference image may leave a token out: it then stays
+    the image.
     """
-    config, (height, width) = model.dit.config, character.pixels().shape[:2]
+    config, image = model.dit.config, character.picture
     if config.prediction != "residual":
         return None
-    rows, columns = (side // model.picture_multiple_px for side in (height, width))
-    tokens = moving_tokens(character.boxes, rows, columns)
+    rows, columns = (side // model.picture_multiple_px for side in (image.height, image.width))
+    tokens = find_active_tokens(character.boxes, rows, columns)
     if tokens is None:
         return None
-    return TokenStrip(torch.tensor(tokens, device=model.device), config.patch_size, rows, columns)
+    return ActiveTokens.on_grid(tokens, rows, columns, config.patch_size[1:]).to(model.device)
 
 
 def without_padding(step: StepInputs) -> StepInputs:
-    """`step` with the text tokens that its mask counts as valid: no block then needs a mask."""
+    """`step` with only the text tokens that its mask marks valid: no block then needs a mask."""
     if step.text_mask is None:
         return step
     return replace(step, text=step.text[:, : int(step.text_mask.sum())], text_mask=None)
 
 
-def picture_tensor(pixels: Pixels, model: StreamModel) -> Tensor:
-    """(1, 3, H, W) in [-1, 1], or BadInput when the model cannot take this size."""
+def image_tensor(pixels: Pixels, model: StreamModel) -> Tensor:
+    """(1, 3, H, W) in [-1, 1]; BadInput if the model cannot take this size."""
     height, width = pixels.shape[:2]
     multiple = model.picture_multiple_px
     if height % multiple or width % multiple:
         raise BadInput(
-            f"The picture is {width} x {height}; the model takes multiples of {multiple} px. "
+            f"The picture is {width} x {height}, but this model takes multiples of {multiple} px. "
             "Add the character again with `avatar characters add`.",
             param="picture",
         )
     scaled = torch.from_numpy(pixels.copy()).to(model.device).float() / 127.5 - 1
     return scaled.permute(2, 0, 1)[None]
+
+
+def newest_frames(latents: range, count: int) -> range:
+    """The last `count` video frames of those that belong to `latents`: n has 4n-3 .. 4n.
+
+    `DiTConfig.audio_frame_count` is the count for a model's windows.
+    """
+    last = FRAMES_PER_LATENT * (latents.stop - 1)
+    return range(last + 1 - count, last + 1)
 
 
 def window_cues(seed: int, speakers: int, frames: range) -> NDArray[np.float32]:
@@ -148,11 +212,11 @@ def _cue_block(seed: int, speaker: int, block: int) -> NDArray[np.float32]:
 
 
 def _conditions(
-    model: StreamModel, character: Character, picture: Tensor, silence: Tensor, window: int
+    model: StreamModel, character: Character, image: Tensor, silence: Tensor, window: int
 ) -> Conditioning:
     config, device, prompt = model.dit.config, model.device, model.prompt_of(character)
-    speakers, frames = len(character.speakers), config.frames_heard(window)
-    reference = model.autoencoder.reference(picture, window)
+    speakers, frames = len(character.speakers), config.audio_frame_count(window)
+    reference = model.autoencoder.reference(image, window)
     height, width = reference.shape[3:]
     rows, columns = height // config.patch_size[1], width // config.patch_size[2]
     cos, sin = rope_freqs(window, rows, columns, config.rope_dims, config.rope_theta)

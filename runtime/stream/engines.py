@@ -1,7 +1,7 @@
-"""What runs a model's three parts. A stream asks these verbs only, whatever is behind them.
+"""The interfaces of the engines that run a model's three parts; a stream calls nothing else.
 
-Implementations stand side by side: torch_engine.py, onnx_engine.py, tensorrt_engine.py. The
-caller names one, see `choice.py`; none falls back to another.
+The implementations are in `runtime.engine`. The caller chooses one by name (engine/choice.py); none
+falls back to another.
 """
 
 from __future__ import annotations
@@ -11,29 +11,26 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from runtime.audio.features import Encoder
+from runtime.audio.features import FeatureEncoder
 from runtime.models.dit.conditioning import StepInputs, WindowInputs
 
 
 class Denoiser(Protocol):
-    """The transformer itself, without what is computed once per step or per window."""
+    """The transformer, without what is computed once per step or once per window."""
 
     def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
-        """The model's own prediction, of the shape of the noisy latents x (B, C, T, H, W).
+        """The model's own prediction, velocity or residual, for noisy latents x (B, C, T, H, W).
 
-        Where `window.newest` is a number, only so many of the last latent frames need be there.
+        Shape of x; if `window.newest` is a number, at least that many of the last latent frames.
         """
         ...
 
 
 class Decoder(Protocol):
-    """Latents to pictures, one latent frame at a time.
-
-    A state is a value of the decoder's own kind: who holds one never looks inside.
-    """
+    """Latents to video frames, one latent frame at a time. Its state is opaque to the caller."""
 
     def decode(self, latent: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """(B, C, h, w) to four pictures (B, 3, 4, H, W) in [-1, 1], and the state after them."""
+        """(B, C, h, w) to four frames (B, 3, 4, H, W) in [-1, 1], and the state after them."""
         ...
 
 
@@ -43,4 +40,4 @@ class Engines:
 
     denoiser: Denoiser
     decoder: Decoder
-    audio_encoder: Encoder
+    audio_encoder: FeatureEncoder

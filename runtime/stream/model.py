@@ -1,6 +1,6 @@
-"""What a stream needs of a model, whoever made its weights.
+"""The interface of a model that can stream.
 
-The built-in model (checkpoint.py) and the released one (released/live.py) are both such a model.
+The built-in model (weights/checkpoint.py) and the released one (hunyuan/live/model.py) have it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from runtime.audio.features import Encoder
+from runtime.audio.features import FeatureEncoder
 from runtime.character.character import Character
 from runtime.models.dit.dit import DiT
 from runtime.values import Box
@@ -23,7 +23,7 @@ from runtime.values import Box
 class Prompt:
     """Text embeddings: states (L, text_dim), pooled (pooled_text_dim,).
 
-    `mask` (L,) int64 counts the valid states, as `TextStates` of the release; None: all are.
+    `mask` (L,) int64 is 1 for valid states, as in the release; None: all are valid.
     """
 
     states: Tensor
@@ -37,14 +37,14 @@ class Prompt:
 
 
 class PictureCodec(Protocol):
-    """Pictures to latents, once a character; latents to pictures, all the time."""
+    """Encodes reference images and decodes latents."""
 
     def still(self, picture: Tensor) -> Tensor:
-        """The latent frame (B, C, h, w) of an unmoving picture (B, 3, H, W) in [-1, 1]."""
+        """The latent frame (B, C, h, w) of an image at rest, (B, 3, H, W) in [-1, 1]."""
         ...
 
     def reference(self, picture: Tensor, latent_frames: int) -> Tensor:
-        """The picture as a still video, (B, C, T, h, w): what every window is shown."""
+        """The image as a still video, (B, C, T, h, w): the reference of every window."""
         ...
 
     def start(self, picture: Tensor) -> Any:
@@ -66,18 +66,18 @@ class StreamModel(Protocol):
     def autoencoder(self) -> PictureCodec: ...
 
     @property
-    def audio_encoder(self) -> Encoder: ...
+    def audio_encoder(self) -> FeatureEncoder: ...
 
     @property
     def device(self) -> torch.device: ...
 
     @property
     def picture_multiple_px(self) -> int:
-        """Both sides of a picture must be multiples of this."""
+        """Both sides of an image must be multiples of this."""
         ...
 
     def prompt_of(self, character: Character) -> Prompt:
-        """What the denoiser reads about a character."""
+        """The text embeddings of a character."""
         ...
 
     def masks_of(self, boxes: Sequence[Box], rows: int, columns: int) -> Tensor:
@@ -85,5 +85,5 @@ class StreamModel(Protocol):
         ...
 
     def precision(self) -> AbstractContextManager[object]:
-        """Around what is computed once a step or a window: autocast where weights are narrow."""
+        """Context for what is computed once a step or a window: autocast if weights are 16 bit."""
         ...

@@ -1,4 +1,4 @@
-"""Named trades between latency, lag and compute."""
+"""Presets: named compromises between latency, lag and compute."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ LATENT_MS = 1000 * FRAMES_PER_LATENT // VIDEO_FPS
 
 @dataclass(frozen=True, slots=True)
 class StreamPreset:
-    """A schedule (counts of latent frames) and the noise schedule that it is run with.
+    """A window schedule (counts of latent frames) and a noise schedule.
 
-    `flow_shift` bends the noise levels towards the noisy end (1 = evenly spaced), see sampler.py.
+    `flow_shift` bends the noise levels towards the noisy end; 1 spaces them evenly
+    (flow_matching.py).
     """
 
     name: str
@@ -31,33 +32,33 @@ class StreamPreset:
 
     @property
     def hop_ms(self) -> int:
-        """Media time that one tick adds."""
+        """Duration of the video that one tick adds."""
         return self.hop * LATENT_MS
 
     @property
     def lag_ms(self) -> int:
-        """Media time from the newest sound heard back to the newest final picture."""
+        """Media time from the newest audio of a tick back to the newest final frame."""
         return self.plan.lag * LATENT_MS
 
 
 PRESETS = {
     preset.name: preset
     for preset in (
-        # Context from the past only: no lag, every tick shows what it has just heard.
+        # Context from the past only: no lag, a tick's frames reach to its newest audio.
         StreamPreset("interactive", window=2, hop=1, shift=0, steps=2),
-        # Two latent frames a tick, one of context: a quarter of the work saved.
+        # Two latent frames a tick, one of context: saves a quarter of the work.
         StreamPreset("balanced", window=3, hop=2, shift=0, steps=2),
-        # The paper's fusion made causal: nothing is computed twice, one latent frame of lag.
+        # The paper's fusion, made causal: no repeated work, one latent frame of lag.
         StreamPreset("broadcast", window=3, hop=3, shift=1, steps=2),
     )
 }
 
-# Of a model of the released size, distilled to four steps: windows of 33 video frames.
+# For a model of the released size, distilled to four steps: windows of 33 video frames.
 RELEASED_PRESETS = {
     preset.name: preset
     for preset in (
         StreamPreset("interactive", window=9, hop=4, shift=0, steps=4, flow_shift=5.0),
-        # 28 new frames a window, as SoulX-FlashTalk has them (arXiv 2512.23379).
+        # 28 new frames a window, as in SoulX-FlashTalk (arXiv 2512.23379).
         StreamPreset("balanced", window=9, hop=7, shift=0, steps=4, flow_shift=5.0),
         StreamPreset("broadcast", window=9, hop=9, shift=1, steps=4, flow_shift=5.0),
     )
@@ -65,7 +66,7 @@ RELEASED_PRESETS = {
 
 
 def is_released(folder: Path | None) -> bool:
-    """Does that folder hold a released model, rather than one of our own kind or none?"""
+    """Does the folder have a released model? A folder of our own format has dit.json."""
     return folder is not None and not (folder / "dit.json").exists()
 
 

@@ -1,27 +1,37 @@
-"""Frames on their way from a device to the host.
+"""Final latent frames to video frames in host memory.
 
-A device decodes and copies on a stream of its own, so the next tick's work can be queued meanwhile:
-who wants the pictures waits for them, once, and nobody else does.
+On a GPU, decoding and the device-to-host copy run on their own CUDA stream, so the next tick can be
+enqueued meanwhile. Only the first read of a frame blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 
+from runtime.models.autoencoder.pixel_planes import Layout, to_bytes
+from runtime.stream.engines import Decoder
+from runtime.timing import frames_of_latent
 from runtime.values import Frame
 
 
+def to_device(host: Tensor, device: torch.device) -> Tensor:
+    """`host` on the device; on a GPU the copy is enqueued, from pinned memory, without a wait."""
+    if device.type != "cuda":
+        return host.to(device)
+    return host.pin_memory().to(device, non_blocking=True)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class PendingFrames(Sequence[Frame]):
-    """The frames of a tick in order; their number is known, the first look at one waits."""
+class ReadbackFrames(Sequence[Frame]):
+    """The frames of a tick in order. `len` is valid immediately; reading a frame may block."""
 
     indices: Sequence[int]
-    pixels: Tensor  # (F, ...) uint8 in pinned host memory, whole once `copied` has happened
+    pixels: Tensor  # (F, ...) uint8 in pinned host memory, valid once `copied` has happened
     copied: torch.cuda.Event
 
     def __len__(self) -> int:
@@ -41,28 +51,55 @@ class PendingFrames(Sequence[Frame]):
         return Frame(self.indices[place], self.pixels[place].numpy())
 
 
-class HandOver:
-    """Takes the pictures of a tick to the host; on a GPU beside the work that comes after."""
+class FrameReadback:
+    """Decodes the final latent frames of a stream and copies their pixels to the host."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, decoder: Decoder, device: torch.device, layout: Layout) -> None:
+        self._decoder = decoder
+        self._layout = layout
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def frames(
-        self, indices: Sequence[int], latents: Sequence[Tensor], decode: Callable[[], Tensor]
+        self, latents: range, clean: dict[int, Tensor], decoder_states: dict[int, Any]
     ) -> Sequence[Frame]:
-        """The frames that `decode` makes of `latents`: pixels (F, ...) uint8, one for each index.
+        """The video frames of these latent frames; on a CPU a list.
 
-        On a CPU a list. `decode` is called at once, on the stream of its own.
+        `clean[n]` is latent frame n, (C, h, w). `decoder_states` has that of the latent frame
+        before; those after each of `latents` are added.
         """
+        if not latents:
+            return []
+        indices = range(frames_of_latent(latents[0]).start, frames_of_latent(latents[-1]).stop)
         if self._stream is None:
-            return [Frame(*pair) for pair in zip(indices, decode().numpy(), strict=True)]
+            pixels = self._decode(latents, clean, decoder_states).numpy()
+            return [Frame(*pair) for pair in zip(indices, pixels, strict=True)]
         self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
         with torch.cuda.stream(self._stream):
-            made = decode()
-            pixels = torch.empty(made.shape, dtype=made.dtype, pin_memory=True)
-            pixels.copy_(made, non_blocking=True)
+            decoded = self._decode(latents, clean, decoder_states)
+            host = torch.empty(decoded.shape, dtype=decoded.dtype, pin_memory=True)
+            host.copy_(decoded, non_blocking=True)
             copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             copied.record(self._stream)
-        for latent in latents:  # made on the other stream: not to be reused before this one is done
-            latent.record_stream(self._stream)
-        return PendingFrames(indices, pixels, copied)
+        for latent in latents:  # from the main stream: their memory must not be reused meanwhile
+            clean[latent].record_stream(self._stream)
+        return ReadbackFrames(indices, host, copied)
+
+    def _decode(
+        self, latents: range, clean: dict[int, Tensor], decoder_states: dict[int, Any]
+    ) -> Tensor:
+        """Pixels (F, ...) uint8 on the device."""
+        decoded: list[Tensor] = []
+        for latent in latents:
+            video, decoder_states[latent] = self._decoder.decode(
+                clean[latent][None], decoder_states[latent - 1]
+            )
+            new = video[0] if latent > 0 else video[0, :, -1:]  # latent frame 0 is one video frame
+            decoded.append(self._pixels(new))
+        return torch.cat(decoded)
+
+    def _pixels(self, video: Tensor) -> Tensor:
+        """Video (3, F, H, W) in [-1, 1] as uint8 (F, ...) in the stream's layout."""
+        if self._layout == "rgb":
+            pixels = (video + 1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+            return torch.stack(pixels.unbind(), dim=-1)
+        return to_bytes((video.movedim(1, 0) + 1) / 2, self._layout)

@@ -1,20 +1,40 @@
-"""The streaming schedule: which latent frames each denoiser call sees and moves.
+"""The streaming schedule: which latent frames each denoiser call sees and updates.
 
 The paper's position-shift windows (Algorithm 1), made causal. A tick at position `at` (the first
-tick is at 0, the next at `hop`, ..) calls the denoiser once for each step k = 0 .. steps-1, in
-order:
+tick is at 0, the next at `hop`, and so on) calls the denoiser once for each step
+k = 0 .. steps - 1, in order:
 
-    moved(at, k)  = [at - k*shift,                at + hop - k*shift)   from level k to level k+1
-    window(at, k) = [at + hop - k*shift - window, at + hop - k*shift)   what the denoiser sees
+    updated(at, k) = [at - k*shift,                at + hop - k*shift)   from noise level k to k + 1
+    window(at, k)  = [at + hop - k*shift - window, at + hop - k*shift)   what the denoiser sees
 
-The latent frames of the window before the moved ones are context at the same noise level. Those
-below 0 are the pre-roll: the still picture, noised to level k. Integers only; no tensors.
+The latent frames of the window before the updated ones are context at the same noise level. Those
+below 0 are the pre-roll: the reference image, noised to level k. Integers only; no tensors.
 """
 
 from dataclasses import dataclass
 
+from runtime.audio.windows import needed_samples
 from runtime.errors import BadInput
-from runtime.timing import FRAMES_PER_LATENT
+
+
+@dataclass(frozen=True, slots=True)
+class StepWindow:
+    """One denoiser call: the latent frames that it sees, and the last of them, which it updates."""
+
+    window: range
+    updated: range
+
+
+@dataclass(frozen=True, slots=True)
+class TickPlan:
+    """All that the tick at position `at` reads and updates."""
+
+    at: int
+    steps: tuple[StepWindow, ...]
+    audio: range  # latent frames whose audio its windows contain; none is later
+    final_before: int  # after the tick, all latent frames below this one are final
+    needed_samples: int  # of every speaker, counted from sample 0 of the stream
+    reach: int  # no tick at `at` or later sees a latent frame below `at - reach`
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,41 +60,21 @@ class WindowPlan:
 
     @property
     def lag(self) -> int:
-        """Latent frames from the newest one heard back to the newest final one."""
+        """Latent frames from the newest one with audio back to the newest final one."""
         return (self.steps - 1) * self.shift
 
-    @property
-    def cost(self) -> float:
-        """Latent frames of denoiser work for each latent frame shown."""
-        return self.steps * self.window / self.hop
-
-    def moved(self, at: int, step: int) -> range:
-        """Latent frames that the tick at `at` moves from level `step` to `step + 1`."""
-        start = at - step * self.shift
-        return range(start, start + self.hop)
-
-    def seen(self, at: int, step: int) -> range:
-        """Latent frames in the denoiser's window: the moved ones and the context before them."""
-        stop = at + self.hop - step * self.shift
-        return range(stop - self.window, stop)
-
-    def final_before(self, at: int) -> int:
-        """After the tick at `at` all latent frames below this one are final."""
-        return at + self.hop - self.lag
-
-    def heard_before(self, at: int) -> int:
-        """The tick at `at` hears the audio of latent frames below this one, and no other."""
-        return at + self.hop
-
-    def oldest_seen(self, at: int) -> int:
-        """No tick at `at` or later sees latent frames below this one."""
-        return self.seen(at, self.steps - 1).start
-
-
-def newest_frames(latents: range, count: int) -> range:
-    """The last `count` video frames of those that belong to `latents`: n has 4n-3 .. 4n.
-
-    `DiTConfig.frames_heard` says how many a model's windows hear.
-    """
-    last = FRAMES_PER_LATENT * (latents.stop - 1)
-    return range(last + 1 - count, last + 1)
+    def tick(self, at: int) -> TickPlan:
+        """The plan of the tick at `at`: a multiple of `hop` after 0 or after a rewind's target."""
+        stops = [at + self.hop - step * self.shift for step in range(self.steps)]
+        oldest = stops[-1] - self.window
+        return TickPlan(
+            at,
+            tuple(
+                StepWindow(range(stop - self.window, stop), range(stop - self.hop, stop))
+                for stop in stops
+            ),
+            audio=range(max(0, oldest), at + self.hop),
+            final_before=stops[-1],
+            needed_samples=needed_samples(at + self.hop - 1),
+            reach=at - oldest,
+        )

@@ -1,13 +1,14 @@
-"""Everything that a stream remembers, and how it forgets and goes back."""
+"""Everything that a stream remembers; how it advances, forgets and rewinds."""
 
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from torch import Tensor
 
-from runtime.audio.features import HeardAudio, forget, needed_samples, truncate
+from runtime.audio.features import SpeakerAudio, forget, truncate
+from runtime.audio.windows import needed_samples
 from runtime.errors import BadInput
-from runtime.stream.schedule import WindowPlan
+from runtime.stream.schedule import TickPlan, WindowPlan
 from runtime.timing import (
     FRAMES_PER_LATENT,
     SAMPLES_PER_FRAME,
@@ -17,89 +18,104 @@ from runtime.timing import (
 
 V = TypeVar("V")
 
-HISTORY_FRAMES = 4 * VIDEO_FPS  # how far a stream can go back
+HISTORY_FRAMES = 4 * VIDEO_FPS  # how far a stream can rewind
 HISTORY_LATENTS = HISTORY_FRAMES // FRAMES_PER_LATENT + 1
 
 
 @dataclass(frozen=True, slots=True)
-class Mood:
-    """The emotion of one speaker: a name of the character's references, strength 0..1."""
+class SpeakerEmotion:
+    """The emotion of one speaker: a name among the character's references, strength 0 to 1."""
 
-    emotion: str = "neutral"
+    name: str = "neutral"
     strength: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """A stream between two ticks. The dicts are updated in place, by absolute latent frame.
+    """A stream between two ticks. The dicts are updated in place, by absolute latent frame."""
 
-    Latent frames below `origin` are never generated again: 0, or where the stream last went back.
-    """
-
-    at: int  # position of the next tick
-    origin: int
-    done: int  # latent frames below this one are decoded and handed out
-    levels: tuple[dict[int, Tensor], ...]  # [k][n]: latents (C, h, w) at level k; [0] is noise
-    decoders: dict[int, Any]  # the decoder's state after latent frame n
-    sounds: dict[int, Tensor]  # features (S, 4, 10, layers, width) that latent frame n hears
-    heard: tuple[HeardAudio, ...]  # by speaker
-    moods: tuple[Mood, ...]  # by speaker
+    tick: TickPlan  # the next one
+    origin: int  # first latent frame of the current run: 0, or the target of the last rewind
+    done: int  # latent frames below this one are decoded and returned
+    levels: tuple[dict[int, Tensor], ...]  # [k][n]: latents (C, h, w) at noise level k; [0]: noise
+    decoder_states: dict[int, Any]  # [n]: after latent frame n
+    audio_features: dict[int, Tensor]  # [n]: (S, 4, 10, layers, width), the audio of latent frame n
+    audio: tuple[SpeakerAudio, ...]  # by speaker
+    emotions: tuple[SpeakerEmotion, ...]  # by speaker
 
     @property
     def next_frame(self) -> int:
-        """Index of the first video frame that is not handed out yet."""
+        """Index of the first video frame that is not returned yet."""
         return frames_in_latents(self.done)
 
 
-def initial_state(speakers: int, steps: int, decoder: Any) -> StreamState:
+def initial_state(speakers: int, plan: WindowPlan, decoder_state: Any) -> StreamState:
+    """A stream before its first tick. `decoder_state`: before latent frame 0."""
     return StreamState(
-        at=0,
+        tick=plan.tick(0),
         origin=0,
         done=0,
-        levels=tuple({} for _ in range(steps + 1)),
-        decoders={-1: decoder},
-        sounds={},
-        heard=(HeardAudio(),) * speakers,
-        moods=(Mood(),) * speakers,
+        levels=tuple({} for _ in range(plan.steps + 1)),
+        decoder_states={-1: decoder_state},
+        audio_features={},
+        audio=(SpeakerAudio(),) * speakers,
+        emotions=(SpeakerEmotion(),) * speakers,
     )
 
 
 def first_latent_from(frame: int) -> int:
-    """The first latent frame whose pictures all lie at or after video frame `frame`."""
+    """The first latent frame whose video frames all lie at or after video frame `frame`."""
     return (frame + 2 * FRAMES_PER_LATENT - 2) // FRAMES_PER_LATENT if frame > 0 else 0
 
 
-def trimmed(state: StreamState, plan: WindowPlan) -> StreamState:
-    """`state` without what neither the next tick nor a rewind of HISTORY_FRAMES can need."""
-    earliest = max(0, state.done - HISTORY_LATENTS)
-    oldest = plan.oldest_seen(earliest)
-    for remembered in (*state.levels, state.sounds):
-        _drop(remembered, [n for n in remembered if n < oldest])
-    _drop(state.decoders, [n for n in state.decoders if n < earliest - 1])
-    return replace(state, heard=tuple(forget(one, max(0, oldest)) for one in state.heard))
+def newly_final(state: StreamState) -> range:
+    """The latent frames that are final once the steps of `state.tick` are done."""
+    return range(state.done, max(state.done, state.tick.final_before))
 
 
-def rewound(state: StreamState, frame: int, cleared: frozenset[int]) -> StreamState:
-    """`state` as of before the pictures of `frame` on; the `cleared` speakers' sound ends there."""
+def advanced(state: StreamState, plan: WindowPlan) -> StreamState:
+    """`state` after its tick: all that neither a later tick nor a rewind can need is dropped."""
+    done = newly_final(state).stop
+    earliest = max(0, done - HISTORY_LATENTS)
+    oldest = earliest - state.tick.reach
+    for kept in (*state.levels, state.audio_features):
+        _drop(kept, [n for n in kept if n < oldest])
+    _drop(state.decoder_states, [n for n in state.decoder_states if n < earliest - 1])
+    return replace(
+        state,
+        tick=plan.tick(state.tick.at + plan.hop),
+        done=done,
+        audio=forget(state.audio, max(0, oldest)),
+    )
+
+
+def rewound(
+    state: StreamState, plan: WindowPlan, frame: int, cleared: frozenset[int]
+) -> StreamState:
+    """`state` as it was before `frame`; the audio of the `cleared` speakers ends at that frame.
+
+    BadInput if the frame is not within the last HISTORY_FRAMES.
+    """
     latent = first_latent_from(frame)
-    if not 0 <= frame <= state.next_frame or latent - 1 not in state.decoders:
+    if not 0 <= frame <= state.next_frame or latent - 1 not in state.decoder_states:
         oldest = max(0, state.next_frame - HISTORY_FRAMES)
         raise BadInput(
-            f"Cannot go back to frame {frame}: frames {oldest} to {state.next_frame} are kept.",
-            param="frame_index",
+            f"Cannot rewind to frame {frame}: frames {oldest} to {state.next_frame} are kept.",
+            param="frame",
         )
     sample = frame * SAMPLES_PER_FRAME
     for level in state.levels[1:]:
         _drop(level, [n for n in level if n >= latent])
-    _drop(state.decoders, [n for n in state.decoders if n >= latent])
+    _drop(state.decoder_states, [n for n in state.decoder_states if n >= latent])
     if cleared:
-        _drop(state.sounds, [n for n in state.sounds if needed_samples(n) > sample])
-    heard = tuple(
-        truncate(one, sample) if place in cleared else one for place, one in enumerate(state.heard)
+        changed = [n for n in state.audio_features if needed_samples(n) > sample]
+        _drop(state.audio_features, changed)
+    audio = tuple(
+        truncate(one, sample) if place in cleared else one for place, one in enumerate(state.audio)
     )
-    return replace(state, at=latent, origin=latent, done=latent, heard=heard)
+    return replace(state, tick=plan.tick(latent), origin=latent, done=latent, audio=audio)
 
 
-def _drop(remembered: dict[int, V], latents: list[int]) -> None:
+def _drop(kept: dict[int, V], latents: list[int]) -> None:
     for latent in latents:
-        del remembered[latent]
+        del kept[latent]

@@ -1,8 +1,8 @@
 """The model's weights from a folder, strictly: dit, autoencoder and audio encoder.
 
-Each part is a pair `<part>.json` (its sizes, or an object with the sizes under the part's name and
-how it was made beside them) and `<part>.safetensors`, half precision on disk and float32 in memory.
-The constant prompt of a model without a text encoder lies beside the denoiser's weights as
+Each part is a pair: `<part>.json`, its sizes, or an object with the sizes under the part's name and
+how it was made beside them; and `<part>.safetensors`, half precision on disk and float32 in memory.
+The model has no text encoder. Its constant prompt is stored with the denoiser's weights, as
 `prompt.text_states` (L, text_dim) and `prompt.pooled_text` (pooled_text_dim,).
 """
 
@@ -23,40 +23,20 @@ from runtime.character.face_mask import face_masks
 from runtime.errors import CheckpointError
 from runtime.models.audio_encoder import AudioEncoder, AudioEncoderConfig
 from runtime.models.autoencoder.autoencoder import Autoencoder, AutoencoderConfig
-from runtime.models.autoencoder.picture_decoder import SPATIAL_STRIDE
+from runtime.models.autoencoder.compositing_decoder import SPATIAL_STRIDE
 from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.stream.model import Prompt
 from runtime.values import Box
+from runtime.weights.fit import misfits, shapes_of
 
 BUILTIN_WEIGHTS = Path(__file__).parents[1] / "builtin" / "weights"
 PROMPT_KEYS = ("prompt.text_states", "prompt.pooled_text")
-NAMES_SHOWN = 5
-
-SMALL_DIT = DiTConfig(
-    hidden_size=32,
-    heads=2,
-    double_blocks=2,
-    single_blocks=2,
-    rope_dims=(4, 6, 6),
-    text_dim=8,
-    pooled_text_dim=8,
-    refiner_blocks=1,
-    audio_dim=16,
-    audio_hidden=32,
-    adapter_dim=32,
-    emotion=True,
-    motion_cues=8,
-    frame_maps=True,
-    prediction="residual",
-)
-SMALL_AUTOENCODER = AutoencoderConfig(latent_channels=16, widths=(8, 8), decoder_widths=(8, 8))
-SMALL_AUDIO_ENCODER = AudioEncoderConfig(width=16, heads=2, layers=4, max_steps=100)
 
 
 @dataclass(frozen=True, slots=True)
 class AvatarModel:
-    """Weights only; shared by all streams."""
+    """A model of our own format. Weights only; shared by all streams."""
 
     dit: DiT
     autoencoder: Autoencoder
@@ -74,11 +54,11 @@ class AvatarModel:
 
     @property
     def picture_multiple_px(self) -> int:
-        """Both sides of a picture must be multiples of this."""
+        """Both sides of an image must be multiples of this."""
         return SPATIAL_STRIDE * self.dit.config.patch_size[1]
 
     def prompt_of(self, character: Character) -> Prompt:
-        """The model's own prompt, whoever talks: it has no text encoder."""
+        """The model's constant prompt, for every character."""
         return self.prompt
 
     def masks_of(self, boxes: Sequence[Box], rows: int, columns: int) -> Tensor:
@@ -98,28 +78,6 @@ class AvatarModel:
             Prompt(self.prompt.states.to(device), self.prompt.pooled.to(device)),
         )
 
-    @classmethod
-    def random(
-        cls,
-        seed: int,
-        dit: DiTConfig = SMALL_DIT,
-        autoencoder: AutoencoderConfig = SMALL_AUTOENCODER,
-        audio_encoder: AudioEncoderConfig = SMALL_AUDIO_ENCODER,
-    ) -> "AvatarModel":
-        """Untrained weights in which everything has an effect, for tests. Seeds torch's default."""
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(seed)
-            model = cls(
-                DiT(dit),
-                Autoencoder(autoencoder),
-                AudioEncoder(audio_encoder),
-                Prompt(torch.randn(2, dit.text_dim), torch.randn(dit.pooled_text_dim)),
-            )
-            for parameter in model.dit.parameters():
-                if not parameter.any():  # gates and outputs begin at zero
-                    parameter.normal_(std=0.05)
-        return model
-
 
 def load_builtin() -> AvatarModel:
     """The model that is shipped with this package."""
@@ -133,8 +91,8 @@ def load(folder: Path) -> AvatarModel:
     missing = [key for key in PROMPT_KEYS if key not in tensors]
     if missing:
         raise CheckpointError(
-            f"{folder / 'dit.safetensors'} has no {' and no '.join(missing)}: the prompt's text "
-            "embeddings are needed. Export the checkpoint again."
+            f"{folder / 'dit.safetensors'} has no {' and no '.join(missing)}. The prompt's text "
+            "embeddings are required: export the checkpoint again."
         )
     prompt = Prompt(*(tensors.pop(key) for key in PROMPT_KEYS))
     with torch.device("meta"):
@@ -148,35 +106,13 @@ def load(folder: Path) -> AvatarModel:
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Puts tensors in a module's place for them; every key and every shape must fit."""
-    expected = module.state_dict()
-    missing = sorted(set(expected) - set(tensors))
-    unexpected = sorted(set(tensors) - set(expected))
-    misshapen = [
-        f"{key} {tuple(tensors[key].shape)} instead of {tuple(expected[key].shape)}"
-        for key in sorted(set(expected) & set(tensors))
-        if tensors[key].shape != expected[key].shape
-    ]
-    problems = [
-        f"{len(names)} {kind}: {_shown(names)}"
-        for kind, names in (
-            ("keys missing", missing),
-            ("keys unexpected", unexpected),
-            ("shapes different", misshapen),
-        )
-        if names
-    ]
-    if problems:
+    """Makes the tensors the module's own; CheckpointError unless all keys and shapes fit."""
+    if problems := misfits(shapes_of(tensors), shapes_of(module.state_dict())):
         raise CheckpointError(
             f"{source} does not fit {source.with_suffix('.json').name}. {'. '.join(problems)}. "
             "The two must come from the same export: export the checkpoint again."
         )
     module.load_state_dict(dict(tensors), assign=True)
-
-
-def _shown(names: list[str]) -> str:
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def _read_sizes(folder: Path, part: str) -> dict[str, Any]:
@@ -185,13 +121,13 @@ def _read_sizes(folder: Path, part: str) -> dict[str, Any]:
         sizes = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(
-            f"{file} is missing. A model folder holds dit, autoencoder and audio_encoder, each as "
-            ".json and .safetensors: check the folder, or export the checkpoint again."
+            f"{file} is missing. A model folder has dit, autoencoder and audio_encoder, each as "
+            ".json and .safetensors: check the path, or export the checkpoint again."
         ) from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{file} is no JSON ({error}). Export the model again.") from error
     if not isinstance(sizes, dict):
-        raise CheckpointError(f"{file} holds no JSON object. Export the model again.")
+        raise CheckpointError(f"{file} has no JSON object. Export the model again.")
     inner: dict[str, Any] = sizes.get(part, sizes)
     return inner
 
@@ -204,7 +140,7 @@ def _read_tensors(folder: Path, part: str) -> dict[str, Tensor]:
         raise CheckpointError(f"{file} is missing. Export the model again.") from None
     except SafetensorError as error:
         raise CheckpointError(
-            f"{file} is no whole safetensors file ({error}). Copy or export it again."
+            f"{file} is no complete safetensors file ({error}). Copy or export it again."
         ) from error
     return {key: value.float() for key, value in tensors.items()}
 

@@ -1,8 +1,8 @@
-"""Which weights of a transformer lie on the device, and which wait in host memory.
+"""Which weights of a transformer are on the device, and which stay in host memory.
 
-All AdaLN outputs of a session are computed when it begins, so the weights that make them, a quarter
-of the 13 B, need no place on the device: they visit it, one layer at a time. Where engines in files
-run the blocks, the blocks' own weights stay on the host as well.
+All AdaLN outputs of a session are computed when it begins. So the weights that compute them, a
+quarter of the 13 B, need no memory on the device: each call loads one layer there. If exported
+engines run the blocks, the blocks' own weights stay on the host as well.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from runtime.models.dit.layers import Modulation
 from runtime.models.fp8.storage import FP8
 
 
-class VisitingModulation(nn.Module):
-    """A modulation whose weights lie in host memory; they go to its input's device in each call."""
+class OffloadedModulation(nn.Module):
+    """A modulation with weights in host memory; each call copies them to its input's device."""
 
     def __init__(self, modulation: Modulation) -> None:
         super().__init__()
@@ -32,17 +32,17 @@ class VisitingModulation(nn.Module):
         return parts
 
 
-def place(dit: DiT, device: torch.device, blocks: bool = True) -> None:
-    """Moves the weights that the device needs; the transformer was loaded on the host.
+def load_to_device(dit: DiT, device: torch.device, blocks: bool = True) -> None:
+    """Moves the weights that the device needs from the host, where they were loaded.
 
-    `blocks` False leaves those of the double and single blocks, which engines run, on the host. On
-    a CPU nothing moves.
+    With `blocks` False, those of the double and single blocks stay on the host: engines run them.
+    On a CPU nothing moves.
     """
     if device.type == "cpu":
         return
     for name, module in list(dit.named_modules()):
         if isinstance(module, Modulation):
-            dit.set_submodule(name, VisitingModulation(module))
+            dit.set_submodule(name, OffloadedModulation(module))
     for module in needed_modules(dit, blocks):
         for name, parameter in module.named_parameters(recurse=False):
             moved = nn.Parameter(parameter.data.to(device), requires_grad=False)
@@ -53,16 +53,16 @@ def place(dit: DiT, device: torch.device, blocks: bool = True) -> None:
 
 def needed_modules(dit: DiT, blocks: bool) -> Iterator[nn.Module]:
     """The modules whose own weights the device needs."""
-    kinds = (Modulation, VisitingModulation)
-    waiting = {inner for m in dit.modules() if isinstance(m, kinds) for inner in m.modules()}
+    kinds = (Modulation, OffloadedModulation)
+    offloaded = {inner for m in dit.modules() if isinstance(m, kinds) for inner in m.modules()}
     if not blocks:
         for block in (*dit.double_blocks, *dit.single_blocks):
-            waiting |= set(block.modules())
-    return (module for module in dit.modules() if module not in waiting)
+            offloaded |= set(block.modules())
+    return (module for module in dit.modules() if module not in offloaded)
 
 
 def bytes_on_device(dit: DiT, blocks: bool = True) -> int:
-    """What `place` moves: float8 weights as they are, all others in bfloat16."""
+    """Size of what `load_to_device` moves: float8 weights as they are, all others in bfloat16."""
     return sum(
         parameter.numel() * (1 if parameter.dtype == FP8 else 2)
         for module in needed_modules(dit, blocks)

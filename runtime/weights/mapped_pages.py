@@ -1,8 +1,8 @@
-"""Lets go of the memory that a tensor mapped from a file takes, once it was copied elsewhere.
+"""Releases the memory of a tensor that is mapped from a file, after it was copied elsewhere.
 
 A page of a mapped file stays in a process's memory until the system needs the room. So a model that
-is converted, merged or packed while it is loaded would seem to take its file's size on top of its
-own. Linux can be told at once; elsewhere nothing is done.
+is converted, merged or packed while it loads would seem to take its file's size on top of its own.
+On Linux the pages are released at once; on other systems nothing is done.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from torch import Tensor
 
 SMALLEST = 1 << 16  # bytes; less is not worth the call
 MAPS = Path("/proc/self/maps")
-NO_FILE = "0"  # the inode of memory that belongs to no file
+NO_FILE = "0"  # the inode of memory without a file
 
 
-def let_go(tensor: Tensor) -> None:
-    """Frees the whole pages of a CPU tensor that lies in a mapped file; another is left alone.
+def release_pages(tensor: Tensor) -> None:
+    """Frees the complete pages of a CPU tensor in a mapped file; does nothing to other tensors.
 
-    The tensor may be read again, which reads the file again; what was written to it is lost.
+    The tensor may be read again, which reads the file again; anything written to it is lost.
     """
     if sys.platform != "linux" or tensor.is_cuda or tensor.nbytes < SMALLEST:
         return

@@ -1,13 +1,13 @@
 """A transformer larger than the GPU: its blocks stay in host memory and take turns on the device.
 
-    turns = LayerOffload(dit, turns_of(dit), device)
-    ...                              # call the model as ever, with inputs on `device`
-    turns.close()
+    offload = LayerOffload(dit, turns_of(dit), device)
+    ...                              # call the model as usual, with inputs on `device`
+    offload.close()
 
-The device holds two slots of the size of the largest part. While one part computes, the part that
-followed it last time is copied into the other slot by a stream of its own. Host memory is pinned
-where the device is a GPU, and weights mapped from a file leave that as they are packed. On a CPU
-the slots are ordinary memory and copies wait their turn, with the same results.
+The device has two slots of the size of the largest part. While one part computes, the part that
+followed it last time is copied into the other slot, on its own CUDA stream. Host memory is pinned
+if the device is a GPU, and weights mapped from a file release its pages when they are packed. On a
+CPU the slots are ordinary memory and the copies are synchronous, with the same results.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ import torch
 from torch import Tensor, nn
 
 from runtime.models.dit.dit import DiT
-from runtime.weights.mapped_pages import let_go
+from runtime.weights.mapped_pages import release_pages
 
-ALIGNMENT = 256  # bytes; what CUDA's own allocator gives, and enough for every kernel
+ALIGNMENT = 256  # bytes; as CUDA's own allocator, and enough for every kernel
 
 
 def turns_of(dit: DiT) -> list[nn.Module]:
     """The parts of the transformer that take turns, in the order of their first use.
 
-    Modulations are parts of their own: they are needed once a step, their blocks once a window.
+    Modulations are separate parts: they are needed once a step, their blocks once a window.
     """
     doubles, singles = list(dit.double_blocks), list(dit.single_blocks)
     modulations = chain.from_iterable((block.img_mod, block.txt_mod) for block in doubles)
@@ -39,16 +39,16 @@ def turns_of(dit: DiT) -> list[nn.Module]:
 class LayerOffload:
     """Moves the weights of `parts` in and out of the device around their forward calls.
 
-    A part inside another part is moved on its own. All other weights of the model move to the
-    device for good. Weights must not be replaced while this is in use.
+    A part inside another part moves separately. All other weights of the model move to the device
+    and stay there. Weights must not be replaced while this is in use.
     """
 
     def __init__(self, model: nn.Module, parts: Sequence[nn.Module], device: torch.device) -> None:
-        self._copies = CopyLane(device)
+        self._copies = HostCopies(device)
         own = [_own_tensors(part, set(parts) - {part}) for part in parts]
-        staying = {id(tensor) for tensor in chain.from_iterable(own)}
+        moving = {id(tensor) for tensor in chain.from_iterable(own)}
         for tensor in chain(model.parameters(), model.buffers()):
-            if id(tensor) not in staying:
+            if id(tensor) not in moving:
                 tensor.data = tensor.data.to(device)
         size = max(map(_packed_bytes, own))
         self._slots = [Slot(torch.empty(size, dtype=torch.uint8, device=device)) for _ in range(2)]
@@ -66,7 +66,7 @@ class LayerOffload:
         ]
 
     def close(self) -> None:
-        """Ends the turns; the parts' weights are in host memory and the slots are free."""
+        """Ends the turns; the parts' weights are in host memory, and the slots are freed."""
         for hook in self._hooks:
             hook.remove()
         for slot in self._slots:
@@ -105,7 +105,7 @@ class LayerOffload:
 
 @dataclass(slots=True)
 class Slot:
-    """Memory on the device, the part in it, and when its last copy and its last use ended."""
+    """Memory on the device, the part in it, and the ends of its last copy and its last use."""
 
     memory: Tensor  # uint8
     part: int | None = None
@@ -115,9 +115,9 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Weights that move together."""
+    """Weights that move to the device together."""
 
-    tensors: list[Tensor]  # the model's own; their `data` points home or into a slot
+    tensors: list[Tensor]  # the model's own; their `data` is in host memory or in a slot
     packed: Tensor  # uint8, in host memory
     at_home: list[Tensor]  # views of `packed`
     in_slots: list[list[Tensor]]  # views of each slot
@@ -132,7 +132,7 @@ class Part:
         )
         for tensor, home in zip(tensors, part.at_home, strict=True):
             home.copy_(tensor.data)
-            let_go(tensor.data)
+            release_pages(tensor.data)
         part.move_home()
         return part
 
@@ -145,8 +145,8 @@ class Part:
             tensor.data = there
 
 
-class CopyLane:
-    """Copies from host memory beside the computation; on a CPU, one after the other."""
+class HostCopies:
+    """Copies from host memory, concurrent with the computation; synchronous on a CPU."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -169,20 +169,20 @@ class CopyLane:
         return copied
 
     def mark(self) -> torch.cuda.Event | None:
-        """Now, in the order of the computation."""
+        """An event at this point of the computation."""
         if self._stream is None:
             return None
         now: torch.cuda.Event = torch.cuda.current_stream(self._device).record_event()
         return now
 
     def wait(self, event: torch.cuda.Event | None) -> None:
-        """Lets the computation, not the host, wait."""
+        """Makes the computation wait for the event; the host does not wait."""
         if event is not None:
             torch.cuda.current_stream(self._device).wait_event(event)
 
 
 def _own_tensors(part: nn.Module, others: set[nn.Module]) -> list[Tensor]:
-    """Parameters and buffers of a part without those of other parts inside it."""
+    """Parameters and buffers of a part, without those of other parts inside it."""
     inside = [module for module in part.modules() if module in others]
     theirs = {id(t) for module in inside for t in chain(module.parameters(), module.buffers())}
     return [t for t in chain(part.parameters(), part.buffers()) if id(t) not in theirs]

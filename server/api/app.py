@@ -21,9 +21,9 @@ from server.api.realtime_socket import RealtimeSocket
 from server.api.served_files import page_files, sample_files
 from server.api.tts import find_synthesizer, speech_router
 from server.config import ServerConfig
-from server.generation.interface import Engine
+from server.generation.interface import Backend
 from server.protocol.errors import ErrorCode, ProtocolError
-from server.session.registry import Hub
+from server.session.registry import SessionRegistry
 from server.session.settings import as_protocol_error
 from server.webrtc.peer import set_video_bitrate
 
@@ -32,14 +32,14 @@ logger = logging.getLogger(__name__)
 BEARER = HTTPBearer(auto_error=False, description="The server's API key, if it has one.")
 
 
-def create_app(config: ServerConfig, engine: Engine) -> FastAPI:
+def create_app(config: ServerConfig, backend: Backend) -> FastAPI:
     """The server as an app. Its lifespan loads the model, and ends every session when it ends."""
     synthesizer = find_synthesizer()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         set_video_bitrate(config.webrtc.video_bitrate)
-        hub = app.state.hub = Hub(config, engine, has_tts=synthesizer is not None)
+        hub = app.state.hub = SessionRegistry(config, backend, has_tts=synthesizer is not None)
         try:
             await hub.load()
             yield
@@ -82,7 +82,7 @@ def _open_router() -> APIRouter:
     @router.get("/readyz")
     async def readyz(request: Request) -> JSONResponse:
         """Whether a new session would start now: 200, else 503 with `loading` or `full`."""
-        hub: Hub = request.app.state.hub
+        hub: SessionRegistry = request.app.state.hub
         full = hub.admission.active >= hub.config.limits.max_sessions
         status = "loading" if not hub.is_ready else "full" if full else "ready"
         return JSONResponse({"status": status}, 200 if status == "ready" else 503)
@@ -105,14 +105,14 @@ def _sessions_router() -> APIRouter:
     @router.get("/v1/sessions")
     async def sessions(request: Request) -> dict[str, object]:
         """The live sessions, and how many clients wait."""
-        hub: Hub = request.app.state.hub
+        hub: SessionRegistry = request.app.state.hub
         listed = [
             {
                 "id": each.id,
                 "character": each.settings.character.id,
                 "preset": each.settings.preset,
                 "state": each.media.state.value,
-                "socket": "lost" if each.connection is None else "open",
+                "socket": "open" if each.has_socket else "lost",
             }
             for each in hub.sessions.values()
         ]
@@ -121,7 +121,7 @@ def _sessions_router() -> APIRouter:
     @router.get("/metrics")
     async def metrics(request: Request) -> Response:
         """Counters for Prometheus."""
-        hub: Hub = request.app.state.hub
+        hub: SessionRegistry = request.app.state.hub
         return Response(hub.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     return router

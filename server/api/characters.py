@@ -15,7 +15,7 @@ from runtime.character.character import Character, box_from
 from runtime.character.store import BUILTIN_CHARACTERS, NewCharacter, add_character, preview
 from runtime.values import EMOTIONS
 from server.protocol.errors import ErrorCode, ProtocolError
-from server.session.registry import Hub
+from server.session.registry import SessionRegistry
 from server.session.settings import find
 
 PICTURE_CACHE = {"Cache-Control": "private, max-age=300"}
@@ -57,7 +57,7 @@ def describe(character: Character) -> dict[str, Any]:
 async def picture(request: Request, name: str, emotion: str = "neutral") -> FileResponse:
     """The character's picture, or its reference image for an emotion."""
     character = await _find(request, name)
-    files = {"neutral": character.picture, **character.emotions}
+    files = {"neutral": character.picture.file, **character.emotions}
     if emotion not in files:
         raise ProtocolError(
             ErrorCode.UNKNOWN_EMOTION,
@@ -92,7 +92,7 @@ async def add(
     `speakers`, a JSON list of their names in the same order; `name`; `happy`, `sad`, `angry` and
     `surprised`, files.
     """
-    hub: Hub = request.app.state.hub
+    hub: SessionRegistry = request.app.state.hub
     limit = hub.config.limits.max_picture_bytes
     uploads = dict(zip(EMOTIONS[1:], (happy, sad, angry, surprised), strict=True))
     pictures = {
@@ -111,7 +111,7 @@ async def add(
 
 async def delete(request: Request, name: str) -> None:
     """Delete an added character; sessions that show it go on."""
-    hub: Hub = request.app.state.hub
+    hub: SessionRegistry = request.app.state.hub
     character = await _find(request, name)
     if character.folder.parent == BUILTIN_CHARACTERS:
         raise ProtocolError(
@@ -125,15 +125,15 @@ async def delete(request: Request, name: str) -> None:
 
 async def _all(request: Request) -> Mapping[str, Character]:
     """All characters by id; their folders are read in a thread."""
-    hub: Hub = request.app.state.hub
-    return await asyncio.to_thread(hub.engine.characters)
+    hub: SessionRegistry = request.app.state.hub
+    return await hub.backend.characters.current()
 
 
 async def _find(request: Request, name: str) -> Character:
     return find(await _all(request), name)
 
 
-def _own_root(hub: Hub) -> Path:
+def _own_root(hub: SessionRegistry) -> Path:
     roots = hub.config.model.characters
     if not roots:
         raise ProtocolError(

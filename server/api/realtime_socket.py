@@ -16,7 +16,7 @@ from server.protocol.client_events import parse_text
 from server.protocol.errors import ErrorCode, ProtocolError
 from server.protocol.handshake import SUBPROTOCOL, CloseCode
 from server.protocol.server_events import ServerEvent, SessionQueued, error_event
-from server.session.registry import Hub
+from server.session.registry import SessionRegistry
 from server.session.session import Session
 from server.session.settings import as_protocol_error
 
@@ -32,7 +32,7 @@ Message = str | bytes
 class RealtimeSocket:
     """Serves one socket from its handshake to its end."""
 
-    def __init__(self, socket: WebSocket, hub: Hub) -> None:
+    def __init__(self, socket: WebSocket, hub: SessionRegistry) -> None:
         self._socket = socket
         self._hub = hub
         self._headers: Mapping[str, str] = socket.headers
@@ -86,7 +86,7 @@ class RealtimeSocket:
 
     async def _open(self) -> Session | None:
         """A new session, or None if the client left the queue."""
-        settings = self._hub.settings_for(self._socket.query_params.get("character"))
+        settings = await self._hub.settings_for(self._socket.query_params.get("character"))
         positions: asyncio.Queue[int] = asyncio.Queue()
         opening = asyncio.create_task(self._hub.open(settings, positions.put_nowait))
         reporting = asyncio.create_task(self._report_positions(positions))
@@ -109,11 +109,7 @@ class RealtimeSocket:
 
     async def _serve_session(self, session: Session) -> None:
         """Both directions until the socket or the session ends."""
-        if session.connection is not None:
-            await session.connection.give_way()
-        session.connection = self
-        session.attach()
-        session.outbox.put_first(session.created())
+        await session.attach(self)
         failure = await self._run_directions(session)
         if failure is not None:
             logger.error("session %s: an event failed", session.id, exc_info=failure)
@@ -138,10 +134,7 @@ class RealtimeSocket:
             for task in tasks:
                 task.cancel()
             _, acted, *_ = await asyncio.gather(*tasks, return_exceptions=True)
-            if session.connection is self:
-                session.connection = None
-                if not session.is_closed:
-                    session.detach()
+            session.detach(self)
             self._released.set()
         return acted if isinstance(acted, Exception) else None
 

@@ -14,7 +14,7 @@ from server.api.app import create_app
 from server.config import ConfigError, ServerConfig
 from server.config_file import load_config, to_toml
 from server.field_info import declared_fields
-from server.generation.runtime_backend import RuntimeEngine
+from server.generation.runtime_backend import RuntimeBackend
 from server.protocol.errors import ProtocolError
 
 PING_S = 10
@@ -118,7 +118,7 @@ def run(config: ServerConfig, log_level: str = "warning") -> None:
     """Serve until a signal ends it."""
     typer.echo("Loading the model ..")
     listener = bind(config)
-    application = create_app(config, RuntimeEngine(config.model))
+    application = create_app(config, RuntimeBackend(config.model))
     server = _Server(uvicorn_config(config, application, log_level), listener)
     # Our caller reports a refusal in one sentence; keep uvicorn's traceback of it out of the log.
     log = logging.getLogger("uvicorn.error")

@@ -1,20 +1,21 @@
-"""What a session needs of the model: an engine that opens streams, and the stream it opens.
+"""What a session needs of the model: a backend that opens streams, and the stream it opens.
 
-`load`, `open`, `close` and the generator's methods are called on the model thread only; the rest,
-`resume_frame` and `give_up` may be called anywhere.
+`load`, `open`, `close` and the generator's methods are called on the model thread only, except
+those that say otherwise.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from runtime.character.character import Character
+from runtime.character.registry import CharacterRegistry
 from runtime.values import Frame, Samples
 
 
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
-    """The stream that a session wants; `emotions` maps speakers to a mood to begin with."""
+    """Character, preset and noise seed of a stream to open."""
 
     character: Character
     preset: str
@@ -30,67 +31,58 @@ class StreamTimes:
     lookahead_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """The new final frames of one tick, in order, and its stages' times in milliseconds.
-
-    Where they are not ready a device still works on them: their number is known, and to look at one
-    waits, which the event loop must not.
-    """
-
-    frames: Sequence[Frame]
-    stages: Mapping[str, float]
-    is_ready: bool = True
-
-
 class Generator(Protocol):
-    """One stream: sound of every speaker in, frames out. Sample positions are the timeline's."""
+    """One stream: sound of every speaker in, frames out. Positions are samples of its timeline."""
 
-    def needed(self) -> int:
-        """Samples that every speaker must have before the next tick can run."""
+    @property
+    def needed_samples(self) -> int:
+        """How far every speaker's timeline must be filled before the next tick can run."""
 
-    def push(self, speaker: str, pcm: Samples) -> None:
-        """Append 16 kHz sound to the speaker's timeline."""
+    def push(self, speaker: str, pcm: Samples, /) -> None:
+        """Append 16 kHz sound (N,), float32 in [-1, 1], to the speaker's timeline."""
 
-    def fill_silence(self, speaker: str, until: int) -> None:
+    def fill_silence(self, speaker: str, until: int, /) -> None:
         """Append silence up to sample `until`."""
 
-    def tick(self) -> Tick:
-        """Make the next frames."""
+    def begin_tick(self, is_cancelled: Callable[[], bool], /) -> Sequence[Frame]:
+        """The next final frames, in order; none if `is_cancelled` turned true on the way.
 
-    def give_up(self) -> None:
-        """A rewind comes: a tick that is under way may end at once, without frames."""
-
-    def resume_frame(self, frame: int) -> int:
-        """The first new picture after a rewind to `frame`: that one or a few later. Pure."""
-
-    def rewind(self, frame: int, clear: frozenset[str]) -> None:
-        """Forget the pictures from `resume_frame(frame)` on, and what `clear` said from `frame` on.
-
-        The sound of the others stays as it is, to be heard again.
+        If the result is no list, a device still works on it: its length is known, but reading a
+        frame blocks. Never read one on the event loop.
         """
 
-    def set_emotion(self, speaker: str, name: str, strength: float) -> None:
-        """Takes effect with the next tick; raises for a name that is not there."""
+    def drain_spans_ms(self) -> Mapping[str, float]:
+        """Milliseconds that each stage has taken since the last call."""
+
+    def resume_frame(self, frame: int, /) -> int:
+        """The first new frame after a rewind to `frame`: that one or a few later. Any thread."""
+
+    def rewind(self, frame: int, clear: frozenset[str], /) -> object:
+        """Forget frames from `resume_frame(frame)` on, and the sound of the speakers `clear` from
+        `frame` on. The sound of the others stays, and is used again.
+        """
+
+    def set_emotion(self, speaker: str, name: str, strength: float, /) -> None:
+        """Takes effect with the next tick; raises NotFound for an unknown name."""
 
 
-class Engine(Protocol):
-    """The model of one server and the characters it can be asked for."""
+class Backend(Protocol):
+    """The model of one server and the characters that it can show."""
+
+    @property
+    def characters(self) -> CharacterRegistry: ...
 
     def load(self) -> None:
         """Load the weights and run every shape once."""
 
     def close(self) -> None:
-        """Let go of devices and of processes on them."""
-
-    def characters(self) -> Mapping[str, Character]:
-        """By id; folders are read anew, so that added characters appear."""
+        """Release devices, and end processes on them."""
 
     def times(self, preset: str) -> StreamTimes:
-        """What the preset costs; raises NotFound for a name that is not there."""
+        """What the preset costs; raises NotFound for an unknown name. Any thread."""
 
     def has_emotions(self) -> bool:
-        """Whether the loaded model can show moods."""
+        """Whether the loaded model can show emotions. Any thread."""
 
     def open(self, request: StreamRequest) -> Generator:
-        """A new stream at frame 0, with everything that a character costs once done."""
+        """A new stream at frame 0, with all work that a character needs once already done."""

@@ -1,4 +1,4 @@
-"""Decides when the next tick runs and what it hears: the loop between speech and pictures.
+"""Decides when the next tick runs and with which sound: the loop between speech and frames.
 
 While nobody speaks, a tick starts as late as it can without letting playout run dry, so that
 new speech finds an early frame to start at. While speech waits, ticks run as soon as they have
@@ -7,45 +7,30 @@ their sound, up to a bounded lead.
 
 import asyncio
 import math
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
 
 from runtime.timing import SAMPLES_PER_FRAME
-from runtime.values import Frame, Samples
+from runtime.values import Frame
 from server.config import Pacing
-from server.generation.interface import Generator, Tick
+from server.generation.interface import Generator
 from server.generation.model_thread import ModelThread
-from server.playout import SLOT_MS, SLOT_S, MediaClock, Playout
-from server.protocol.server_events import MetricsTick, ServerEvent
+from server.generation.tick_job import EmotionChange, RewindJob, SpeechPart, TickJob, TickResult
+from server.playout import SLOT_MS, SLOT_S, Playout
+from server.protocol.outbox import Emit
+from server.protocol.server_events import MetricsTick
 
 START_FRAMES = 5
-"""Frames to have before the media starts: latent frames 0 and 1."""
+"""Frames that must exist before the media starts: those of latent frames 0 and 1."""
 FIRST_GUESS_S = 0.15
 LONGEST_GUESS_S = 0.6
 TICKS_REMEMBERED = 12
 
 
-@dataclass(frozen=True, slots=True)
-class _Mood:
-    speaker: str
-    name: str
-    strength: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Hearing:
-    """What one speaker's timeline gets before a tick: sound, then silence up to `until`."""
-
-    speaker: str
-    sound: tuple[Samples, ...]
-    until: int
-
-
 class TickTimes:
-    """How long a tick takes from asking to having it, waiting for the model included."""
+    """How long a tick takes from its request to its frames, waiting for the model included."""
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=TICKS_REMEMBERED)
@@ -61,84 +46,103 @@ class TickTimes:
 
     @property
     def guess_s(self) -> float:
-        """The longest of the recent ones, at most as long as what it made plays."""
+        """The longest recent tick, but at most the playing time of its frames."""
         return min(max(self._recent, default=FIRST_GUESS_S), self._longest_guess_s)
 
     @property
     def rtf(self) -> float:
-        """Compute time over media time, lately; 0 before the first frame."""
+        """Recent compute time over media time; 0 before the first frame."""
         return self._busy_s / self._media_s if self._media_s else 0.0
 
 
-class Director:
-    """Runs one stream's ticks. `run` is the session's task; the rest is called on the loop."""
+class TickScheduler:
+    """Runs one stream's ticks. `run` is the session's task; call the rest on the event loop.
+
+    It exists before its stream does: emotions set meanwhile take effect with the first tick.
+    `emit` gets a `metrics.tick` for each tick.
+    """
 
     def __init__(
-        self, generator: Generator, playout: Playout, thread: ModelThread, pacing: Pacing
+        self,
+        playout: Playout,
+        thread: ModelThread,
+        pacing: Pacing,
+        emit: Emit,
+        emotions: Iterable[EmotionChange] = (),
     ) -> None:
-        self._generator = generator
         self._playout = playout
         self._thread = thread
         self._pacing = pacing
-        self._needed = generator.needed()
+        self._emit = emit
+        self._generator: Generator | None = None
+        self._needed = 0
         self._wake = asyncio.Event()
-        self._moods: list[_Mood] = []
-        self._cut: tuple[int, frozenset[str]] | None = None
-        self._coming: asyncio.Task[None] | None = None
-        self._coming_frames = 0
-        self.clock: MediaClock | None = None
+        self._can_play = asyncio.Event()
+        self._emotions = list(emotions)
+        self._rewind: RewindJob | None = None
+        self._cancel_tick = threading.Event()
+        self._pending: asyncio.Task[None] | None = None
+        self._pending_frames = 0
         self.times = TickTimes()
-        self.has_pictures = asyncio.Event()
-        self.on_tick: Callable[[MetricsTick], None] = lambda _: None
 
-    def nudge(self) -> None:
-        """Something changed: sound came, a slice left, the clock started."""
+    def wake(self) -> None:
+        """Something changed: speech arrived, a slice left, the clock started."""
         self._wake.set()
 
-    def set_mood(self, speaker: str, name: str, strength: float) -> None:
+    def set_emotion(self, speaker: str, name: str, strength: float) -> None:
         """Takes effect with the next tick."""
-        self._moods.append(_Mood(speaker, name, strength))
-        self.nudge()
+        self._emotions.append(EmotionChange(speaker, name, strength))
+        self.wake()
 
-    def cut(self, speakers: Iterable[str]) -> list[ServerEvent]:
-        """Barge-in: silence the speakers now, and generate again from the next frame that can be.
+    @property
+    def waiting_emotions(self) -> tuple[EmotionChange, ...]:
+        """Changes that have not taken effect yet."""
+        return tuple(self._emotions)
 
-        The frames before that one still show the mouth moving: they are what plays while the
-        new ones are made. Where somebody else speaks on, enough of them are kept for that
-        voice to go on without a hole; else as few as can be.
+    async def until_playable(self) -> None:
+        """Wait until there are enough frames for the media to start."""
+        await self._can_play.wait()
+
+    def interrupt(self, speakers: Iterable[str]) -> None:
+        """Silence the speakers now, and generate anew from the earliest frame that is possible.
+
+        Frames before the resume point keep playing (mouth still moving) until their replacements
+        arrive. If another speaker is still talking, two ticks' worth are kept, so that this voice
+        has no gap; otherwise one frame.
         """
-        cut = frozenset(speakers)
+        silenced = frozenset(speakers)
         position = self._playout.next_frame * SAMPLES_PER_FRAME
         lanes = self._playout.lanes
-        was_placed = any(lanes[speaker].placed_until > position for speaker in cut)
-        events = self._playout.cut(cut)
-        if not was_placed:
-            return events
+        was_placed = any(lanes[speaker].placed_until > position for speaker in silenced)
+        self._playout.interrupt(silenced)
+        if self._generator is None or not was_placed:
+            return
         others = any(
-            lane.placed_until > position for lane in lanes.values() if lane.speaker not in cut
+            lane.placed_until > position for name, lane in lanes.items() if name not in silenced
         )
-        # Two ticks: the one that may be running, and the one that makes the new pictures.
+        # Two ticks: the one that may be running, and the one that makes the new frames.
         kept = 1 + (math.ceil(2 * self.times.guess_s / SLOT_S) if others else 0)
         frame = min(self._playout.next_frame + kept, self._playout.generated)
         self._playout.drop_from(self._generator.resume_frame(frame))
-        before = self._cut[1] if self._cut else frozenset()
-        self._cut = (frame, before | cut)
-        self._generator.give_up()
-        self.nudge()
-        return events
+        before = self._rewind.clear if self._rewind else frozenset()
+        self._rewind = RewindJob(self._generator, frame, before | silenced, self._cancel_tick)
+        self._cancel_tick.set()
+        self.wake()
 
-    async def run(self) -> None:
-        """Tick for ever; ends by cancellation, or by what the generator raises."""
+    async def run(self, open_stream: Callable[[], Generator]) -> None:
+        """Open the stream, then tick for ever. Ends by cancellation or the generator's error."""
+        self._generator = await self._thread.run(open_stream)
+        self._needed = self._generator.needed_samples
         try:
             while True:
                 await self._until_due()
-                if self._cut is not None:
-                    await self._rewind()
+                if self._rewind is not None:
+                    await self._run_rewind()
                 else:
-                    await self._tick()
+                    await self._run_tick(self._generator)
         finally:
-            if self._coming is not None:
-                self._coming.cancel()
+            if self._pending is not None:
+                self._pending.cancel()
 
     # ------------------------------------------------------------ when
 
@@ -146,10 +150,10 @@ class Director:
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
-            if self._coming is not None and self._coming.done():
-                await self._settle()
+            if self._pending is not None and self._pending.done():
+                await self._finish_pending()
             wait_s = self._latest_start() - loop.time()
-            if self._cut is not None or wait_s <= 0 or self._is_eager():
+            if self._rewind is not None or wait_s <= 0 or self._is_eager():
                 return
             try:
                 async with asyncio.timeout(wait_s if math.isfinite(wait_s) else None):
@@ -158,19 +162,20 @@ class Director:
                 return
 
     def _latest_start(self) -> float:
-        """When the next tick must start for its pictures to be in time, in the loop's time."""
-        lead = self._playout.lead_frames + self._coming_frames
-        if self.clock is None:
+        """When the next tick must start for its frames to be in time, in the loop's time."""
+        lead = self._playout.lead_frames + self._pending_frames
+        clock = self._playout.clock
+        if clock is None:
             return -math.inf if lead < START_FRAMES else math.inf
-        due = self.clock.due(self._playout.slot + lead)
+        due = clock.due(self._playout.slot + lead)
         return due - self.times.guess_s - self._pacing.margin_ms / 1000
 
     def _is_eager(self) -> bool:
         """Whether speech waits, the next tick has all of its sound, and the lead allows it."""
-        lead = self._playout.lead_frames + self._coming_frames
-        if self.clock is None or lead * SLOT_MS >= self._pacing.max_lead_ms:
+        lead = self._playout.lead_frames + self._pending_frames
+        if self._playout.clock is None or lead * SLOT_MS >= self._pacing.max_lead_ms:
             return False
-        ahead = (self._playout.generated + self._coming_frames) * SAMPLES_PER_FRAME
+        ahead = (self._playout.generated + self._pending_frames) * SAMPLES_PER_FRAME
         lanes = self._playout.lanes.values()
         if not any(lane.has_unplaced or lane.placed_until > ahead for lane in lanes):
             return False
@@ -178,90 +183,68 @@ class Director:
 
     # ------------------------------------------------------------ what
 
-    async def _tick(self) -> None:
+    async def _run_tick(self, generator: Generator) -> None:
         loop = asyncio.get_running_loop()
-        hearings = [
-            _Hearing(lane.speaker, tuple(lane.advance_to(self._needed)), self._needed)
-            for lane in self._playout.lanes.values()
-        ]
-        moods, self._moods = self._moods, []
-        asked = loop.time()
-        work = partial(_run_tick, self._generator, hearings, moods)
-        tick, needed, compute_s = await self._thread.run(work, self._latest_start())
-        self._needed = needed
-        wait_s = loop.time() - asked - compute_s
-        if tick.is_ready:
-            self._take(tick, compute_s, wait_s)
+        parts = tuple(
+            SpeechPart(name, tuple(lane.advance_to(self._needed)), self._needed)
+            for name, lane in self._playout.lanes.items()
+        )
+        emotions, self._emotions = tuple(self._emotions), []
+        requested = loop.time()
+        job = TickJob(generator, parts, emotions, self._cancel_tick)
+        result = await self._thread.run(job, self._latest_start())
+        self._needed = result.needed_samples
+        wait_s = loop.time() - requested - result.compute_s
+        if result.is_ready:
+            self._take(result.frames, result, result.compute_s, wait_s)
             return
-        await self._settle()  # of two ticks under way the older one's pictures come first
-        self._coming_frames = len(tick.frames)
-        self._coming = asyncio.create_task(self._take_coming(tick, asked, wait_s))
+        await self._finish_pending()  # of two ticks under way, the older one's frames come first
+        self._pending_frames = len(result.frames)
+        self._pending = asyncio.create_task(self._take_later(result, requested, wait_s))
 
-    async def _take_coming(self, tick: Tick, asked: float, wait_s: float) -> None:
-        """Waits, beside the next tick, for pictures that a device still works on."""
+    async def _take_later(self, result: TickResult, requested: float, wait_s: float) -> None:
+        """Wait, beside the next tick, for frames that a device still works on."""
         try:
-            frames: list[Frame] = await self._thread.beside(partial(list, tick.frames))
+            frames: list[Frame] = await self._thread.beside(partial(list, result.frames))
         finally:
-            self._coming_frames = 0
-            self.nudge()
-        compute_s = asyncio.get_running_loop().time() - asked - wait_s
-        self._take(Tick(frames, tick.stages), compute_s, wait_s)
+            self._pending_frames = 0
+            self.wake()
+        compute_s = asyncio.get_running_loop().time() - requested - wait_s
+        self._take(frames, result, compute_s, wait_s)
 
-    async def _settle(self) -> None:
-        """Waits for the pictures that are coming; raises what went wrong with them."""
-        coming, self._coming = self._coming, None
-        if coming is not None:
-            await coming
+    async def _finish_pending(self) -> None:
+        """Wait for the frames under way; raises what went wrong with them."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            await pending
 
-    def _take(self, tick: Tick, compute_s: float, wait_s: float) -> None:
-        """The pictures of a tick to playout, unless a cut came before they did."""
-        self.times.add(wait_s + compute_s, compute_s, len(tick.frames))
-        if self._cut is not None or not tick.frames:
-            return  # pictures made before the cut was heard are never shown
-        self._playout.add(tick.frames[0].index, [frame.pixels for frame in tick.frames])
+    def _take(
+        self, frames: Iterable[Frame], result: TickResult, compute_s: float, wait_s: float
+    ) -> None:
+        """Hand a tick's frames to playout, unless an interruption came before them."""
+        made = list(frames)
+        self.times.add(wait_s + compute_s, compute_s, len(made))
+        if self._rewind is not None or not made:
+            return  # frames made before the interruption are never shown
+        self._playout.add(made[0].index, [frame.pixels for frame in made])
         if self._playout.lead_frames >= START_FRAMES:
-            self.has_pictures.set()
-        self.on_tick(
+            self._can_play.set()
+        self._emit(
             MetricsTick(
                 stages={"wait": round(1000 * wait_s, 2)}
-                | {name: round(ms, 2) for name, ms in tick.stages.items()},
-                frames=len(tick.frames),
+                | {name: round(ms, 2) for name, ms in result.stages.items()},
+                frames=len(made),
                 lead_ms=self._playout.lead_frames * SLOT_MS,
                 rtf=round(self.times.rtf, 3),
             )
         )
 
-    async def _rewind(self) -> None:
-        await self._settle()  # while the cut stands, so that they are dropped
-        assert self._cut is not None
-        frame, cut = self._cut
-        # Taken before the wait: a cut that comes while this one runs asks for its own rewind.
-        self._cut = None
-        work = partial(_run_rewind, self._generator, frame, cut)
-        resumes_at, self._needed = await self._thread.run(work)
-        for speaker in cut:
-            self._playout.lanes[speaker].pushed = resumes_at
-
-
-def _run_tick(
-    generator: Generator, hearings: list[_Hearing], moods: list[_Mood]
-) -> tuple[Tick, int, float]:
-    """On the model thread: feed, tick; what the tick after this one needs; seconds it took."""
-    started = perf_counter()
-    for mood in moods:
-        generator.set_emotion(mood.speaker, mood.name, mood.strength)
-    for hearing in hearings:
-        for sound in hearing.sound:
-            generator.push(hearing.speaker, sound)
-        generator.fill_silence(hearing.speaker, hearing.until)
-    tick = generator.tick()
-    return tick, generator.needed(), perf_counter() - started
-
-
-def _run_rewind(generator: Generator, frame: int, cut: frozenset[str]) -> tuple[int, int]:
-    """On the model thread; new speech starts with the first new picture, never before it."""
-    generator.rewind(frame, cut)
-    resumes_at = generator.resume_frame(frame) * SAMPLES_PER_FRAME
-    for speaker in cut:
-        generator.fill_silence(speaker, resumes_at)
-    return resumes_at, generator.needed()
+    async def _run_rewind(self) -> None:
+        await self._finish_pending()  # while the interruption stands, so that they are dropped
+        assert self._rewind is not None
+        # Taken before the wait: an interruption during it asks for a rewind of its own.
+        job, self._rewind = self._rewind, None
+        result = await self._thread.run(job)
+        self._needed = result.needed_samples
+        for speaker in job.clear:
+            self._playout.lanes[speaker].resume_at(result.resumes_at)

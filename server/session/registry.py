@@ -1,4 +1,4 @@
-"""All sessions of one server, and what they share: engine, model thread, places, metrics."""
+"""All sessions of one server, and what they share: backend, model thread, slots, metrics."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from runtime.character.store import default_character
 from server.auth import Authenticator
 from server.config import ServerConfig
-from server.generation.interface import Engine
+from server.generation.interface import Backend
 from server.generation.model_thread import ModelThread
 from server.metrics import Metrics
 from server.protocol.errors import ErrorCode, ProtocolError
@@ -18,13 +18,13 @@ from server.session.settings import Settings, find
 logger = logging.getLogger(__name__)
 
 
-class Hub:
+class SessionRegistry:
     """Opens, finds and ends sessions. Made on the event loop."""
 
-    def __init__(self, config: ServerConfig, engine: Engine, *, has_tts: bool = False) -> None:
+    def __init__(self, config: ServerConfig, backend: Backend, *, has_tts: bool = False) -> None:
         self._has_tts = has_tts
         self.config = config
-        self.engine = engine
+        self.backend = backend
         self.metrics = Metrics()
         self.access = Authenticator(config.listen, config.limits.client_secret_ms)
         self.admission = Admission(config.limits.max_sessions, config.limits.max_queued)
@@ -32,37 +32,39 @@ class Hub:
         self.sessions: dict[str, Session] = {}
         self.is_ready = False
         self._thread = ModelThread()
+        self.metrics.model_queue.set_function(lambda: self._thread.waiting)
 
     async def load(self) -> None:
         """Load the model and warm every shape; sessions are admitted afterwards.
 
-        Raises what a session could not live with: no weights, no character of the default's name.
+        Raises AvatarError or ProtocolError if sessions could not run: weights or the default
+        character are missing.
         """
-        self.settings_for(None)
-        await self._thread.run(self.engine.load)
+        await self.settings_for(None)
+        await self._thread.run(self.backend.load)
         self.is_ready = True
 
-    def settings_for(self, character: str | None) -> Settings:
+    async def settings_for(self, character: str | None) -> Settings:
         """The settings a session begins with; raises ProtocolError for an unknown character."""
-        characters = self.engine.characters()
+        characters = await self.backend.characters.current()
         name = character or self.config.model.default_character
         if name is None:
             return Settings(default_character(characters), self.config.model.default_preset)
         return Settings(find(characters, name), self.config.model.default_preset)
 
     async def open(self, settings: Settings, on_position: Callable[[int], None]) -> Session:
-        """A new session, once there is a place."""
+        """A new session, as soon as there is a slot; `on_position` gets places in the queue."""
         if not self.is_ready:
             raise ProtocolError(
                 ErrorCode.SERVER_FULL,
-                "found the model still loading, expected a ready server; wait for /readyz",
+                "The model is still loading. Try again when /readyz answers 200.",
                 retryable=True,
             )
         await self.admission.enter(on_position)
         try:
             session = Session(
                 settings,
-                self.engine,
+                self.backend,
                 self._thread,
                 self.config,
                 self.metrics,
@@ -89,5 +91,5 @@ class Hub:
         await asyncio.gather(
             *(each.close("the server is shutting down") for each in list(self.sessions.values()))
         )
-        await self._thread.run(self.engine.close)
+        await self._thread.run(self.backend.close)
         await self._thread.aclose()

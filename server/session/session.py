@@ -1,25 +1,25 @@
-"""One conversation: its settings, its events in and out, and its end.
+"""One conversation: its settings, the client's events, and its end.
 
-The session outlives its socket by `resume_ms`: the media play on, and the client takes it up
+The session outlives its socket by `resume_ms`: media goes on, and the client takes the session up
 again with its id and secret.
 """
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Protocol
 
 from runtime.errors import AvatarError
 from server.config import ServerConfig
-from server.generation.interface import Engine
+from server.generation.interface import Backend, StreamRequest
 from server.generation.model_thread import ModelThread
 from server.metrics import Metrics
-from server.protocol import client_events as said
+from server.protocol import client_events as client
 from server.protocol.errors import ErrorCode, ProtocolError
 from server.protocol.outbox import Outbox
 from server.protocol.server_events import (
+    MetricsTick,
     Pong,
     ServerEvent,
     SessionClosed,
@@ -29,16 +29,9 @@ from server.protocol.server_events import (
     error_event,
 )
 from server.session.session_info import Granted, session_info
-from server.session.settings import (
-    Settings,
-    as_protocol_error,
-    check_emotion,
-    speaker_name,
-    updated,
-)
-from server.speech.lane import SpeakerLane
+from server.session.settings import Settings, as_protocol_error, check_emotion, updated
 from server.tasks import Tasks
-from server.webrtc.media import Media, MediaState
+from server.webrtc.media import MediaSession, MediaState
 
 logger = logging.getLogger(__name__)
 
@@ -46,16 +39,17 @@ logger = logging.getLogger(__name__)
 class Socket(Protocol):
     """The connection that serves a session now."""
 
-    async def give_way(self) -> None: ...
+    async def give_way(self) -> None:
+        """Let go of the session; returns when this socket touches it no more."""
 
 
 class Session:
-    """Acts on the client's events; what happens is told through `outbox`."""
+    """Acts on the client's events. It owns the settings; every event goes out through `emit`."""
 
     def __init__(
         self,
         settings: Settings,
-        engine: Engine,
+        backend: Backend,
         thread: ModelThread,
         config: ServerConfig,
         metrics: Metrics,
@@ -66,17 +60,33 @@ class Session:
         self.id = f"sess_{secrets.token_hex(8)}"
         self.secret = secrets.token_urlsafe(24)
         self.settings = settings
-        self.outbox = Outbox(config.limits.max_unsent_events)
+        self.outbox = Outbox(config.limits.max_unsent_events, metrics.events_dropped.inc)
         self.closed = asyncio.Event()
-        self.connection: Socket | None = None
-        self._engine = engine
+        self._socket: Socket | None = None
+        self._backend = backend
         self._config = config
         self._metrics = metrics
         self._has_tts = has_tts
         self._on_closed = on_closed
         self._next_seq: int | None = None
         self._tasks = Tasks(self.id, self._on_error)
-        self.media = Media(settings, engine, thread, config, metrics, self.outbox, self._end_soon)
+        self.media = MediaSession(
+            settings.character.speaker_ids,
+            backend,
+            thread,
+            config,
+            metrics,
+            self.emit,
+            self._end_soon,
+        )
+
+    def emit(self, event: ServerEvent) -> None:
+        """Send an event to the client, now or when a socket takes the session up again."""
+        if isinstance(event, MetricsTick):
+            self._metrics.observe_tick(event)
+            if not self.settings.metrics:
+                return
+        self.outbox.put(event)
 
     def created(self) -> SessionCreated:
         return self._info(SessionCreated)
@@ -87,15 +97,15 @@ class Session:
             self.id,
             self.secret,
             self.settings,
-            self._engine,
+            self._backend,
             self._config,
             has_tts=self._has_tts,
         )
 
     # ------------------------------------------------------------ events from the client
 
-    async def handle(self, event: said.ClientEvent) -> None:
-        """Act on one event; what is wrong with it becomes an error event, and nothing else."""
+    async def handle(self, event: client.ClientEvent) -> None:
+        """Act on one event; a fault in it becomes an error event and changes nothing else."""
         try:
             await self._act(event)
         except ProtocolError as reason:
@@ -109,118 +119,117 @@ class Session:
     def refuse(self, reason: ProtocolError) -> None:
         """Tell the client what was wrong; the session goes on."""
         self._metrics.errors.labels(code=str(reason.code)).inc()
-        self.outbox.put(error_event(reason))
+        self.emit(error_event(reason))
 
-    async def _act(self, event: said.ClientEvent) -> None:
+    async def _act(self, event: client.ClientEvent) -> None:
+        playout = self.media.playout
         match event:
-            case said.Append():
+            case client.Append():
                 self._append(event)
-            case said.Commit():
-                self._say(self._lane(event.speaker).commit(event.item_id))
-            case said.ClearInput():
-                for lane in self._lanes(event.speaker):
-                    self._say(lane.clear_input())
-            case said.ClearOutput():
+            case client.Commit():
+                playout.lane(event.speaker).commit(event.item_id)
+            case client.ClearInput():
+                for lane in playout.lanes_of(event.speaker):
+                    lane.clear_input()
+            case client.ClearOutput():
                 self._metrics.interruptions.inc()
-                self._say(self.media.cut([lane.speaker for lane in self._lanes(event.speaker)]))
-            case said.EmotionUpdate():
+                self.media.interrupt([lane.speaker for lane in playout.lanes_of(event.speaker)])
+            case client.EmotionUpdate():
                 self._set_emotion(event)
-            case said.SessionUpdate():
-                self._update(event)
-            case said.WebrtcOffer():
-                answer = await self.media.answer(event.sdp, self.settings)
-                self.outbox.put(WebrtcAnswer(sdp=answer))
-            case said.WebrtcCandidate():
+            case client.SessionUpdate():
+                await self._update(event)
+            case client.WebrtcOffer():
+                settings = self.settings
+                request = StreamRequest(settings.character, settings.preset, settings.seed)
+                self.emit(WebrtcAnswer(sdp=await self.media.answer(event.sdp, request)))
+            case client.WebrtcCandidate():
                 await self.media.add_candidate(event)
-            case said.Ping():
-                self.outbox.put(Pong(event_id=event.event_id))
-            case said.SessionClose():
+            case client.Ping():
+                self.emit(Pong(event_id=event.event_id))
+            case client.SessionClose():
                 await self.close("closed by the client")
-        self.media.nudge()
+        self.media.wake()
 
-    def _append(self, event: said.Append) -> None:
+    def _append(self, event: client.Append) -> None:
         if event.seq is not None:
             self._check_seq(event.seq)
-        lane = self._lane(event.speaker)
-        self._say(lane.append(event.audio, event.item_id, self.settings.pcm))
+        lane = self.media.playout.lane(event.speaker)
+        lane.append(event.audio, event.item_id, self.settings.pcm)
         self._metrics.audio_bytes.inc(len(event.audio))
         if event.commit:
-            self._say(lane.commit(event.item_id))
+            lane.commit(event.item_id)
 
     def _check_seq(self, seq: int) -> None:
-        """Tell of binary messages that never came; what came is played without them."""
+        """Report binary messages that never came; those that came are played without them."""
         expected, self._next_seq = self._next_seq, (seq + 1) % 2**32
         if expected is not None and seq > expected:
             self.refuse(
                 ProtocolError(
                     ErrorCode.SEQUENCE_GAP,
-                    f"found seq {seq}, expected {expected}: {seq - expected} binary messages never "
-                    "came; count those of all speakers together, and those sent while the socket "
-                    "was lost",
+                    f"{seq - expected} binary messages are missing: seq is {seq}, the next one "
+                    f"should have been {expected}. Count the messages of all speakers together, "
+                    "and those sent while the socket was lost.",
                     "seq",
                 )
             )
 
-    def _set_emotion(self, event: said.EmotionUpdate) -> None:
+    def _set_emotion(self, event: client.EmotionUpdate) -> None:
         self._check_has_emotions(event.emotion)
-        speaker = speaker_name(self.settings.character, event.speaker)
-        check_emotion(self.settings.character, speaker, event.emotion)
-        if not self.media.set_mood(speaker, event.emotion, event.strength):
-            moods = {**self.settings.emotions, speaker: event.emotion}
-            self.settings = replace(self.settings, emotions=moods)
+        speaker = self.media.playout.lane(event.speaker).speaker
+        check_emotion(self.settings.character, event.emotion)
+        self.media.set_emotion(speaker, event.emotion, event.strength)
 
     def _check_has_emotions(self, emotion: str) -> None:
-        if not self._engine.has_emotions():
+        if not self._backend.has_emotions():
             raise ProtocolError(
                 ErrorCode.UNSUPPORTED,
-                f"found the emotion {emotion[:64]!r}, but this model has no emotion module; "
-                "leave emotions out or load a model with one",
+                f"This model has no emotion module, so {emotion[:64]!r} cannot be shown. Leave "
+                "emotions out, or load a model with one.",
                 "emotion",
             )
 
-    def _update(self, event: said.SessionUpdate) -> None:
-        for wish in event.speakers or ():
-            if wish.emotion is not None:
-                self._check_has_emotions(wish.emotion)
-        characters, is_live = self._engine.characters(), self.media.is_live
-        after = updated(self.settings, event, characters, is_live=is_live)
-        lanes = self.media.playout.lanes.values()
-        if after.pcm != self.settings.pcm and any(lane.has_open_item for lane in lanes):
+    async def _update(self, event: client.SessionUpdate) -> None:
+        emotions = [each for each in event.speakers or () if each.emotion is not None]
+        for wish in emotions:
+            self._check_has_emotions(str(wish.emotion))
+        characters = await self._backend.characters.current() if event.character else {}
+        before = self.settings
+        after = updated(before, event, characters, is_live=self.media.is_live)
+        if after.pcm != before.pcm and self.media.playout.has_open_item:
             raise ProtocolError(
                 ErrorCode.INVALID_FIELD,
-                "found a new audio format inside an open item, expected one format for the whole "
-                "item; commit it first",
+                "The audio format cannot change inside an open item. Commit it first.",
                 "audio.input.format",
             )
         self.settings = after
-        self._say(self.media.adopt(after))
-        for wish in event.speakers or ():
-            if wish.emotion is not None:
-                self.media.set_mood(wish.id, wish.emotion, 1.0)
-        self.outbox.put(self._info(SessionUpdated))
-
-    def _lane(self, speaker: str | int | None) -> SpeakerLane:
-        return self.media.playout.lanes[speaker_name(self.settings.character, speaker)]
-
-    def _lanes(self, speaker: str | int | None) -> list[SpeakerLane]:
-        if speaker is None:
-            return list(self.media.playout.lanes.values())
-        return [self._lane(speaker)]
-
-    def _say(self, events: Sequence[ServerEvent]) -> None:
-        for event in events:
-            self.outbox.put(event)
+        if after.character is not before.character:
+            is_new = after.character.id != before.character.id
+            self.media.change_speakers(after.character.speaker_ids, is_new_character=is_new)
+        for wish in emotions:
+            self.media.set_emotion(wish.id, str(wish.emotion), 1.0)
+        self.emit(self._info(SessionUpdated))
 
     # ------------------------------------------------------------ socket and end
 
-    def attach(self) -> None:
-        """A socket took the session up."""
-        self._tasks.stop_timer("socket")
+    @property
+    def has_socket(self) -> bool:
+        return self._socket is not None
 
-    def detach(self) -> None:
-        """The socket is lost; for a while another one may take the session up."""
-        self.media.may_offer_again = True
+    async def attach(self, socket: Socket) -> None:
+        """`socket` takes the session up; the one before it lets go first."""
+        while self._socket is not None:  # of several that come at once, each gives way in turn
+            await self._socket.give_way()
+        self._socket = socket
+        self._tasks.stop_timer("socket")
+        self.outbox.put_first(self.created())
+
+    def detach(self, socket: Socket) -> None:
+        """`socket` serves the session no more; for a while another one may take it up."""
+        if self._socket is not socket:
+            return
+        self._socket = None
         if not self.is_closed:
+            self.media.allow_new_offer()
             self._tasks.start_timer("socket", self._config.limits.resume_ms, self._abandon)
 
     @property
@@ -236,7 +245,7 @@ class Session:
     async def fail(self, reason: ProtocolError) -> None:
         """End the session with a fatal error."""
         self._metrics.errors.labels(code=str(reason.code)).inc()
-        self.outbox.put(error_event(reason, "fatal"))
+        self.emit(error_event(reason, "fatal"))
         await self.close(str(reason.code))
 
     async def close(self, reason: str) -> None:
@@ -244,8 +253,8 @@ class Session:
         if self.is_closed:
             await self.closed.wait()
             return
-        self._say(await self.media.close())
-        self.outbox.put(SessionClosed(reason=reason))
+        await self.media.close()
+        self.emit(SessionClosed(reason=reason))
         self.closed.set()
         self._on_closed(self)
         await self._tasks.aclose()

@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from runtime.timing import OUTPUT_RATE
 from server.config import ServerConfig
-from server.generation.interface import Engine
+from server.generation.interface import Backend
 from server.protocol.client_events import FaceBox
 from server.protocol.server_events import (
     AudioFormat,
@@ -29,7 +29,7 @@ def session_info(
     session_id: str,
     secret: str,
     settings: Settings,
-    engine: Engine,
+    backend: Backend,
     config: ServerConfig,
     *,
     has_tts: bool,
@@ -50,20 +50,20 @@ def session_info(
             AudioInput(AudioFormat("audio/pcm", pcm.rate, pcm.channels)),
             AudioOutput("opus", OUTPUT_RATE),
         ),
-        latency=_latency(settings, engine, config),
+        latency=_latency(settings, backend, config),
         ice_servers=tuple(
             IceServerInfo(each.urls, each.username, each.credential)
             for each in config.webrtc.ice_servers
         ),
-        capabilities=_capabilities(settings, engine, has_tts),
+        capabilities=_capabilities(settings, backend, has_tts),
     )
 
 
-def _latency(settings: Settings, engine: Engine, config: ServerConfig) -> LatencyInfo:
-    times = engine.times(settings.preset)
+def _latency(settings: Settings, backend: Backend, config: ServerConfig) -> LatencyInfo:
+    times = backend.times(settings.preset)
     return LatencyInfo(times.hop_ms, times.lag_ms, times.lookahead_ms, config.limits.max_buffer_ms)
 
 
-def _capabilities(settings: Settings, engine: Engine, has_tts: bool) -> Capabilities:
-    emotions = {"neutral", *settings.character.emotions} if engine.has_emotions() else ()
+def _capabilities(settings: Settings, backend: Backend, has_tts: bool) -> Capabilities:
+    emotions = {"neutral", *settings.character.emotions} if backend.has_emotions() else ()
     return Capabilities(tuple(sorted(emotions)), VIDEO_CODECS, prompt=False, tts=has_tts)

@@ -1,4 +1,4 @@
-"""What one session is set to, and what a `session.update` makes of it. Pure."""
+"""The settings of one session, and what a `session.update` changes in them. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,6 +8,7 @@ from runtime.character.face_mask import check_boxes
 from runtime.errors import AvatarError, BadInput, NotFound, Unsupported
 from runtime.timing import VIDEO_FPS
 from runtime.values import Box
+from server.playout import unknown_speaker
 from server.protocol.client_events import SessionUpdate, SpeakerWish
 from server.protocol.errors import ErrorCode, ProtocolError
 from server.protocol.server_events import VideoInfo
@@ -16,28 +17,31 @@ from server.speech.pcm import PcmFormat
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`emotions` are moods to begin with, by speaker."""
+    """What a session shows and how its audio comes in.
+
+    Emotions are not among them: they belong to the stream.
+    """
 
     character: Character
     preset: str
     seed: int = 0
     pcm: PcmFormat = field(default_factory=PcmFormat)
     metrics: bool = False
-    emotions: Mapping[str, str] = field(default_factory=dict)
 
 
 def updated(
     settings: Settings, event: SessionUpdate, characters: Mapping[str, Character], *, is_live: bool
 ) -> Settings:
-    """`settings` after `event`; raises ProtocolError, and what then holds is what held before."""
+    """The settings after `event`. Raises ProtocolError; the old settings then stay in force."""
     if is_live:
         _refuse_after_start(event)
         for wish in event.speakers or ():
-            speaker_name(settings.character, wish.id)
+            if wish.id not in settings.character.speaker_ids:
+                raise unknown_speaker(wish.id, settings.character.speaker_ids)
     if event.prompt is not None:
         raise ProtocolError(
             ErrorCode.UNSUPPORTED,
-            "found a prompt, but this model's text is fixed in its weights; leave prompt out",
+            "The text prompt of this model is fixed in its weights. Leave prompt out.",
             "prompt",
             event.event_id,
         )
@@ -45,14 +49,12 @@ def updated(
     if event.character is not None:
         character = find(characters, event.character)
     _refuse_other_video(event, character)
-    emotions = dict(settings.emotions) if character is settings.character else {}
     if event.speakers is not None:
         if not is_live:
             character = with_speakers(character, event.speakers)
         for wish in event.speakers:
             if wish.emotion is not None:
-                check_emotion(character, wish.id, wish.emotion)
-                emotions[wish.id] = wish.emotion
+                check_emotion(character, wish.emotion)
     return replace(
         settings,
         character=character,
@@ -63,7 +65,6 @@ def updated(
             event.input_format.channels or settings.pcm.channels,
         ),
         metrics=settings.metrics if event.metrics is None else event.metrics,
-        emotions=emotions,
     )
 
 
@@ -75,28 +76,12 @@ def find(characters: Mapping[str, Character], name: str) -> Character:
     return characters[name]
 
 
-def speaker_name(character: Character, speaker: str | int | None) -> str:
-    """The speaker meant by a name, a number from the left, or nothing (the first one)."""
-    ids = character.speaker_ids
-    if isinstance(speaker, int):
-        if speaker < len(ids):
-            return ids[speaker]
-        raise _unknown_speaker(f"number {speaker}", ids)
-    if speaker is None:
-        return ids[0]
-    if speaker not in ids:
-        raise _unknown_speaker(repr(speaker[:64]), ids)
-    return speaker
-
-
-def check_emotion(character: Character, speaker: str, emotion: str) -> None:
-    speaker_name(character, speaker)
+def check_emotion(character: Character, emotion: str) -> None:
     if emotion != "neutral" and emotion not in character.emotions:
         known = ", ".join(sorted({"neutral", *character.emotions}))
         raise ProtocolError(
             ErrorCode.UNKNOWN_EMOTION,
-            f"found the emotion {emotion[:64]!r}, expected one that {character.id} has: {known}; "
-            "use one of these",
+            f"{character.id} has no emotion {emotion[:64]!r}; it has {known}. Use one of these.",
             "emotion",
         )
 
@@ -107,8 +92,8 @@ def with_speakers(character: Character, wishes: tuple[SpeakerWish, ...]) -> Char
     if len(wishes) > len(speakers):
         raise ProtocolError(
             ErrorCode.INVALID_FIELD,
-            f"found {len(wishes)} speakers, expected at most the {len(speakers)} faces of "
-            f"{character.id}; leave some out or choose another character",
+            f"{len(wishes)} speakers are too many: {character.id} has {len(speakers)} faces. Leave "
+            "some out, or choose another character.",
             "speakers",
         )
     for number, wish in enumerate(wishes):
@@ -116,8 +101,8 @@ def with_speakers(character: Character, wishes: tuple[SpeakerWish, ...]) -> Char
         if face >= len(speakers):
             raise ProtocolError(
                 ErrorCode.INVALID_FIELD,
-                f"found face {face}, expected 0 to {len(speakers) - 1} from the left in "
-                f"{character.id}; correct the number",
+                f"{character.id} has no face {face}: faces are numbered from the left, 0 to "
+                f"{len(speakers) - 1}. Correct the number.",
                 f"speakers.{number}.face",
             )
         box = speakers[face].box
@@ -128,8 +113,7 @@ def with_speakers(character: Character, wishes: tuple[SpeakerWish, ...]) -> Char
     if len(set(ids)) < len(ids):
         raise ProtocolError(
             ErrorCode.INVALID_FIELD,
-            f"found the speakers {', '.join(ids)}, expected a name of its own for each face; "
-            "rename one of them",
+            f"The speakers {', '.join(ids)} share a name. Give each face another name.",
             "speakers",
         )
     try:
@@ -141,27 +125,18 @@ def with_speakers(character: Character, wishes: tuple[SpeakerWish, ...]) -> Char
 
 
 def _face_of(character: Character, wish: SpeakerWish, number: int) -> int:
-    """A wish without a face number names one of the character's speakers, or moves a box."""
+    """The face of a wish without a face number: its speaker's, or the next one if it has a box."""
     if wish.id in character.speaker_ids:
         return character.speaker_ids.index(wish.id)
     if wish.box is not None:
         return number
-    raise _unknown_speaker(repr(wish.id[:64]), character.speaker_ids)
-
-
-def _unknown_speaker(found: str, ids: tuple[str, ...]) -> ProtocolError:
-    return ProtocolError(
-        ErrorCode.UNKNOWN_SPEAKER,
-        f"found the speaker {found}, expected one of {', '.join(ids)}; use one of these, or name "
-        "the faces with session.update before the media starts",
-        "speaker",
-    )
+    raise unknown_speaker(wish.id, character.speaker_ids)
 
 
 def granted_video(character: Character) -> VideoInfo:
     """The video that a session of that character sends: as large as its picture."""
-    height, width = character.pixels().shape[:2]
-    return VideoInfo(width, height, VIDEO_FPS)
+    picture = character.picture
+    return VideoInfo(picture.width, picture.height, VIDEO_FPS)
 
 
 def _refuse_other_video(event: SessionUpdate, character: Character) -> None:
@@ -191,8 +166,8 @@ def _refuse_after_start(event: SessionUpdate) -> None:
         if value is not None:
             raise ProtocolError(
                 ErrorCode.MEDIA_STARTED,
-                f"found a new {name} after the media started, expected only emotions, the audio "
-                "format and metrics to change; open another session for it",
+                f"{name} cannot change after the media started; only emotions, the audio format "
+                "and metrics can. Open another session for it.",
                 name,
                 event.event_id,
             )
@@ -206,7 +181,7 @@ _CODES = {
 
 
 def as_protocol_error(reason: AvatarError) -> ProtocolError:
-    """The runtime's refusal as the event's error."""
+    """An error of the runtime as the client's error."""
     code = ErrorCode.INVALID_FIELD
     if isinstance(reason, Unsupported):
         code = ErrorCode.UNSUPPORTED

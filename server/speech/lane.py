@@ -1,8 +1,9 @@
-"""One speaker's items: queued, placed on the stream's timeline, played, and ended exactly once.
+"""The speech of one speaker: items arrive, are placed on the stream's timeline, play, and end once.
 
-Pure bookkeeping in model samples (16 kHz) of the stream's timeline: frame k is heard over
-[640 k, 640 (k + 1)). The session asks for speech up to where the next tick hears (`advance_to`);
-playout mixes what was placed (`mix_into`) and tells what left (`leave`).
+Pure bookkeeping in model samples (16 kHz) of the timeline: video frame k covers the samples
+[640 k, 640 (k + 1)). The tick scheduler takes speech up to where the next tick needs it
+(`advance_to`). Playout mixes what was placed (`mix_into`) and reports each frame that leaves
+(`frame_left`). Events go out through `emit`.
 """
 
 from collections import deque
@@ -11,97 +12,110 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.timing import OUTPUT_SAMPLES_PER_FRAME, SAMPLE_RATE, SAMPLES_PER_FRAME
+from runtime.values import Samples
 from server.protocol.errors import ErrorCode, ProtocolError
-from server.protocol.server_events import (
-    AvatarState,
-    BufferHigh,
-    BufferStatus,
-    InputCleared,
-    InputCommitted,
-    OutputCleared,
-    OutputStarted,
-    OutputStopped,
-    ServerEvent,
-    SpeakerState,
-)
-from server.speech.pcm import OUTPUT_PER_MODEL_SAMPLE, PcmFormat, PcmReader, Sound, refuse_container
+from server.protocol.outbox import Emit
+from server.speech.announcer import Announcer
+from server.speech.containers import HEAD_BYTES, refuse_container
+from server.speech.pcm import OUTPUT_PER_MODEL_SAMPLE, PcmFormat, PcmReader
 
 SAMPLES_PER_MS = SAMPLE_RATE // 1000
-FADE_SAMPLES = 80
-"""Sound that is cut fades out over 5 ms, so that it does not click."""
-IDLE_AFTER_FRAMES = 5
-"""A speaker is idle 200 ms after the last item ended, so that pauses between items do not flap."""
 REMEMBERED_IDS = 256
+FADE_SAMPLES = 80
+"""Interrupted sound fades out over 5 ms, so that it does not click."""
 MAX_ITEMS = 1000
-STATUS_EVERY_FRAMES = 12
-HIGH_WATER, LOW_WATER = 0.8, 0.5
-MP3_HEAD_BYTES = 4096
 
 
 @dataclass(slots=True)
 class _Item:
+    """One utterance; counts are model samples (16 kHz): placed on the timeline, and played."""
+
     id: str
     reader: PcmReader
-    head: bytes = b""
     is_open: bool = True
-    is_truncated: bool = False
+    is_interrupted: bool = False
     is_starved: bool = False
     placed_samples: int = 0
     played_samples: int = 0
+    head: bytes = b""
 
     @property
     def is_over(self) -> bool:
-        no_more = not self.is_open and self.reader.unread_samples == 0
-        return (no_more or self.is_truncated) and self.played_samples == self.placed_samples
+        all_placed = self.is_interrupted or not (self.is_open or self.reader.unread_samples)
+        return all_placed and self.played_samples == self.placed_samples
 
     @property
     def is_waiting(self) -> bool:
-        return not self.is_truncated and (self.is_open or self.reader.unread_samples > 0)
+        """Whether some of it may still be placed."""
+        return not self.is_interrupted and (self.is_open or self.reader.unread_samples > 0)
+
+    @property
+    def queued_samples(self) -> int:
+        """Samples that arrived and were not played yet."""
+        return self.reader.unread_samples + self.placed_samples - self.played_samples
 
     @property
     def audio_end_ms(self) -> int:
         return self.played_samples // SAMPLES_PER_MS
 
+    def check_head(self, data: bytes) -> None:
+        """Raise ProtocolError if the item's first bytes, `data` included, are an audio file's."""
+        if len(self.head) < HEAD_BYTES:
+            self.head += data[: HEAD_BYTES - len(self.head)]
+            if self.placed_samples == 0:  # the middle of a file looks like any samples
+                refuse_container(self.head)
+
+
+class _EndedItems:
+    """Ids of the last items that ended, and whether the client interrupted them."""
+
+    def __init__(self) -> None:
+        self._interrupted: dict[str, bool] = {}
+
+    def __contains__(self, item_id: str | None) -> bool:
+        return item_id in self._interrupted
+
+    def was_interrupted(self, item_id: str | None) -> bool:
+        return self._interrupted.get(item_id or "", False)
+
+    def add(self, item_id: str, *, interrupted: bool) -> None:
+        self._interrupted[item_id] = interrupted or self.was_interrupted(item_id)
+        while len(self._interrupted) > REMEMBERED_IDS:
+            self._interrupted.pop(next(iter(self._interrupted)))
+
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A stretch of an item's sound at [start, stop) of the timeline, three output samples each."""
+    """A piece of an item's sound at [start, stop) of the timeline; three output samples each."""
 
     start: int
     stop: int
-    output: Sound
+    output: Samples
     item: _Item | None
 
 
 class SpeakerLane:
-    """The speech of one speaker, from arrival to the slice that leaves."""
+    """The speech of one speaker, from arrival to the slice that carries it."""
 
-    def __init__(self, speaker: str, max_buffer_ms: int, rebuffer_ms: int) -> None:
+    def __init__(self, speaker: str, max_buffer_ms: int, rebuffer_ms: int, emit: Emit) -> None:
         self.speaker = speaker
-        self.pushed = 0
-        """Model samples of the timeline that the generator has of this speaker."""
-        self.state = SpeakerState.IDLE
+        self._announcer = Announcer(speaker, max_buffer_ms, emit)
         self._max_samples = max_buffer_ms * SAMPLES_PER_MS
         self._rebuffer_samples = rebuffer_ms * SAMPLES_PER_MS
+        self._filled_until = 0  # of the timeline: the generator has this speaker's sound so far
         self._items: deque[_Item] = deque()
         self._placed: deque[_Placed] = deque()
-        self._ended: dict[str, bool] = {}  # item id -> whether the client cut it
+        self._ended = _EndedItems()
         self._count = 0
-        self._cut_open_item = False
+        self._interrupted_open_item = False
         self._refused: str | None = None  # the item that turned out to be a file
-        self._quiet_frames = 0
-        self._is_high = False
-        self._told_samples = 0
 
     # ------------------------------------------------------------ arriving
 
     @property
     def queued_samples(self) -> int:
         """Samples that arrived and were not played yet."""
-        return sum(
-            each.reader.unread_samples + each.placed_samples - each.played_samples
-            for each in self._items
-        )
+        return sum(item.queued_samples for item in self._items)
 
     @property
     def has_open_item(self) -> bool:
@@ -109,89 +123,91 @@ class SpeakerLane:
 
     @property
     def has_unplaced(self) -> bool:
-        return any(each.reader.unread_samples > 0 for each in self._items)
+        return any(item.reader.unread_samples > 0 for item in self._items)
 
     @property
     def placed_until(self) -> int:
-        """The timeline's sample at which the last placed sound ends; 0 when all was played."""
+        """End of the last placed sound on the timeline, in samples; 0 if all was played."""
         return self._placed[-1].stop if self._placed else 0
 
-    def append(self, data: bytes, item_id: str | None, pcm: PcmFormat) -> list[ServerEvent]:
-        """Take bytes of the open item, or open one; `pcm` counts for a new item only."""
+    def append(self, data: bytes, item_id: str | None, pcm: PcmFormat) -> None:
+        """Add bytes to the open item, or open one; only a new item uses `pcm`.
+
+        Raises ProtocolError: item_closed, buffer_full, container_not_pcm.
+        """
         if self._refused is not None and item_id in (None, self._refused):
             raise _rest_of_file()
         self._refused = None
-        if item_id is not None and item_id in self._ended:
-            if self._ended[item_id]:
-                return []  # the rest of an item that the client has cut
-            raise self._closed(item_id)
-        events: list[ServerEvent] = []
+        if item_id in self._ended:
+            if self._ended.was_interrupted(item_id):
+                return  # late audio of an interrupted item
+            raise _closed(item_id)
         item = self._open_item()
         if item is not None and item_id is not None and item.id != item_id:
-            events += self.commit(None)
+            self.commit(None)
             item = None
-        if item is None:
-            if any(each.id == item_id for each in self._items):
-                raise self._closed(item_id)
-            item = _Item(self._name(item_id), PcmReader(pcm))
-        self._check(item, data, pcm)
-        if not self._items or self._items[-1] is not item:
-            self._items.append(item)
-            self._cut_open_item = False
-        item.reader.write(data)
-        return events + self._high_water()
+        if item is not None:
+            self._write(item, data, pcm)
+            return
+        if any(each.id == item_id for each in self._items):
+            raise _closed(item_id)
+        item = _Item(self._name(item_id), PcmReader(pcm))
+        self._write(item, data, pcm)
+        self._items.append(item)
+        self._interrupted_open_item = False
 
-    def commit(self, item_id: str | None) -> list[ServerEvent]:
-        """End the open item: no more of it will come."""
+    def commit(self, item_id: str | None) -> None:
+        """Close the open item: no more audio of it will come."""
         self._refused = None
         item = self._open_item()
         if item is not None and item_id in (None, item.id):
             item.is_open = False
             item.reader.finish()
-            return [InputCommitted(item_id=item.id, speaker=self.speaker)]
-        if (item_id is None and self._cut_open_item) or self._ended.get(item_id or "", False):
-            self._cut_open_item = False  # a commit that crossed the cut of its item
-            return []
-        raise ProtocolError(
-            ErrorCode.EMPTY_COMMIT,
-            f"found a commit for {self.speaker!r} with no open item"
-            + (f" {item_id!r}" if item_id else "")
-            + ", expected audio before it; append first",
-            "item_id" if item_id else None,
-        )
+            self._announcer.committed(item.id)
+        elif (item_id is None and self._interrupted_open_item) or self._ended.was_interrupted(
+            item_id
+        ):
+            self._interrupted_open_item = False  # the commit crossed the item's interruption
+        else:
+            named = f" {item_id!r}" if item_id else ""
+            raise ProtocolError(
+                ErrorCode.EMPTY_COMMIT,
+                f"There is no open item{named} of the speaker {self.speaker!r} to commit. Append "
+                "audio before the commit.",
+                "item_id" if item_id else None,
+            )
 
-    def clear_input(self) -> list[ServerEvent]:
-        """Forget what is not placed yet; what is placed plays on, and its item ends as cut."""
-        events: list[ServerEvent] = []
+    def clear_input(self) -> None:
+        """Drop audio that is not placed yet. Placed audio plays; its item ends as interrupted."""
         self._refused = None
-        for item in [each for each in self._items if each.is_waiting]:
-            self._cut_open_item |= item.is_open
-            item.is_open = False
-            item.is_truncated = True
+        waiting = [item for item in self._items if item.is_waiting]
+        for item in waiting:
+            self._interrupted_open_item |= item.is_open
+            item.is_open, item.is_interrupted = False, True
             item.reader = PcmReader(PcmFormat())
-            self._remember(item.id, cut=True)
-            events.append(InputCleared(item_id=item.id, speaker=self.speaker))
-        return (events or [InputCleared(speaker=self.speaker)]) + self._end_items()
+            self._ended.add(item.id, interrupted=True)
+            self._announcer.input_cleared(item.id)
+        if not waiting:
+            self._announcer.input_cleared(None)
+        self._end_items()
 
-    def clear_output(self, position: int) -> list[ServerEvent]:
-        """Cut everything at `position` of the timeline, where the next slice starts."""
-        events: list[ServerEvent] = []
+    def interrupt(self, position: int) -> None:
+        """Silence this speaker from sample `position` of the timeline on; all items end."""
         self._refused = None
         for item in self._items:
-            self._cut_open_item |= item.is_open
-            self._remember(item.id, cut=True)
-            events.append(self._cleared(item))
+            self._interrupted_open_item |= item.is_open
+            self._ended.add(item.id, interrupted=True)
+            self._announcer.ended(item.id, item.audio_end_ms, interrupted=True)
         self._items.clear()
-        tails = [_faded(each, position) for each in self._placed if each.start <= position]
+        tails = [_fade_out(each, position) for each in self._placed if each.start <= position]
         self._placed = deque(tail for tail in tails if tail is not None)
-        self._quiet_frames = IDLE_AFTER_FRAMES
-        return events + self._state_event()
+        self._announcer.interrupted()
 
     # ------------------------------------------------------------ placing
 
     def can_fill(self, until: int) -> bool:
         """Whether the timeline can be filled up to `until` without a hole inside an open item."""
-        missing = until - self.pushed
+        missing = until - self._filled_until
         for item in self._waiting():
             if missing <= 0:
                 break
@@ -201,29 +217,34 @@ class SpeakerLane:
             missing -= ready
         return True
 
-    def advance_to(self, until: int) -> list[Sound]:
-        """Place what is there up to `until`; the model sound to push at `pushed`, then silence.
+    def advance_to(self, until: int) -> list[Samples]:
+        """Place queued speech up to `until`; the model samples to push. The rest is silence.
 
-        An open item that cannot fill its part waits whole, rather than be torn in small pieces.
+        If an open item does not yet have enough audio for this tick, none of it is placed: a short
+        gap is better than a chopped utterance.
         """
-        pieces: list[Sound] = []
-        at = self.pushed
+        pieces: list[Samples] = []
+        at = self._filled_until
         for item in self._waiting():
-            if at >= until:  # also after a rewind: this speaker's sound is further than that
+            if at >= until:  # also after a rewind, if this speaker's sound goes on further
                 break
             ready = self._ready(item, until - at)
             if item.is_open and ready < until - at:
                 item.is_starved = item.placed_samples > 0
                 break
-            heard = item.reader.read(until - at)
-            count = len(heard.model)
+            speech = item.reader.read(until - at)
+            count = len(speech.model)
             item.is_starved = False
             item.placed_samples += count
-            self._placed.append(_Placed(at, at + count, heard.output, item))
-            pieces.append(heard.model)
+            self._placed.append(_Placed(at, at + count, speech.output, item))
+            pieces.append(speech.model)
             at += count
-        self.pushed = max(self.pushed, until)
+        self._filled_until = max(self._filled_until, until)
         return pieces
+
+    def resume_at(self, position: int) -> None:
+        """After a rewind: new speech starts at `position` of the timeline."""
+        self._filled_until = position
 
     def _ready(self, item: _Item, wanted: int) -> int:
         if item.is_open and item.is_starved:
@@ -233,11 +254,11 @@ class SpeakerLane:
         return item.reader.prepare(wanted)
 
     def _waiting(self) -> list[_Item]:
-        return [each for each in self._items if each.is_waiting]
+        return [item for item in self._items if item.is_waiting]
 
     # ------------------------------------------------------------ playing
 
-    def mix_into(self, sound: Sound, frame: int) -> None:
+    def mix_into(self, sound: Samples, frame: int) -> None:
         """Add this speaker's sound of video frame `frame` to `sound` (1920,) at 48 kHz."""
         first = frame * SAMPLES_PER_FRAME
         for each in self._placed:
@@ -246,59 +267,48 @@ class SpeakerLane:
                 part = each.output[_output(start - each.start) : _output(stop - each.start)]
                 sound[_output(start - first) : _output(stop - first)] += part
 
-    def leave(self, frame: int, media_time_ms: int) -> list[ServerEvent]:
-        """The events of this speaker when video frame `frame` and its sound have left."""
+    def frame_left(self, frame: int, media_time_ms: int) -> None:
+        """Video frame `frame` and its sound leave, `media_time_ms` after the media began."""
         first, last = frame * SAMPLES_PER_FRAME, (frame + 1) * SAMPLES_PER_FRAME
-        events: list[ServerEvent] = []
         for each in self._placed:
-            heard = min(each.stop, last) - max(each.start, first)
-            if each.item is None or heard <= 0:
-                continue
-            if each.item.played_samples == 0:
-                started = OutputStarted(
-                    item_id=each.item.id, speaker=self.speaker, media_time_ms=media_time_ms
-                )
-                events.append(started)
-                self.state, changed = SpeakerState.SPEAKING, self.state is SpeakerState.IDLE
-                events += self._announce() if changed else []
-            each.item.played_samples += heard
+            played = min(each.stop, last) - max(each.start, first)
+            if each.item is not None and played > 0:
+                if each.item.played_samples == 0:
+                    self._announcer.started(each.item.id, media_time_ms)
+                each.item.played_samples += played
         while self._placed and self._placed[0].stop <= last:
             self._placed.popleft()
-        events += self._end_items() + self._status(frame)
-        self._quiet_frames = 0 if self._is_talking() else self._quiet_frames + 1
-        return events + self._state_event()
+        self._end_items()
+        is_talking = any(item.played_samples > 0 for item in self._items)
+        queued_ms = self.queued_samples // SAMPLES_PER_MS
+        self._announcer.frame_left(frame, queued_ms, is_talking=is_talking)
 
-    def _is_talking(self) -> bool:
-        return any(each.played_samples > 0 for each in self._items)
-
-    def _end_items(self) -> list[ServerEvent]:
-        events: list[ServerEvent] = []
+    def _end_items(self) -> None:
         while self._items and self._items[0].is_over:
             item = self._items.popleft()
-            self._remember(item.id, cut=item.is_truncated)
-            events.append(self._cleared(item) if item.is_truncated else self._stopped(item))
-        return events
+            self._ended.add(item.id, interrupted=item.is_interrupted)
+            self._announcer.ended(item.id, item.audio_end_ms, interrupted=item.is_interrupted)
 
     # ------------------------------------------------------------ small parts
 
-    def _check(self, item: _Item, data: bytes, pcm: PcmFormat) -> None:
-        if len(item.head) < MP3_HEAD_BYTES:
-            item.head += data[: MP3_HEAD_BYTES - len(item.head)]
-            if item.placed_samples == 0:
-                self._refused = item.id  # the middle of a file looks like any samples
-                refuse_container(item.head)
-                self._refused = None
+    def _write(self, item: _Item, data: bytes, pcm: PcmFormat) -> None:
+        self._refused = item.id
+        item.check_head(data)
+        self._refused = None
+        queued = self.queued_samples
         more = pcm.model_samples(len(data) // pcm.frame_bytes)
-        if len(self._items) >= MAX_ITEMS or self.queued_samples + more > self._max_samples:
+        if len(self._items) >= MAX_ITEMS or queued + more > self._max_samples:
             raise ProtocolError(
                 ErrorCode.BUFFER_FULL,
-                f"found {more // SAMPLES_PER_MS} ms more for {self.speaker!r} on top of "
-                f"{self.queued_samples // SAMPLES_PER_MS} ms, expected at most "
-                f"{self._max_samples // SAMPLES_PER_MS} ms in {MAX_ITEMS} items held; send the "
-                "rest when buffer.status reports room",
+                f"{more // SAMPLES_PER_MS} ms of audio for {self.speaker!r} do not fit: "
+                f"{queued // SAMPLES_PER_MS} ms wait, and at most "
+                f"{self._max_samples // SAMPLES_PER_MS} ms in {MAX_ITEMS} items are held. Send the "
+                "rest when buffer.status reports room.",
                 "audio",
                 retryable=True,
             )
+        item.reader.write(data)
+        self._announcer.queue_grew((queued + more) // SAMPLES_PER_MS)
 
     def _open_item(self) -> _Item | None:
         last = self._items[-1] if self._items else None
@@ -308,58 +318,20 @@ class SpeakerLane:
         self._count += 1
         return item_id if item_id is not None else f"item_{self.speaker}_{self._count}"
 
-    def _closed(self, item_id: str | None) -> ProtocolError:
-        return ProtocolError(
-            ErrorCode.ITEM_CLOSED,
-            f"found audio for item {item_id!r} after its commit, expected an open item; "
-            "open another one with a new item_id",
-            "item_id",
-        )
 
-    def _remember(self, item_id: str, *, cut: bool) -> None:
-        self._ended[item_id] = cut or self._ended.get(item_id, False)
-        while len(self._ended) > REMEMBERED_IDS:
-            self._ended.pop(next(iter(self._ended)))
-
-    def _stopped(self, item: _Item) -> OutputStopped:
-        return OutputStopped(item_id=item.id, speaker=self.speaker, audio_end_ms=item.audio_end_ms)
-
-    def _cleared(self, item: _Item) -> OutputCleared:
-        return OutputCleared(item_id=item.id, speaker=self.speaker, audio_end_ms=item.audio_end_ms)
-
-    def _state_event(self) -> list[ServerEvent]:
-        if self.state is SpeakerState.IDLE or self._quiet_frames < IDLE_AFTER_FRAMES:
-            return []
-        self.state = SpeakerState.IDLE
-        return self._announce()
-
-    def _announce(self) -> list[ServerEvent]:
-        return [AvatarState(speaker=self.speaker, state=str(self.state))]
-
-    def _high_water(self) -> list[ServerEvent]:
-        queued = self.queued_samples
-        if self._is_high or queued < HIGH_WATER * self._max_samples:
-            return []
-        self._is_high = True
-        return [BufferHigh(speaker=self.speaker, queued_ms=queued // SAMPLES_PER_MS)]
-
-    def _status(self, frame: int) -> list[ServerEvent]:
-        """`buffer.status` twice a second while sound is queued, and when it has run down."""
-        queued = self.queued_samples
-        has_room = self._is_high and queued <= LOW_WATER * self._max_samples
-        self._is_high = self._is_high and not has_room
-        ran_down = queued == 0 and self._told_samples > 0
-        if not has_room and not ran_down and (queued == 0 or frame % STATUS_EVERY_FRAMES):
-            return []
-        self._told_samples = queued
-        return [BufferStatus(speaker=self.speaker, queued_ms=queued // SAMPLES_PER_MS)]
+def _closed(item_id: str | None) -> ProtocolError:
+    return ProtocolError(
+        ErrorCode.ITEM_CLOSED,
+        f"The item {item_id!r} is committed; it takes no more audio. Use a new item_id.",
+        "item_id",
+    )
 
 
 def _rest_of_file() -> ProtocolError:
     return ProtocolError(
         ErrorCode.CONTAINER_NOT_PCM,
-        "found more of the file that was refused, expected little-endian PCM16 samples; commit or "
-        "clear, then decode the file and send its samples",
+        "This is more of the file that was refused. Commit or clear, then decode the file and send "
+        "little-endian PCM16 samples.",
         "audio",
     )
 
@@ -368,8 +340,8 @@ def _output(samples: int) -> int:
     return OUTPUT_PER_MODEL_SAMPLE * samples
 
 
-def _faded(placed: _Placed, position: int) -> _Placed | None:
-    """The fade of `placed` from `position` on, or None where it has no sound there."""
+def _fade_out(placed: _Placed, position: int) -> _Placed | None:
+    """The fade of `placed` from `position` on; None if it has no sound there."""
     stop = min(placed.stop, position + FADE_SAMPLES)
     if stop <= position:
         return None

@@ -1,6 +1,5 @@
-"""The media of one session: its stream, its peer, and the loop that sends a slice every 40 ms."""
+"""The media of one session: its stream, its WebRTC peer, and the pacer between them."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -8,21 +7,16 @@ from functools import partial
 
 from runtime.errors import AvatarError
 from server.config import ServerConfig
-from server.generation.interface import Engine, StreamRequest
+from server.generation.interface import Backend, StreamRequest
 from server.generation.model_thread import ModelThread
-from server.generation.tick_scheduler import Director
+from server.generation.tick_job import EmotionChange
+from server.generation.tick_scheduler import TickScheduler
 from server.metrics import Metrics
 from server.playout import Pace, Playout, Slice
 from server.protocol.client_events import WebrtcCandidate
 from server.protocol.errors import ErrorCode, ProtocolError
-from server.protocol.outbox import Outbox
-from server.protocol.server_events import (
-    MetricsTick,
-    ServerEvent,
-    SessionDegraded,
-    SessionRecovered,
-)
-from server.session.settings import Settings
+from server.protocol.outbox import Emit
+from server.protocol.server_events import SessionDegraded, SessionRecovered
 from server.speech.lane import SpeakerLane
 from server.tasks import Tasks
 from server.webrtc.pacer import send_slices
@@ -41,33 +35,33 @@ class MediaState(Enum):
     CLOSED = "closed"
 
 
-class Media:
-    """From an offer to slices on the wire. `on_end` is told why the session has to end, if so."""
+class MediaSession:
+    """From an offer to slices on the wire; `on_end` is called if the session has to end.
+
+    Events go out through `emit`.
+    """
 
     def __init__(
         self,
-        settings: Settings,
-        engine: Engine,
+        speakers: Sequence[str],
+        backend: Backend,
         thread: ModelThread,
         config: ServerConfig,
         metrics: Metrics,
-        outbox: Outbox,
+        emit: Emit,
         on_end: Callable[[ProtocolError], None],
     ) -> None:
         self.state = MediaState.WAITING
-        self.playout = _playout_for(settings, config)
-        self.may_offer_again = False
-        self._engine = engine
+        self._backend = backend
         self._thread = thread
         self._config = config
         self._metrics = metrics
-        self._outbox = outbox
+        self._emit = emit
         self._on_end = on_end
-        self._sends_metrics = settings.metrics
+        self._may_offer_again = False
         self._peer: Peer | None = None
-        self._director: Director | None = None
-        self._has_director = asyncio.Event()
         self._tasks = Tasks("media", self._on_error)
+        self.playout, self._scheduler = self._prepare(speakers)
         self._wait_for_offer()
 
     @property
@@ -75,28 +69,42 @@ class Media:
         """Whether an offer was answered: the character and the preset are fixed from then on."""
         return self.state is not MediaState.WAITING
 
-    def adopt(self, settings: Settings) -> list[ServerEvent]:
-        """Take new settings; another cast of speakers ends what was queued for the old one."""
-        self._sends_metrics = settings.metrics
-        if self.is_live or settings.character.speaker_ids == tuple(self.playout.lanes):
-            return []
-        events = self.playout.cut(self.playout.lanes)
-        self.playout = _playout_for(settings, self._config)
-        return events
+    def change_speakers(self, speakers: Sequence[str], *, is_new_character: bool) -> None:
+        """Before the media start. Other names end what was queued for the old ones; emotions stay
+        with the speakers that keep their names, unless the character is a new one.
+        """
+        before = () if is_new_character else self._scheduler.waiting_emotions
+        emotions = [each for each in before if each.speaker in speakers]
+        if is_new_character or tuple(speakers) != tuple(self.playout.lanes):
+            self.playout.interrupt(self.playout.lanes)
+            self.playout, self._scheduler = self._prepare(speakers, emotions)
+
+    def _prepare(
+        self, speakers: Sequence[str], emotions: Sequence[EmotionChange] = ()
+    ) -> tuple[Playout, TickScheduler]:
+        buffer_ms = self._config.limits.max_buffer_ms
+        pacing = self._config.pacing
+        lanes = [SpeakerLane(each, buffer_ms, pacing.rebuffer_ms, self._emit) for each in speakers]
+        playout = Playout(lanes, self._metrics.clock_resyncs.inc)
+        return playout, TickScheduler(playout, self._thread, pacing, self._emit, emotions)
 
     # ------------------------------------------------------------ peer
 
-    async def answer(self, offer: str, settings: Settings) -> str:
-        """Answer an offer; the first one also opens the stream with `settings`."""
-        if self._peer is not None and self._peer.is_alive and not self.may_offer_again:
+    def allow_new_offer(self) -> None:
+        """The socket was lost: its client may negotiate anew although the peer still lives."""
+        self._may_offer_again = True
+
+    async def answer(self, offer: str, request: StreamRequest) -> str:
+        """Answer an offer; the first one also opens the stream of `request`."""
+        if self._peer is not None and self._peer.is_alive and not self._may_offer_again:
             raise ProtocolError(
                 ErrorCode.ALREADY_OFFERED,
-                "found a second offer while the first one's connection lives, expected one offer "
-                "a session; close that connection first, or open another session",
+                "This session already has a WebRTC connection; there is one for each session. "
+                "Close it before the next offer, or open another session.",
                 "sdp",
             )
         peer = Peer(self._config.webrtc, self._on_peer_change)
-        self._tasks.stop_timer("offer")  # to answer may take seconds
+        self._tasks.stop_timer("offer")  # an answer may take seconds
         try:
             answer = await peer.answer(offer)
             self._check_open()
@@ -106,14 +114,15 @@ class Media:
             await peer.close()
             raise
         before, self._peer = self._peer, peer
-        self.may_offer_again = False
+        self._may_offer_again = False
         self._tasks.stop("play")
         self.state = MediaState.CONNECTING
         self._wait_for_peer()
         if before is not None:
             await before.close()
-        if self._director is None and "direct" not in self._tasks:
-            self._tasks.start("direct", self._direct(settings))
+        if "generate" not in self._tasks:
+            open_stream = partial(self._backend.open, request)
+            self._tasks.start("generate", self._scheduler.run(open_stream))
         return answer
 
     def _check_open(self) -> None:
@@ -121,14 +130,14 @@ class Media:
         if self.state is MediaState.CLOSED:
             raise ProtocolError(
                 ErrorCode.SESSION_NOT_FOUND,
-                "found a session that has ended meanwhile, expected a live one; open a new one",
+                "The session has ended in the meantime. Open a new one.",
             )
 
     async def add_candidate(self, event: WebrtcCandidate) -> None:
         if self._peer is None:
             raise ProtocolError(
                 ErrorCode.NO_OFFER,
-                "found a candidate before an offer, expected webrtc.offer first; send it",
+                "A candidate came before any offer. Send webrtc.offer first.",
                 "candidate",
             )
         await self._peer.add_candidate(event)
@@ -146,15 +155,15 @@ class Media:
             self._wait_for_peer()
 
     def _wait_for_offer(self) -> None:
-        """From the session's first moment on, and anew after an offer that could not be answered;
-        once one is, its peer is waited for.
+        """Start (or, after a failed offer, restart) the timer that ends the session if no offer
+        arrives.
         """
         limit_ms = self._config.limits.media_timeout_ms
         missing = ProtocolError(
             ErrorCode.NO_MEDIA,
-            f"found no webrtc.offer within {limit_ms // 1000} s of the session's begin, or of the "
-            "last one that failed, expected one, as its place may be waited for; open another "
-            "session and offer sooner: speech may come before or after",
+            f"No webrtc.offer that could be answered arrived within {limit_ms // 1000} s, so the "
+            "session was closed to free its slot. Open a new session and send the offer right "
+            "away; audio can be sent before or after it.",
         )
         self._tasks.start_timer("offer", limit_ms, partial(self._on_end, missing))
 
@@ -162,92 +171,61 @@ class Media:
         limit_ms = self._config.limits.peer_timeout_ms
         lost = ProtocolError(
             ErrorCode.PEER_LOST,
-            f"found no WebRTC connection for {limit_ms // 1000} s, expected the peer to connect "
-            "or to offer again; check the network and open another session",
+            f"The WebRTC connection was missing for {limit_ms // 1000} s, so the session was "
+            "closed. Check the network (UDP, TURN), then open another session.",
         )
         self._tasks.start_timer("peer", limit_ms, partial(self._on_end, lost))
 
-    # ------------------------------------------------------------ speech and pictures
+    # ------------------------------------------------------------ speech and frames
 
-    def nudge(self) -> None:
-        """Speech came."""
-        if self._director is not None:
-            self._director.nudge()
+    def wake(self) -> None:
+        """Speech arrived."""
+        self._scheduler.wake()
 
-    def cut(self, speakers: Sequence[str]) -> list[ServerEvent]:
-        """Barge-in, at any time."""
-        if self._director is not None:
-            return self._director.cut(speakers)
-        return self.playout.cut(speakers)
+    def interrupt(self, speakers: Sequence[str]) -> None:
+        """The user barged in: silence the speakers, at any time."""
+        self._scheduler.interrupt(speakers)
 
-    def set_mood(self, speaker: str, emotion: str, strength: float) -> bool:
-        """Whether there is a stream that takes it."""
-        if self._director is not None:
-            self._director.set_mood(speaker, emotion, strength)
-        return self._director is not None
-
-    async def _direct(self, settings: Settings) -> None:
-        """Open the stream and run its ticks."""
-        request = StreamRequest(settings.character, settings.preset, settings.seed)
-        generator = await self._thread.run(partial(self._engine.open, request))
-        director = Director(generator, self.playout, self._thread, self._config.pacing)
-        director.on_tick = self._on_tick
-        for speaker, emotion in settings.emotions.items():
-            director.set_mood(speaker, emotion, 1.0)
-        self._director = director
-        self._has_director.set()
-        await director.run()
-
-    def _on_tick(self, tick: MetricsTick) -> None:
-        self._metrics.observe_tick(tick)
-        if self._sends_metrics:
-            self._outbox.put(tick)
+    def set_emotion(self, speaker: str, emotion: str, strength: float) -> None:
+        """Takes effect with the next tick, or with the first one of a stream not open yet."""
+        self._scheduler.set_emotion(speaker, emotion, strength)
 
     async def _play(self, peer: Peer) -> None:
-        await self._has_director.wait()
-        assert self._director is not None
-        await send_slices(self.playout, self._director, peer.tracks, self._on_slice)
+        await self._scheduler.until_playable()
+        self._scheduler.wake()  # the clock starts
+        await send_slices(self.playout, peer.tracks, self._on_slice)
 
     def _on_slice(self, played: Slice, pace: Pace | None, lag_s: float) -> None:
-        for event in played.events:
-            self._outbox.put(event)
+        self._scheduler.wake()
         self._metrics.loop_lag.observe(lag_s)
         self._metrics.slices.labels(kind="held" if played.frame is None else "new").inc()
-        rtf = 0.0 if self._director is None else round(self._director.times.rtf, 3)
+        rtf = round(self._scheduler.times.rtf, 3)
         if pace is Pace.DEGRADED:
-            reason = "pictures are late: the model is slower than real time, or shared by too many"
-            self._outbox.put(SessionDegraded(reason=reason, rtf=rtf))
+            reason = "frames are late: the model is slower than real time, or too many share it"
+            self._emit(SessionDegraded(reason=reason, rtf=rtf))
         elif pace is Pace.ON_TIME:
-            self._outbox.put(SessionRecovered(reason="pictures are in time again", rtf=rtf))
+            self._emit(SessionRecovered(reason="frames are on time again", rtf=rtf))
 
     # ------------------------------------------------------------ end
 
-    async def close(self) -> list[ServerEvent]:
-        """End the loops, the peer and the stream; each item that is left ends as cut."""
+    async def close(self) -> None:
+        """End the loops, the peer and the stream; items that are left end as interrupted."""
         self.state = MediaState.CLOSED
         await self._tasks.aclose()
-        events = self.playout.cut(self.playout.lanes)
+        self.playout.interrupt(self.playout.lanes)
         if self._peer is not None:
             await self._peer.close()
-        self._director = None
-        return events
 
     def _on_error(self, error: BaseException) -> None:
         logger.error("the stream failed", exc_info=error)
-        if isinstance(error, AvatarError):  # says what was found, expected, and what to do
+        if isinstance(error, AvatarError):  # its message is meant for people
             self._on_end(ProtocolError(ErrorCode.GENERATOR_FAILED, str(error), error.param))
             return
         self._on_end(
             ProtocolError(
                 ErrorCode.GENERATOR_FAILED,
-                f"found {type(error).__name__} in the stream of this session, expected pictures; "
-                "open another session, and report the server's log if it comes again",
+                f"The stream of this session failed ({type(error).__name__}). Open another "
+                "session; report the server's log if it happens again.",
                 retryable=True,
             )
         )
-
-
-def _playout_for(settings: Settings, config: ServerConfig) -> Playout:
-    buffer_ms, rebuffer_ms = config.limits.max_buffer_ms, config.pacing.rebuffer_ms
-    speakers = settings.character.speaker_ids
-    return Playout({each: SpeakerLane(each, buffer_ms, rebuffer_ms) for each in speakers})

@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from server.generation.tick_scheduler import Director
-from server.playout import MediaClock, Pace, Playout, Slice
+from server.playout import Pace, Playout, Slice
 
 
 class SliceTrack(Protocol):
@@ -16,19 +15,18 @@ class SliceTrack(Protocol):
 
 async def send_slices(
     playout: Playout,
-    director: Director,
     tracks: Sequence[SliceTrack],
     on_slice: Callable[[Slice, Pace | None, float], None],
 ) -> None:
-    """Send from the first picture on, until cancelled; `on_slice` also hears the lag in seconds."""
+    """Pace slices onto the tracks until cancelled; playout must have a frame.
+
+    `on_slice(slice, pace_change, lag_s)` runs after each send.
+    """
     loop = asyncio.get_running_loop()
-    await director.has_pictures.wait()
-    clock = director.clock = MediaClock(loop.time(), playout.slot)
+    playout.start_clock(loop.time())
     try:
         while True:
-            director.nudge()
-            clock.keep_up(playout.slot, loop.time())
-            due = clock.due(playout.slot)
+            due = playout.next_due(loop.time())
             await asyncio.sleep(due - loop.time())
             lag_s = max(0.0, loop.time() - due)
             played, pace = playout.next_slice()
@@ -36,4 +34,4 @@ async def send_slices(
                 await track.push(played, due)
             on_slice(played, pace, lag_s)
     finally:
-        director.clock = None
+        playout.stop_clock()

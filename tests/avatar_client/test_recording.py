@@ -1,4 +1,4 @@
-"""Recordings keep sound and picture where the sender had them."""
+"""Recordings keep the offset that sound and video had at the sender."""
 
 import asyncio
 from fractions import Fraction
@@ -7,14 +7,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from avatar_client.received_media import Received, ReceivedMedia
+from avatar_client.received_media import ReceivedFrame, ReceivedMedia
 from avatar_client.recording import Recorder, RecordingError
 
 FLASH_S = 1.0  # sender time, also of the click
 
 
-def picture(index: int, start_s: float) -> av.VideoFrame:
-    """Picture `index` of a track whose pts 0 is `start_s`; white from FLASH_S for 0.2 s."""
+def video_frame(index: int, start_s: float) -> av.VideoFrame:
+    """Frame `index` of a video track whose pts 0 is `start_s`; white from FLASH_S for 0.2 s."""
     lit = FLASH_S - 1e-6 <= start_s + index / 25 < FLASH_S + 0.2
     pixels = np.full((96, 64), 235 if lit else 16, np.uint8)
     frame = av.VideoFrame.from_ndarray(pixels, format="yuv420p")
@@ -22,7 +22,7 @@ def picture(index: int, start_s: float) -> av.VideoFrame:
     return frame
 
 
-def sound(index: int, start_s: float) -> av.AudioFrame:
+def audio_frame(index: int, start_s: float) -> av.AudioFrame:
     """20 ms of a track whose pts 0 is `start_s`; a tone from FLASH_S for 0.2 s."""
     times = start_s + (index * 960 + np.arange(960)) / 48_000
     tone = np.sin(2 * np.pi * 1000 * times) * 20_000
@@ -49,18 +49,18 @@ async def record(
     for step in range(100):  # two seconds; their offset is known in the middle
         if step == 40:
             receive_packets(media, audio_start_s, video_start_s)
-        frames = [] if step in lost_sounds else [("audio", sound(step, audio_start_s))]
+        frames = [] if step in lost_sounds else [("audio", audio_frame(step, audio_start_s))]
         if step % 2 == 0:
-            frames.append(("video", picture(step // 2, video_start_s)))
+            frames.append(("video", video_frame(step // 2, video_start_s)))
         for kind, frame in frames:
             for tap in taps:
-                tap(Received(kind, frame, step * 0.02))
+                tap(ReceivedFrame(kind, frame, step * 0.02))
     await recorder.aclose()
     return recorder
 
 
 def onsets_s(path: Path) -> tuple[float, float]:
-    """When the picture gets bright and when the sound begins, in the file's time."""
+    """Times in the file at which the video turns bright and the sound begins."""
     with av.open(str(path)) as container:
         flash = next(
             frame.time
@@ -76,7 +76,7 @@ def onsets_s(path: Path) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("audio_start_s", [0.0, 0.12, 0.4])
-async def test_the_offset_of_sound_and_picture_is_kept(tmp_path, audio_start_s):
+async def test_the_offset_of_sound_and_video_is_kept(tmp_path, audio_start_s):
     path = tmp_path / "a.mp4"
     recorder = await record(path, audio_start_s, 0.0)
 
@@ -86,7 +86,7 @@ async def test_the_offset_of_sound_and_picture_is_kept(tmp_path, audio_start_s):
     assert recorder.alignment == "packets"
 
 
-async def test_the_offset_is_kept_where_the_picture_starts_later(tmp_path):
+async def test_the_offset_is_kept_if_the_video_starts_later(tmp_path):
     path = tmp_path / "a.mp4"
     await record(path, 0.0, 0.2)
 
@@ -94,7 +94,7 @@ async def test_the_offset_is_kept_where_the_picture_starts_later(tmp_path):
     assert flash_s == pytest.approx(click_s, abs=0.012)
 
 
-async def test_lost_sound_does_not_move_what_follows(tmp_path):
+async def test_lost_sound_does_not_move_later_sound(tmp_path):
     path = tmp_path / "a.mp4"
     await record(path, 0.0, 0.0, lost_sounds=range(10, 18))
 
@@ -110,21 +110,21 @@ async def test_a_recording_is_h264_and_aac(tmp_path):
         assert [stream.codec_context.name for stream in container.streams] == ["h264", "aac"]
 
 
-async def test_a_recording_without_a_picture_says_so(tmp_path):
+async def test_a_recording_without_video_is_an_error(tmp_path):
     recorder = Recorder(ReceivedMedia(), tmp_path / "a.mp4", 25)
 
-    with pytest.raises(RecordingError, match="no picture was received"):
+    with pytest.raises(RecordingError, match="no video frame was received"):
         await recorder.aclose()
     await asyncio.sleep(0)
     await recorder.aclose()  # the second time there is nothing left to do
 
 
-async def test_a_recording_into_no_folder_is_refused_at_once(tmp_path):
+async def test_a_recording_into_a_missing_folder_is_refused_at_once(tmp_path):
     with pytest.raises(RecordingError, match="There is no folder"):
         Recorder(ReceivedMedia(), tmp_path / "nowhere" / "a.mp4", 25)
 
 
-async def test_a_file_that_cannot_be_written_is_told_at_the_end(tmp_path):
+async def test_a_file_that_cannot_be_written_is_an_error_at_the_end(tmp_path):
     (tmp_path / "a.mp4").mkdir()
 
     with pytest.raises(RecordingError, match="is broken"):

@@ -24,12 +24,13 @@ REPORT = """<testsuites><testsuite>
 <testcase classname="tests.a" name="fails"><failure message="no"/></testcase>
 <testcase classname="tests.b" name="breaks"><error message="no"/></testcase>
 <testcase classname="tests.b" name="waits"><skipped message="no GPU"/></testcase>
+<testcase classname="" name="tests.c"><error message="collection failure"/></testcase>
 </testsuite></testsuites>"""
 
 
 @pytest.fixture(scope="module")
 def tried() -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What a trial on the CPU finds, and what was written down on the way."""
+    """The results of a trial on the CPU, and all that were written on the way."""
     kept: list[dict[str, Any]] = []
     check = on_a_cpu(Check(torch.device("cpu"), "tiny", "smoke", runs=1))
     found = run(check, lambda values: kept.append(json.loads(json.dumps(values))), budget_s=1e6)
@@ -59,12 +60,12 @@ def test_the_tests_are_counted(tried: Tried) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_what_cannot_run_says_why_and_the_rest_goes_on(tried: Tried) -> None:
+def test_a_part_that_cannot_run_says_why_and_the_others_run(tried: Tried) -> None:
     for library in ("tensorrt", "tensorrt-rtx"):
         assert tried[0][f"{library} fp8"]["failed"].startswith("Unsupported: ")
 
 
-def test_everything_known_is_written_down_after_each_part(tried: Tried) -> None:
+def test_all_results_are_written_after_each_part(tried: Tried) -> None:
     found, kept = tried
     parts = [name for name, values in found.items() if isinstance(values, dict)]
     assert len(kept) == len(parts) + 1
@@ -72,7 +73,7 @@ def test_everything_known_is_written_down_after_each_part(tried: Tried) -> None:
     assert kept[-1] == json.loads(json.dumps(found))
 
 
-def test_a_part_for_which_no_time_is_left_is_not_begun() -> None:
+def test_a_part_without_time_left_does_not_start() -> None:
     def must_not_run(left_s: float) -> dict[str, Any]:
         raise AssertionError("there was no time")
 
@@ -110,4 +111,5 @@ def test_outcomes_of_tests_are_counted() -> None:
         "passed": 1,
         "failed tests": ["tests.a.fails", "tests.b.breaks"],
         "skipped": 1,
+        "modules not imported": ["tests.c"],
     }

@@ -1,4 +1,4 @@
-"""The peak of matrix products: what it reports. No rate is asserted."""
+"""The peak of matrix products: what the report has. No rate is asserted."""
 
 import torch
 

@@ -147,19 +147,15 @@ def test_unknown_names_are_refused_with_the_known_ones(
     ("precision", "engine", "reason"),
     [("bf16", "fused", "NVIDIA GPU"), ("fp8-attention", "eager", "does not attend in FP8")],
 )
-def test_what_an_engine_cannot_do_is_refused(precision: str, engine: str, reason: str) -> None:
+def test_a_precision_that_an_engine_lacks_is_refused(
+    precision: str, engine: str, reason: str
+) -> None:
     with pytest.raises(Unsupported, match=reason):
         run("tiny", "smoke", precision, engine, CPU, runs=1)
 
 
-def test_the_command_says_that_weights_are_random() -> None:
-    ran = CliRunner().invoke(app, ["model", "--device", "cpu"])
-    assert ran.exit_code == 2
-    assert "--random-weights" in ran.output
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_without_a_gpu_the_command_says_what_to_do() -> None:
-    ran = CliRunner().invoke(app, ["model", "--random-weights"])
+    ran = CliRunner().invoke(app, ["bench", "model"])
     assert ran.exit_code == 1
     assert "--device cpu" in ran.output

@@ -8,7 +8,7 @@ import numpy as np
 from avatar_client.events import Error, OutputStarted, OutputStopped, pack_binary_append
 
 from server.config import Limits, Model, ServerConfig
-from tests.support.flash import FlashEngine
+from tests.support.flash import FlashBackend
 from tests.support.stand import client, serving, until
 
 BAD_TEXTS = {
@@ -38,7 +38,7 @@ BAD_SDPS = (
 
 async def test_bad_input_gets_its_error_and_the_session_next_to_it_plays_on(character_root, speech):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ana") as good,
         client(stand, "?character=pair") as bad,
     ):
@@ -62,7 +62,7 @@ async def test_binary_messages_that_never_came_are_told_and_the_rest_is_played(
     character_root, speech
 ):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=pair") as talk,
     ):
         for seq, speaker in ((7, 0), (8, 1), (11, 0)):
@@ -76,7 +76,7 @@ async def test_binary_messages_that_never_came_are_told_and_the_rest_is_played(
 
 async def test_an_sdp_that_is_none_is_refused_and_a_good_offer_then_works(character_root):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ana", media=False) as talk,
     ):
         await talk.send("webrtc.candidate", candidate="")
@@ -88,6 +88,8 @@ async def test_an_sdp_that_is_none_is_refused_and_a_good_offer_then_works(charac
         )
         await talk.open_media()
         await talk.till(lambda: bool(talk.video.at and talk.audio.at))
+        refusals = [_code(event) for event in talk.events if isinstance(event, Error)]
+        assert refusals == ["no_offer", *["invalid_sdp"] * len(BAD_SDPS)]
 
 
 def _code(event) -> str | None:
@@ -99,7 +101,7 @@ async def test_a_socket_that_dies_mid_word_and_a_bad_picture_leave_the_neighbour
 ):
     config = ServerConfig(limits=Limits(resume_ms=100), model=Model(characters=(character_root,)))
     async with (
-        serving(config, FlashEngine(character_root)) as stand,
+        serving(config, FlashBackend(character_root)) as stand,
         client(stand, "?character=ana") as good,
         client(stand, "?character=pair") as bad,
     ):
@@ -122,7 +124,7 @@ async def test_a_socket_that_dies_mid_word_and_a_bad_picture_leave_the_neighbour
 
 async def test_an_mp3_pushed_as_pcm_is_refused_to_its_end_and_never_heard(character_root, speech):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ana") as good,
         client(stand, "?character=pair") as bad,
     ):

@@ -8,14 +8,15 @@ from avatar_client.events import Error, OutputStarted, OutputStopped
 from server.config import Limits, ServerConfig
 from server.protocol.errors import ErrorCode, ProtocolError
 from server.webrtc.peer import Peer
-from tests.support.flash import FlashEngine
+from tests.support.flash import FlashBackend
 from tests.support.stand import client, serving
+from tests.support.virtual_clock import pass_time
 
 
 @pytest.mark.parametrize("codec", ["video/VP8", "video/H264"])
 async def test_the_offered_video_codec_is_sent(character_root, codec):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ana", media=False) as talk,
     ):
         answer = await talk.open_media(video_codec=codec)
@@ -26,21 +27,22 @@ async def test_the_offered_video_codec_is_sent(character_root, codec):
 @pytest.mark.parametrize("kind", ["audio", "video"])
 async def test_one_kind_alone_is_served(character_root, speech, kind):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ana", media=False) as talk,
     ):
         await talk.open_media((kind,))
         await talk.say(speech(300))
         await talk.until(OutputStopped)
-        seen = talk.audio if kind == "audio" else talk.video
+        seen, other = (talk.audio, talk.video) if kind == "audio" else (talk.video, talk.audio)
         await talk.till(lambda: len(seen.at) > 5)
+        assert not other.at
 
 
 async def test_a_peer_that_is_gone_is_replaced_by_the_next_offer_and_the_item_plays_on(
     character_root, speech
 ):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ana") as talk,
     ):
         await talk.say(speech(1200))
@@ -59,13 +61,14 @@ async def test_an_offer_in_time_is_answered_however_long_that_takes(character_ro
     answer = Peer.answer
 
     async def slow(peer: Peer, offer: str) -> str:
-        await asyncio.sleep(0.8)  # as to gather candidates does, where a STUN server is far
+        pass_time(monkeypatch, 10)  # as when a far STUN server delays the candidates
+        await asyncio.sleep(0.01)  # timers that are due go off
         return await answer(peer, offer)
 
     monkeypatch.setattr(Peer, "answer", slow)
-    config = ServerConfig(limits=Limits(media_timeout_ms=500))
+    config = ServerConfig(limits=Limits(media_timeout_ms=5000))
     async with (
-        serving(config, FlashEngine(character_root)) as stand,
+        serving(config, FlashBackend(character_root)) as stand,
         client(stand, "?character=ana") as talk,
     ):
         assert talk.count(Error) == 0
@@ -73,16 +76,19 @@ async def test_an_offer_in_time_is_answered_however_long_that_takes(character_ro
 
 async def test_after_an_offer_that_failed_another_one_is_waited_for(character_root, monkeypatch):
     async def failing(peer: Peer, offer: str) -> str:
-        await asyncio.sleep(0.8)
+        pass_time(monkeypatch, 10)
+        await asyncio.sleep(0.01)  # timers that are due go off
         raise ProtocolError(ErrorCode.INVALID_SDP, "found nothing that can be answered")
 
     monkeypatch.setattr(Peer, "answer", failing)
-    config = ServerConfig(limits=Limits(media_timeout_ms=500))
+    config = ServerConfig(limits=Limits(media_timeout_ms=5000))
     async with (
-        serving(config, FlashEngine(character_root)) as stand,
+        serving(config, FlashBackend(character_root)) as stand,
         client(stand, "?character=ana", media=False) as talk,
     ):
         await talk.send("webrtc.offer", sdp="v=0")
+        await talk.until(Error, lambda event: event.error.code == "invalid_sdp")
+        pass_time(monkeypatch, 10)
         await talk.until(Error, lambda event: event.error.code == "no_media")
         assert [e.error.code for e in talk.events if isinstance(e, Error)] == [
             "invalid_sdp",

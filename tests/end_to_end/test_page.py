@@ -1,5 +1,6 @@
 """The page in real headless Chromium against a running server with the built-in model."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest_asyncio
 
 import client_demo
 from server.config import Model, ServerConfig
-from server.generation.runtime_backend import RuntimeEngine
+from server.generation.runtime_backend import RuntimeBackend
 from server.protocol.binary import parse_binary
 from tests.support.browser import chromium, opened
 from tests.support.stand import serving
@@ -35,8 +36,8 @@ SPEAKS = 2.5  # a speaking mouth changes at least so many times as much as a res
 
 
 @pytest.fixture(scope="module")
-def engine() -> RuntimeEngine:
-    return RuntimeEngine(Model())
+def engine() -> RuntimeBackend:
+    return RuntimeBackend(Model())
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -60,7 +61,7 @@ async def shared(base, browser):
 
 
 def character(engine, speakers: int):
-    return next(one for one in engine.characters().values() if len(one.speakers) == speakers)
+    return next(one for one in engine.characters.read().values() if len(one.speakers) == speakers)
 
 
 def boxes(character) -> list[dict[str, float]]:
@@ -96,6 +97,9 @@ async def test_the_page_says_how_late_and_how_even_the_stream_is(base, browser, 
             ".filter(({id}) => id !== 'read-buffer').every(({textContent: t}) => t !== '–')",
             timeout=20_000,
         )
+        readings = await it.page.locator(".readings dd:not(#read-buffer)").all_text_contents()
+        assert readings
+        assert all(re.search(r"\d", reading) for reading in readings)
 
 
 async def test_escape_interrupts_the_character(base, browser, engine):
@@ -135,6 +139,7 @@ async def test_a_dropped_file_is_spoken(base, browser):
         dragged = await it.page.evaluate_handle(DRAG_HELLO)
         await it.page.dispatch_event("#stage", "drop", {"dataTransfer": dragged})
         await it.until_state("speaking")
+        assert (await it.watch([], 25)).loudest > 0.02
 
 
 async def test_a_refused_microphone_is_told(base):
@@ -177,7 +182,7 @@ async def test_a_voice_at_the_microphone_is_spoken_by_the_character(base, engine
         assert await it.page.get_attribute("#microphone", "aria-pressed") == "true"
 
 
-async def test_each_of_a_pair_has_a_mood_of_their_own(base, browser, engine):
+async def test_each_of_a_pair_has_their_own_emotion(base, browser, engine):
     pair = character(engine, speakers=2)
     pressed = "document.querySelector('#emotions [aria-pressed=true]').dataset.id"
     async with opened(browser, base, f"/?character={pair.id}") as it:
@@ -192,7 +197,7 @@ async def test_each_of_a_pair_has_a_mood_of_their_own(base, browser, engine):
 
 
 async def test_another_character_is_a_click_away(base, browser, engine):
-    names = list(engine.characters())
+    names = list(engine.characters.read())
     async with opened(browser, base, f"/?character={names[0]}") as it:
         await it.until_live()
         await it.page.click(f".thumb[data-id='{names[-1]}']")
@@ -214,6 +219,33 @@ async def test_a_lost_socket_is_taken_up_again_without_a_break_in_the_picture(
         assert (await it.watch([], 25)).pictures == 25
         await it.page.click("#hello")
         await it.until_state("speaking")
+
+
+async def test_an_unknown_character_in_the_address_is_named_and_another_one_shown(base, browser):
+    async with opened(browser, base, "/?character=nobody") as it:
+        await it.page.wait_for_selector("#notice:not([hidden])")
+        assert "no character “nobody”" in await it.page.inner_text("#notice")
+        await it.until_live()
+
+
+async def test_hello_is_offered_again_after_the_talk(base, browser):
+    async with opened(browser, base) as it:
+        await it.until_live()
+        await it.page.click("#hello")
+        await it.until_state("speaking")
+        assert not await it.page.is_visible("#hello")
+        await it.page.keyboard.press("Escape")
+        await it.page.click("#hello", timeout=10_000)
+        await it.until_state("speaking")
+
+
+async def test_the_minimal_page_lets_a_character_speak(base, browser):
+    async with opened(browser, base, "/minimal.html") as it:
+        await it.page.click("#speak:not([disabled])", timeout=30_000)
+        await it.page.wait_for_function("state.value === 'speaking'", timeout=30_000)
+        assert (await it.watch([], 75)).loudest > 0.02
+        await it.page.wait_for_function("state.value === 'idle'", timeout=30_000)
+        assert it.errors == []
 
 
 async def test_the_page_needs_nothing_from_other_hosts(shared, base):
@@ -251,6 +283,23 @@ async def test_a_recorded_dialogue_is_cut_into_its_turns(shared):
     )
     margins = 2 * 60
     assert turns == [[0, 800 + margins], [1, 600 + margins], [0, 400 + margins]]
+
+
+async def test_a_dialogue_that_is_interrupted_while_a_turn_plays_sends_no_further_turn(shared):
+    played = await shared.page.evaluate(
+        """async () => {
+          const {playDialogue} = await import("/dialogue.js");
+          const played = [], ended = new AbortController();
+          const input = (speaker) => (
+            {speaker, session: {rate: 1000}, play: async () => played.push(speaker)});
+          const samples = new Int16Array(10_000); // ten seconds
+          const turns = ["ana", "ben"].map((speaker) => ({input: input(speaker), samples}));
+          setTimeout(() => ended.abort(), 20);
+          await playDialogue(turns, {signal: ended.signal, started: async () => {}});
+          return played;
+        }"""
+    )
+    assert played == ["ana"]
 
 
 async def test_the_binary_message_of_the_page_is_the_servers(shared):

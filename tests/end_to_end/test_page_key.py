@@ -4,7 +4,7 @@ import pytest
 
 from server.config import Listen, ServerConfig
 from tests.support.browser import chromium, opened
-from tests.support.flash import FlashEngine
+from tests.support.flash import FlashBackend
 from tests.support.stand import serving
 
 pytestmark = pytest.mark.slow
@@ -15,7 +15,7 @@ KEY = "open sesame, please"
 async def test_the_page_asks_for_the_key_and_plays(character_root):
     config = ServerConfig(listen=Listen(api_key=KEY))
     async with (
-        serving(config, FlashEngine(character_root)) as stand,
+        serving(config, FlashBackend(character_root)) as stand,
         chromium() as browser,
         opened(browser, f"http://127.0.0.1:{stand.port}") as it,
     ):

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import threading
+from pathlib import Path
 
 import httpx
 import pytest
@@ -24,10 +25,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from server.config import Limits, Listen, ServerConfig
+from server.generation.interface import StreamRequest
 from server.webrtc.peer import Peer
-from tests.support.engines import SmallEngine
-from tests.support.flash import FlashEngine
-from tests.support.stand import client, serving, until
+from tests.support.engines import SmallBackend
+from tests.support.flash import FlashBackend, FlashGenerator
+from tests.support.stand import TIMEOUT_S, client, serving, until
 
 KEY = "a-key-of-24-characters-0"
 
@@ -36,7 +38,7 @@ async def test_speech_comes_out_as_picture_and_sound_and_every_item_ends_once(
     character_root, speech
 ):
     async with (
-        serving(ServerConfig(), SmallEngine(character_root)) as stand,
+        serving(ServerConfig(), SmallBackend(character_root)) as stand,
         client(stand, "?character=pair") as talk,
     ):
         await talk.say(speech(400), 0)
@@ -67,7 +69,7 @@ def generators() -> set[int]:
 async def test_a_session_that_ends_leaves_no_task_thread_or_place(character_root, speech):
     config = ServerConfig(limits=Limits(resume_ms=100))
     before = generators()
-    async with serving(config, SmallEngine(character_root)) as stand:
+    async with serving(config, SmallBackend(character_root)) as stand:
         tasks = len(asyncio.all_tasks())
         for ending in ("close", "drop"):
             async with client(stand, "?character=ana") as talk:
@@ -90,13 +92,13 @@ async def test_a_fault_of_ours_ends_its_session_with_a_reason(
     character_root, speech, monkeypatch, caplog
 ):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ana") as bad,
         client(stand, "?character=pair") as good,
     ):
         first, _ = stand.hub.sessions.values()
-        monkeypatch.setattr(first.media, "set_mood", None)  # a bug
-        monkeypatch.setattr(FlashEngine, "has_emotions", lambda _: True)
+        monkeypatch.setattr(first.media, "set_emotion", None)  # a bug
+        monkeypatch.setattr(FlashBackend, "has_emotions", lambda _: True)
         await good.say(speech(500))
         await bad.send("avatar.emotion.update", emotion="neutral")
         fatal = await bad.until(Error)
@@ -104,6 +106,61 @@ async def test_a_fault_of_ours_ends_its_session_with_a_reason(
         await bad.until(SessionClosed)
         assert "TypeError" in caplog.text
         assert (await good.until(OutputStopped)).audio_end_ms == 500
+
+
+class SlowToOpen(FlashBackend):
+    """Its streams open when `may_open` is set; it records the emotions that they are set to."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.is_opening, self.may_open = threading.Event(), threading.Event()
+        self.emotions: list[tuple[str, str, float]] = []
+
+    def has_emotions(self) -> bool:
+        return True
+
+    def open(self, request: StreamRequest) -> FlashGenerator:
+        self.is_opening.set()
+        self.may_open.wait(TIMEOUT_S)
+        generator = FlashGenerator(request.character)
+        generator.set_emotion = lambda *change: self.emotions.append(change)
+        return generator
+
+
+@pytest.mark.parametrize("moment", ["before the offer", "while the stream opens"])
+async def test_an_emotion_set_before_the_stream_is_open_is_shown(moment, character_root):
+    backend = SlowToOpen(character_root)
+    async with (
+        serving(ServerConfig(), backend) as stand,
+        client(stand, "?character=pair", media=False) as talk,
+    ):
+        if moment == "while the stream opens":
+            await talk.open_media()
+            await asyncio.to_thread(backend.is_opening.wait, TIMEOUT_S)
+        await talk.send("avatar.emotion.update", speaker="right", emotion="neutral", strength=0.5)
+        await talk.send("ping")
+        await talk.until(Pong)
+        if moment == "before the offer":
+            await talk.open_media()
+        backend.may_open.set()
+        await talk.till(lambda: bool(talk.video.at))
+        assert backend.emotions == [("right", "neutral", 0.5)]
+        assert talk.count(Error) == 0
+
+
+async def test_an_emotion_stays_with_its_speaker_when_the_other_is_renamed(character_root):
+    backend = SlowToOpen(character_root)
+    backend.may_open.set()
+    async with (
+        serving(ServerConfig(), backend) as stand,
+        client(stand, "?character=pair", media=False) as talk,
+    ):
+        await talk.send("avatar.emotion.update", speaker="right", emotion="neutral")
+        await talk.send("session.update", session={"speakers": [{"id": "bob", "face": 0}]})
+        await talk.until(SessionUpdated)
+        await talk.open_media()
+        await talk.till(lambda: bool(talk.video.at))
+        assert backend.emotions == [("right", "neutral", 1.0)]
 
 
 async def test_an_offer_whose_session_ends_meanwhile_starts_nothing(character_root, monkeypatch):
@@ -118,7 +175,7 @@ async def test_an_offer_whose_session_ends_meanwhile_starts_nothing(character_ro
 
     ended = []
     monkeypatch.setattr(Peer, "answer", answer_too_late)
-    async with serving(ServerConfig(), FlashEngine(character_root)) as stand:
+    async with serving(ServerConfig(), FlashBackend(character_root)) as stand:
         tasks = len(asyncio.all_tasks())
         async with client(stand, "?character=ana", media=False) as talk:
             peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -132,7 +189,7 @@ async def test_an_offer_whose_session_ends_meanwhile_starts_nothing(character_ro
 
 
 async def test_a_generator_that_fails_ends_its_own_session_only(character_root, speech):
-    engine = FlashEngine(character_root, fail_for="pair")
+    engine = FlashBackend(character_root, fail_for="pair")
     async with (
         serving(ServerConfig(), engine) as stand,
         client(stand, "?character=ana") as good,
@@ -147,7 +204,7 @@ async def test_a_generator_that_fails_ends_its_own_session_only(character_root, 
 
 async def test_a_lost_socket_is_taken_up_again_while_the_media_play_on(character_root, speech):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ana") as talk,
     ):
         created = await talk.until(SessionCreated)
@@ -169,7 +226,7 @@ async def test_a_lost_socket_is_taken_up_again_while_the_media_play_on(character
 
 async def test_a_socket_that_is_not_taken_up_again_frees_its_session(character_root, speech):
     config = ServerConfig(limits=Limits(resume_ms=200))
-    async with serving(config, FlashEngine(character_root)) as stand:
+    async with serving(config, FlashBackend(character_root)) as stand:
         async with client(stand, "?character=ana") as talk:
             await talk.say(speech(3000))
             talk.socket.transport.abort()
@@ -180,7 +237,7 @@ async def test_a_socket_that_is_not_taken_up_again_frees_its_session(character_r
 async def test_a_full_server_queues_in_order_and_refuses_beyond(character_root):
     config = ServerConfig(limits=Limits(max_sessions=1, max_queued=1))
     async with (
-        serving(config, FlashEngine(character_root)) as stand,
+        serving(config, FlashBackend(character_root)) as stand,
         client(stand, "?character=ana", media=False) as first,
     ):
         await first.until(SessionCreated)
@@ -199,7 +256,7 @@ async def test_a_session_that_never_offers_media_gives_its_place_to_who_waits(
 ):
     config = ServerConfig(limits=Limits(max_sessions=1, media_timeout_ms=1000))
     async with (
-        serving(config, FlashEngine(character_root)) as stand,
+        serving(config, FlashBackend(character_root)) as stand,
         client(stand, "?character=ana", media=False) as silent,
     ):
         await silent.until(SessionCreated)
@@ -208,7 +265,8 @@ async def test_a_session_that_never_offers_media_gives_its_place_to_who_waits(
             await silent.say(speech(300))
             fatal = await silent.until(Error)
             assert (fatal.error.type, fatal.error.code) == ("fatal", "no_media")
-            assert "no webrtc.offer within 1 s" in fatal.error.message
+            assert fatal.error.message.startswith("No webrtc.offer")
+            assert "within 1 s" in fatal.error.message
             await silent.until(SessionClosed)
             await waiting.until(SessionCreated)
 
@@ -216,7 +274,7 @@ async def test_a_session_that_never_offers_media_gives_its_place_to_who_waits(
 async def test_speech_may_come_before_the_offer_and_media_may_stay(character_root, speech):
     config = ServerConfig(limits=Limits(media_timeout_ms=2000))
     async with (
-        serving(config, FlashEngine(character_root)) as stand,
+        serving(config, FlashBackend(character_root)) as stand,
         client(stand, "?character=ana", media=False) as talk,
     ):
         await talk.say(speech(2500))  # is heard longer than an offer is waited for
@@ -227,7 +285,7 @@ async def test_speech_may_come_before_the_offer_and_media_may_stay(character_roo
 
 async def test_an_unknown_character_is_told_which_there_are(character_root):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ghost", media=False) as talk,
     ):
         refused = await talk.until(Error)
@@ -237,7 +295,7 @@ async def test_an_unknown_character_is_told_which_there_are(character_root):
 
 async def test_settings_before_the_media_are_granted_and_told(character_root):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ana", media=False) as talk,
     ):
         faces = [{"id": "eve", "face": 1}]
@@ -250,7 +308,7 @@ async def test_settings_before_the_media_are_granted_and_told(character_root):
 
 async def test_with_an_api_key_only_its_holders_come_in(character_root):
     config = ServerConfig(listen=Listen(api_key=KEY))
-    async with serving(config, FlashEngine(character_root)) as stand:
+    async with serving(config, FlashBackend(character_root)) as stand:
         base = f"http://127.0.0.1:{stand.port}"
         realtime = f"ws://127.0.0.1:{stand.port}/v1/realtime"
         with pytest.raises(InvalidStatus) as refused:

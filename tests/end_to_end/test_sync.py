@@ -6,7 +6,7 @@ import numpy as np
 from avatar_client.events import OutputStarted, OutputStopped
 
 from server.config import ServerConfig
-from tests.support.flash import FlashEngine
+from tests.support.flash import FlashBackend
 from tests.support.stand import TIMEOUT_S, client, serving
 
 CLICK_MS, PERIOD_MS, CLICKS = 40, 400, 6
@@ -30,7 +30,7 @@ def onsets(times: list[float], levels: list[float], threshold: float) -> np.ndar
 
 async def test_flash_and_click_stay_within_80_ms_of_each_other(character_root):
     async with (
-        serving(ServerConfig(), FlashEngine(character_root)) as stand,
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
         client(stand, "?character=ana") as talk,
     ):
         await talk.say(clicks())

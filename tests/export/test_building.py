@@ -7,14 +7,14 @@ import pytest
 
 from export.building import Target, make_denoiser
 from export.cache import EngineCache
+from export.calibration import CalibrationCollector
 from export.quantize import to_int8
-from export.to_onnx import WEIGHTS, parameters_in
+from export.to_onnx import WEIGHTS
 from export.verify import ALLOWED, check_error
-from export.windows import Walk
-from runtime.engine.choice import denoiser_parts
 from runtime.engine.description import EngineDescription
+from runtime.engine.engine_keys import denoiser_parts
 from runtime.errors import EngineError
-from tests.support.exported import SHAPE, random_calls, small_engines
+from tests.support.exported import SHAPE, parameters_in, random_calls, small_engines
 
 
 def engine_folder(part: str) -> Path:
@@ -45,7 +45,7 @@ def test_modulation_weights_and_embedders_are_left_out() -> None:
     assert parameters_in(graph) == pytest.approx(kept, rel=0.02)  # and a few constants
 
 
-def test_weights_lie_beside_the_graph() -> None:
+def test_weights_are_in_a_file_beside_the_graph() -> None:
     assert (engine_folder("denoiser") / WEIGHTS).stat().st_size > 100_000
 
 
@@ -56,9 +56,9 @@ def test_a_described_engine_is_not_built_again() -> None:
         raise AssertionError("the engine was there")
 
     parts = denoiser_parts(model.dit.config)
-    walk = Walk(model.dit, parts, SHAPE, must_not_record)
+    collector = CalibrationCollector(model.dit, parts, SHAPE, must_not_record)
     made = make_denoiser(
-        model.dit, parts, SHAPE, walk.at, Target("onnx", "fp32", EngineCache(root))
+        model.dit, parts, SHAPE, collector.at, Target("onnx", "fp32", EngineCache(root))
     )
     assert made[0].folder == engine_folder("denoiser")
 

@@ -1,4 +1,4 @@
-"""The build cache: once, whole or not at all, whatever happens meanwhile."""
+"""The build cache: every engine once, complete or not at all, whatever interrupts the build."""
 
 import errno
 import shutil
@@ -12,41 +12,30 @@ from pathlib import Path
 import pytest
 
 from export.cache import EngineCache
-from runtime.engine.description import Built, EngineDescription, file_hash
+from runtime.engine.description import EngineDescription, EngineKey
 from runtime.errors import EngineError
-
-BUILT = Built("denoiser", "onnx", "fp32", "some shape", "some weights")
-
-
-def build(folder: Path) -> EngineDescription:
-    """An engine of one small file."""
-    (folder / "model.onnx").write_bytes(b"weights")
-    return EngineDescription(BUILT, (), (), {"model.onnx": file_hash(folder / "model.onnx")})
+from tests.support.tiny_engine import BUILT, build, visible
 
 
 def must_not_build(folder: Path) -> EngineDescription:
     raise AssertionError("the engine was there")
 
 
-def visible(root: Path) -> list[str]:
-    return sorted(path.name for path in root.iterdir() if not path.name.endswith(".lock"))
-
-
 def test_an_engine_is_built_once(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path)
-    cache.engine(BUILT, build)
-    cache.engine(BUILT, must_not_build)
+    built = cache.engine(BUILT, build)
+    assert cache.engine(BUILT, must_not_build) == built
 
 
 def test_other_weights_are_another_engine(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path)
     cache.engine(BUILT, build)
-    other = Built("denoiser", "onnx", "fp32", "some shape", "other weights")
+    other = EngineKey("denoiser", "onnx", "fp32", "some shape", "other weights")
     with pytest.raises(AssertionError):
         cache.engine(other, must_not_build)
 
 
-def test_two_who_want_the_same_engine_build_it_once(tmp_path: Path) -> None:
+def test_two_threads_that_need_the_same_engine_build_it_once(tmp_path: Path) -> None:
     builds: list[Path] = []
     both = threading.Barrier(2)
 
@@ -90,21 +79,21 @@ BUILDER = """
 import sys
 from pathlib import Path
 from export.cache import EngineCache
-from tests.export import test_cache
+from tests.support import tiny_engine
 def build(folder):
     (folder / "model.onnx").write_bytes(b"half")
     print("building", flush=True)
     sys.stdin.readline()
-    return test_cache.build(folder)
+    return tiny_engine.build(folder)
 print("wants", flush=True)
-EngineCache(Path(sys.argv[1])).engine(test_cache.BUILT, build)
+EngineCache(Path(sys.argv[1])).engine(tiny_engine.BUILT, build)
 print("has it", flush=True)
 """
 
 
 @contextmanager
 def builder(root: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that wants the engine, and builds it slowly: until it is told to go on."""
+    """A process that needs the engine and builds it until it gets a line of input."""
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", BUILDER, str(root)]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
@@ -136,7 +125,7 @@ def test_a_second_process_waits_and_does_not_build(tmp_path: Path) -> None:
             assert second.communicate()[0] == "has it\n"
 
 
-def test_who_waits_for_a_build_that_is_killed_builds(tmp_path: Path) -> None:
+def test_a_process_that_waits_for_a_killed_build_builds(tmp_path: Path) -> None:
     with builder(tmp_path) as first:
         assert said(first) == "building"
         with builder(tmp_path) as second:
@@ -153,7 +142,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 from export.cache import EngineCache
 from export.to_onnx import save_graph
-from tests.export.test_cache import BUILT, visible
+from tests.support.tiny_engine import BUILT, visible
 root = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", root], check=True)
 def build(folder):

@@ -16,7 +16,7 @@ def avatar(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_engines_that_are_there_are_listed_and_not_built_again(tmp_path: Path) -> None:
+def test_existing_engines_are_listed_and_not_built_again(tmp_path: Path) -> None:
     asked = (
         "onnx", "--model", model_folder(), "--preset", "interactive",
         "--speakers", 1, "--out", tmp_path,
@@ -31,14 +31,14 @@ def test_engines_that_are_there_are_listed_and_not_built_again(tmp_path: Path) -
     assert again == built
 
 
-def test_a_precision_that_an_engine_lacks_is_said_in_one_line() -> None:
+def test_a_precision_that_an_engine_lacks_is_a_one_line_error() -> None:
     code, shown = avatar("onnx", "--precision", "fp8")
     assert code == 1
     assert "The engine onnx computes in fp32, int8, not in 'fp8'." in shown
 
 
 @pytest.mark.slow
-def test_a_released_transformer_is_checked_small_and_built_in_its_own_shapes(
+def test_a_released_transformer_is_checked_small_and_built_in_full_shapes(
     tmp_path: Path,
 ) -> None:
     pytest.importorskip("tensorrt_rtx", reason="pip install 'avatar-server[rtx]'")

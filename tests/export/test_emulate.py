@@ -6,7 +6,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from export.emulate import in_float32
-from export.session import run_graph
+from export.run_graph import run_graph
 
 
 def product_graph(kind: int):

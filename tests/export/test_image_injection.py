@@ -7,20 +7,23 @@ import numpy as np
 
 from export.building import Target, make_denoiser, make_small_parts
 from export.cache import EngineCache
+from export.calibration import CalibrationCollector
+from export.example_inputs import random_values
 from export.modules import denoiser_part
 from export.quantize import activation_peaks, to_fp8
 from export.to_onnx import to_graph
 from export.verify import ALLOWED, error_of
-from export.windows import Walk, random_values
-from runtime.engine.choice import denoiser_parts, open_engines
+from runtime.engine.choice import open_engines
+from runtime.engine.engine_keys import denoiser_parts
 from runtime.engine.kinds import EngineChoice
 from runtime.engine.parts import in_blocks
 from runtime.stream.engines import Engines
 from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import StreamPreset
-from runtime.weights.checkpoint import SMALL_DIT, AvatarModel
-from tests.runtime.models.dit.test_image_injection import every_injection
+from runtime.weights.checkpoint import AvatarModel
 from tests.support.exported import SHAPE, random_calls
+from tests.support.small_dit import every_injection
+from tests.support.small_model import SMALL_DIT, random_model
 from tests.support.small_world import babble, pixels, run, small_character
 
 PRESET = StreamPreset("all past", window=3, hop=1, shift=0, steps=2)
@@ -28,15 +31,15 @@ PRESET = StreamPreset("all past", window=3, hop=1, shift=0, steps=2)
 
 def engines_of(model: AvatarModel, root: Path) -> Engines:
     target, parts = Target("onnx", "fp32", EngineCache(root)), denoiser_parts(model.dit.config)
-    walk = Walk(model.dit, parts, SHAPE, lambda: random_calls(model))
-    make_denoiser(model.dit, parts, SHAPE, walk.at, target)
+    collector = CalibrationCollector(model.dit, parts, SHAPE, lambda: random_calls(model))
+    make_denoiser(model.dit, parts, SHAPE, collector.at, target)
     make_small_parts(model, SHAPE.rows, SHAPE.columns, target)
     return open_engines(EngineChoice("onnx", root=root), model, SHAPE)
 
 
 @every_injection
 def test_a_stream_on_onnx_runtime_shows_the_same_pictures_as_torch(injection, tmp_path):
-    model = AvatarModel.random(0, replace(SMALL_DIT, single_blocks=1, injection=injection))
+    model = random_model(0, replace(SMALL_DIT, single_blocks=1, injection=injection))
     character = small_character(tmp_path)
 
     def video(engines: Engines | None) -> np.ndarray:
@@ -49,9 +52,9 @@ def test_a_stream_on_onnx_runtime_shows_the_same_pictures_as_torch(injection, tm
 
 
 @every_injection
-def test_the_embedding_is_an_engine_of_its_own_in_fp8(injection):
+def test_the_embedding_is_a_separate_engine_in_fp8(injection):
     config = replace(SMALL_DIT, hidden_size=128, rope_dims=(16, 24, 24), injection=injection)
-    part = denoiser_part(AvatarModel.random(0, config).dit, in_blocks(config)[0], SHAPE)
+    part = denoiser_part(random_model(0, config).dit, in_blocks(config)[0], SHAPE)
     values = random_values(part.inputs, config, SHAPE)
     wide = to_graph(part, values, "bf16")
     graph = to_fp8(wide, activation_peaks(wide, [values]))

@@ -1,24 +1,25 @@
-"""What is exported computes what the model computes, in torch and before any export."""
+"""Exported modules compute what the model computes, in torch and before any export."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
+from export.calibration import CalibrationCollector
+from export.example_inputs import random_values, value_shape
 from export.modules import denoiser_part
 from export.quantize import products
 from export.to_onnx import to_graph
-from export.windows import Walk, random_values, value_shape
 from runtime.engine.parts import (
     DenoiserPart,
     WindowShape,
-    handed_on,
+    as_next_inputs,
     in_blocks,
     named_values,
     whole,
 )
 from runtime.models.dit.config import DiTConfig
-from tests.runtime.models.dit.test_dit import SMALL, H, T, W, conditioning, noisy, random_dit
+from tests.support.small_dit import SMALL, H, T, W, conditioning, noisy, random_dit
 
 CUTS = {"whole": whole, "blocks": in_blocks, "pairs of blocks": lambda config: in_blocks(config, 2)}
 SHAPE = WindowShape(latent_frames=T, speakers=2, rows=H, columns=W, text_tokens=3)
@@ -47,7 +48,7 @@ def test_the_parts_in_a_row_are_the_denoiser(config: DiTConfig, cut) -> None:
     for part in cut(config):
         exported = denoiser_part(dit, part, SHAPE)
         found = exported.module(*(values[name] for name in exported.inputs))
-        values |= handed_on(dict(zip(exported.outputs, found, strict=True)))
+        values |= as_next_inputs(dict(zip(exported.outputs, found, strict=True)))
     expected = dit.denoise(x, step, window)
     torch.testing.assert_close(values["prediction"], expected, atol=1e-5, rtol=1e-4)
 
@@ -65,12 +66,12 @@ def test_static_shapes_are_those_of_a_call(config: DiTConfig) -> None:
 
 
 @torch.inference_mode()
-def test_a_part_is_calibrated_on_what_the_parts_before_hand_on() -> None:
+def test_a_part_is_calibrated_on_the_outputs_of_the_parts_before() -> None:
     dit, parts = random_dit(), in_blocks(SMALL)
     call = random_values(whole(SMALL)[0].inputs(SMALL), SMALL, SHAPE)
-    walk = Walk(dit, parts, SHAPE, lambda: [call])
+    collector = CalibrationCollector(dit, parts, SHAPE, lambda: [call])
     last: DenoiserPart = parts[-1]
-    hidden = walk.at(last)[0]["hidden"]
+    hidden = collector.at(last)[0]["hidden"]
     everything = denoiser_part(dit, replace(whole(SMALL)[0], epilogue=False), SHAPE)
     expected = everything.module(*(call[name] for name in everything.inputs))[0]
     torch.testing.assert_close(hidden, expected, atol=1e-5, rtol=1e-4)

@@ -7,23 +7,24 @@ import onnx
 import pytest
 
 from export.building import build_engine
+from export.calibration import recorded, spoken_by
 from export.modules import denoiser_part
 from export.quantize import activation_peaks, products, to_fp8
-from export.to_onnx import parameters_in, save_graph, to_graph
+from export.to_onnx import save_graph, to_graph
 from export.to_tensorrt import Network, Plan, build_plan
 from export.verify import ALLOWED, error_of
-from export.windows import recorded, stand_in
-from runtime.engine.choice import denoiser_parts, stream_shape
-from runtime.engine.description import Built, EngineDescription
+from runtime.engine.choice import stream_shape
+from runtime.engine.description import EngineDescription, EngineKey
+from runtime.engine.engine_keys import denoiser_parts
 from runtime.engine.trt.library import TensorRT
 from runtime.errors import EngineError, Unsupported
 from runtime.stream.presets import find_preset
 from runtime.weights.checkpoint import load_builtin
-from tests.support.exported import BLOCKS, released_block
+from tests.support.exported import BLOCKS, parameters_in, released_block
 
 pytest.importorskip("tensorrt_rtx", reason="pip install 'avatar-server[rtx]'")
 
-TOLD = {
+SPECS = {
     "single": {
         "hidden": (1, 12, 3072),
         "rotation": (8, 1, 1, 64, 2),
@@ -42,7 +43,7 @@ TOLD = {
         "txt_out": (1, 4, 3072),
     },
 }
-"""What goes into a block of the released size and comes out, and its shape."""
+"""The inputs and outputs of a block of the released size, with their shapes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Block:
 
 
 def planned(graph: onnx.ModelProto, folder: Path) -> Plan:
-    """The engine of a graph, which saving empties."""
+    """The engine of a graph; saving empties the graph."""
     save_graph(graph, folder)
     return build_plan(TensorRT.named("tensorrt-rtx"), folder / "model.onnx")
 
@@ -96,7 +97,7 @@ def test_a_released_block_leaves_its_modulation_out(block: Block) -> None:
 def test_a_released_block_takes_and_gives_bfloat16(block: Block, precision: str) -> None:
     network = block.networks[precision]
     specs = {spec.name: spec.shape for spec in (*network.inputs, *network.outputs)}
-    assert specs == TOLD[block.kind]
+    assert specs == SPECS[block.kind]
     assert {spec.dtype for spec in (*network.inputs, *network.outputs)} == {"bfloat16"}
 
 
@@ -128,9 +129,9 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
 def test_the_builtin_model_builds_whole(tmp_path: Path) -> None:
     model, preset = load_builtin(), find_preset("interactive")
     (part,) = denoiser_parts(model.dit.config)
-    shape = stream_shape(model, stand_in(1), preset.window)
-    values = recorded(model, stand_in(1), preset, ticks=1)
-    built = Built(part.name, "tensorrt-rtx", "fp32", str(shape), "weights")
+    shape = stream_shape(model, spoken_by(1)[0], preset.window)
+    values = recorded(model, spoken_by(1)[0], preset, ticks=1)
+    built = EngineKey(part.name, "tensorrt-rtx", "fp32", str(shape), "weights")
     description = build_engine(denoiser_part(model.dit, part, shape), values, built, tmp_path)
     description.write(tmp_path)
     read = EngineDescription.read(tmp_path)
@@ -138,7 +139,7 @@ def test_the_builtin_model_builds_whole(tmp_path: Path) -> None:
     assert read.outputs[0].shape == (1, model.dit.config.out_channels, preset.window, 4, 4 * 48)
 
 
-def test_tensorrt_that_is_not_installed_says_how_to_get_it() -> None:
+def test_without_tensorrt_the_error_says_how_to_get_it() -> None:
     try:
         import tensorrt  # noqa: F401
     except ImportError:

@@ -14,7 +14,7 @@ from runtime.models.dit.audio_adapter import group_frames
 from runtime.models.dit.blocks import attention_mask
 from runtime.models.dit.conditioning import Conditioning
 from runtime.models.dit.dit import DiT
-from tests.parity.cases import GOLDEN, GoldenCase, case_names
+from tests.support.golden import GOLDEN, GoldenCase, case_names
 
 OUT = {"atol": 5e-5, "rtol": 1e-5}
 MID = {"atol": 1e-4, "rtol": 1e-5}
@@ -55,7 +55,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Run:
-    """A golden case, our model with its weights, and what our model did with its inputs."""
+    """A golden case, our model with its weights, and our model's results for its inputs."""
 
     case: GoldenCase
     model: DiT

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from runtime.hunyuan.encoders.preprocess import Size
 from runtime.hunyuan.offline.conditions import ClipConditions, PromptStates
-from runtime.hunyuan.offline.guided_dit import GuidedDiT, Placement
-from runtime.hunyuan.offline.loop import OfflineSettings, advance, start_clip
-from runtime.hunyuan.offline.plan import (
+from runtime.hunyuan.offline.guided_dit import DevicePlacement, GuidedDiT
+from runtime.hunyuan.offline.sampler import OfflineSettings, advance, start_clip
+from runtime.hunyuan.offline.schedule import (
     ReleasePlan,
     guidance_at,
     latents_drawn,
@@ -18,7 +18,7 @@ from runtime.hunyuan.offline.plan import (
     uses_cache,
 )
 from runtime.models.dit.dit import DiT
-from tests.parity.cases import GOLDEN, GoldenCase, case_names
+from tests.support.golden import GOLDEN, GoldenCase, case_names
 
 ATOL = 1e-4  # README of the golden data: the release itself moves by 1.3e-5 in float64
 CPU = torch.device("cpu")
@@ -71,7 +71,7 @@ def sampled(case: GoldenCase, branches_apart: bool = False) -> dict[int, Tensor]
         plan,
         settings.steps,
         settings.is_guided,
-        Placement(CPU, CPU, branches_apart),
+        DevicePlacement(CPU, CPU, branches_apart),
     )
     clip = start_clip(case.tensors["in.latents"], plan)
     after = {}
@@ -114,7 +114,7 @@ def test_calls_follow_the_release(name):
 
 
 @cases
-def test_noise_is_drawn_for_as_long_a_clip_as_the_release_draws(name):
+def test_as_much_noise_is_drawn_as_in_the_release(name):
     case = GoldenCase.load("e2e", name)
     drawn = latents_drawn(case.facts["config"]["audio_frames"])
     assert drawn == case.tensors["in.latents"].shape[2]

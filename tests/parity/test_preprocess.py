@@ -30,7 +30,7 @@ from runtime.hunyuan.encoders.prompts import (
     llava_template,
 )
 from runtime.values import Box
-from tests.parity.cases import GOLDEN, GoldenCase, case_names
+from tests.support.golden import GOLDEN, GoldenCase, case_names
 
 FOLDER = GOLDEN / "preprocess"
 SIZE_TABLES = sorted(FOLDER.glob("size_table*.json"))
@@ -44,7 +44,7 @@ def read(path: Path) -> dict:
 
 
 def image_case(name: str) -> tuple[dict[str, torch.Tensor], Image.Image]:
-    """Tensors only, no JSON; the picture lies among them."""
+    """Tensors only, no JSON; the picture is one of them."""
     tensors = load_file(FOLDER / f"{name}.safetensors")
     return tensors, Image.fromarray(tensors["in.image_hwc_uint8"].numpy())
 

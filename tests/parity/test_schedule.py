@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from runtime.flow_matching import euler_step, noise_levels
-from runtime.hunyuan.offline.loop import OfflineSettings, Velocities, advance, start_clip
-from runtime.hunyuan.offline.plan import (
+from runtime.hunyuan.offline.sampler import OfflineSettings, Velocities, advance, start_clip
+from runtime.hunyuan.offline.schedule import (
     ReleasePlan,
     ReleaseWindow,
     guidance_at,
@@ -19,7 +19,7 @@ from runtime.hunyuan.offline.plan import (
     negative_prompt_at,
     uses_cache,
 )
-from tests.parity.cases import GOLDEN, GoldenCase, case_names
+from tests.support.golden import GOLDEN, GoldenCase, case_names
 
 FUSIONS = case_names("schedule", "fusion_*")
 fusions = pytest.mark.parametrize("name", FUSIONS)

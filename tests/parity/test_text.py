@@ -12,14 +12,14 @@ from safetensors.torch import save_file
 
 from runtime.hunyuan.encoders.prompts import TEMPLATE_TOKENS
 from runtime.hunyuan.encoders.text import LLAVA_TOKENS, LlavaText, load_model
-from tests.parity.cases import GOLDEN, GoldenCase, case_names
+from tests.support.golden import GOLDEN, GoldenCase, case_names
 
 CASES = case_names("text", "llava_*")
 ATOL = 1e-4
 
 
 class Run:
-    """A golden case, and what ours makes of its inputs."""
+    """A golden case, and our results for its inputs."""
 
     def __init__(self, name, folder):
         from transformers import LlavaModel
@@ -60,7 +60,7 @@ def test_states_equal_the_releases_padding_included(run):
     torch.testing.assert_close(run.found.states, wanted, atol=ATOL, rtol=0.0)
 
 
-def test_the_mask_is_the_releases_though_it_lies_elsewhere(run):
+def test_the_mask_is_the_releases_although_its_ones_are_elsewhere(run):
     assert torch.equal(run.found.mask, run.case.tensors["out.text_mask"])
     spans = run.case.facts["mask_ones_at"]
     ones = {place for start, stop in spans for place in range(start, stop)}

@@ -14,7 +14,7 @@ from runtime.hunyuan.vae.autoencoder import ReleasedVae, load_vae, to_frames
 from runtime.hunyuan.vae.checkpoint import VaeConfig
 from runtime.hunyuan.vae.layers import build_layers
 from runtime.hunyuan.vae.tiling import AxisTiles, Tiles
-from tests.parity.cases import GOLDEN, GoldenCase, case_names, manifest
+from tests.support.golden import GOLDEN, GoldenCase, case_names, manifest
 
 ENCODED_ATOL = 3e-5
 DECODED_ATOL = 5e-5
@@ -37,7 +37,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def load(case: GoldenCase, tiling: str, folder: Path) -> ReleasedVae:
-    """The case's weights, through files as the release has them, cut as its run was."""
+    """The case's weights, by way of files in the release's format, with its run's tiles."""
     config: dict[str, Any] = case.facts["config"] | {"scaling_factor": SCALE}
     (folder / "config.json").write_text(json.dumps(config))
     torch.save({"state_dict": case.under("weights.")}, folder / "pytorch_model.pt")
@@ -53,7 +53,7 @@ def load(case: GoldenCase, tiling: str, folder: Path) -> ReleasedVae:
 
 
 class Run:
-    """A golden run: what went in, what came out, and our autoencoder."""
+    """A golden run: its inputs, its outputs, and our autoencoder."""
 
     def __init__(self, name: str, run: str, folder: Path) -> None:
         self.case = GoldenCase.load("vae", name)

@@ -9,8 +9,6 @@ from runtime.timing import (
     frames_in_latents,
     frames_of_latent,
     latent_of_frame,
-    latents_for_frames,
-    samples_of_frame,
 )
 
 
@@ -35,9 +33,7 @@ def test_every_frame_belongs_to_exactly_one_latent_frame(frame: int) -> None:
 def test_counts_agree_with_the_ranges() -> None:
     for latents in range(10):
         assert frames_in_latents(latents) == sum(len(frames_of_latent(n)) for n in range(latents))
-    assert [latents_for_frames(f) for f in (0, 1, 2, 5, 6)] == [0, 1, 2, 2, 3]
 
 
-def test_sound_of_a_frame_is_forty_milliseconds() -> None:
-    assert list(samples_of_frame(2))[:1] == [1280]
+def test_audio_of_a_frame_is_forty_milliseconds() -> None:
     assert [frames_for_samples(n) for n in (0, 1, 640, 641)] == [0, 1, 1, 2]

@@ -1,18 +1,17 @@
 """Characters for end-to-end tests, and the real runtime with small random weights."""
 
 import io
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from runtime.character.character import Character
-from runtime.character.store import NewCharacter, add_character, find_characters
+from runtime.character.registry import CharacterRegistry
+from runtime.character.store import NewCharacter, add_character
 from runtime.values import Box
-from runtime.weights.checkpoint import AvatarModel
 from server.config import Model
-from server.generation.runtime_backend import RuntimeEngine
+from server.generation.runtime_backend import RuntimeBackend
+from tests.support.small_model import random_model
 
 
 def make_characters(root: Path) -> Path:
@@ -27,16 +26,12 @@ def make_characters(root: Path) -> Path:
     return root
 
 
-class SmallEngine(RuntimeEngine):
+class SmallBackend(RuntimeBackend):
     """The real runtime; small random weights instead of trained ones."""
 
     def __init__(self, root: Path) -> None:
-        super().__init__(Model(characters=(root,)))
-        self._root = root
+        super().__init__(Model(characters=(root,)), CharacterRegistry((root,)))
 
     def load(self) -> None:
-        self._model = AvatarModel.random(0)
+        self._model = random_model(0)
         self._warm_up()
-
-    def characters(self) -> Mapping[str, Character]:
-        return find_characters((self._root,))

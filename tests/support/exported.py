@@ -5,15 +5,20 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
+import onnx
+import torch
+
 from benchmarks.block_engines import random_block
 from export.building import Target, make_denoiser, make_small_parts
 from export.cache import EngineCache
+from export.calibration import CalibrationCollector
+from export.example_inputs import Values, random_values
 from export.modules import Exportable, denoiser_part
-from export.windows import Values, Walk, random_values
 from runtime.engine.choice import denoiser_parts
 from runtime.engine.parts import DenoiserPart, WindowShape, whole
 from runtime.models.dit.config import DiTConfig
-from runtime.weights.checkpoint import SMALL_DIT, AvatarModel, load
+from runtime.weights.checkpoint import AvatarModel, load
+from tests.support.small_model import SMALL_DIT, random_model
 from tests.support.small_world import save_model
 
 ONE_SINGLE = replace(SMALL_DIT, single_blocks=1)
@@ -29,7 +34,7 @@ def random_calls(model: AvatarModel, shape: WindowShape = SHAPE, seed: int = 0) 
 @cache
 def model_folder() -> Path:
     """The small model as it lies on a disk."""
-    return save_model(AvatarModel.random(0, ONE_SINGLE), Path(mkdtemp()) / "model")
+    return save_model(random_model(0, ONE_SINGLE), Path(mkdtemp()) / "model")
 
 
 @cache
@@ -38,8 +43,8 @@ def small_engines() -> tuple[AvatarModel, Path]:
     model, root = load(model_folder()), Path(mkdtemp(prefix="engines-"))
     target = Target("onnx", "fp32", EngineCache(root))
     parts = denoiser_parts(model.dit.config)
-    walk = Walk(model.dit, parts, SHAPE, lambda: random_calls(model))
-    make_denoiser(model.dit, parts, SHAPE, walk.at, target)
+    collector = CalibrationCollector(model.dit, parts, SHAPE, lambda: random_calls(model))
+    make_denoiser(model.dit, parts, SHAPE, collector.at, target)
     make_small_parts(model, SHAPE.rows, SHAPE.columns, target)
     return model, root
 
@@ -60,3 +65,11 @@ def released_block(kind: str) -> tuple[Exportable, Values]:
     dit = random_block(BLOCK_CONFIG, BLOCKS[kind])
     part = denoiser_part(dit, BLOCKS[kind], BLOCK_SHAPE)
     return part, random_values(part.inputs, BLOCK_CONFIG, BLOCK_SHAPE)
+
+
+def parameters_in(graph: onnx.ModelProto) -> int:
+    """How many numbers the graph holds; without modulation weights it is fewer."""
+    return sum(
+        int(torch.tensor(list(tensor.dims)).prod()) if tensor.dims else 1
+        for tensor in graph.graph.initializer
+    )

@@ -1,15 +1,15 @@
 """A generator that can be timed exactly: white while its sound is loud. No model, no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from runtime.character.character import Character
-from runtime.character.store import find_characters
+from runtime.character.registry import CharacterRegistry
 from runtime.timing import SAMPLES_PER_FRAME
 from runtime.values import Frame
-from server.generation.interface import Generator, StreamRequest, StreamTimes, Tick
+from server.generation.interface import Generator, StreamRequest, StreamTimes
 
 HOP_FRAMES = 4
 LOOKAHEAD = 1320
@@ -27,7 +27,8 @@ class FlashGenerator:
         self._next = 0
         self._fail_at = fail_at
 
-    def needed(self) -> int:
+    @property
+    def needed_samples(self) -> int:
         return (self._next + HOP_FRAMES) * SAMPLES_PER_FRAME + LOOKAHEAD
 
     def push(self, speaker: str, pcm: np.ndarray) -> None:
@@ -37,14 +38,17 @@ class FlashGenerator:
         missing = max(0, until - self._start - len(self._sound[speaker]))
         self.push(speaker, np.zeros(missing, np.float32))
 
-    def tick(self) -> Tick:
+    def begin_tick(self, is_cancelled: Callable[[], bool]) -> list[Frame]:
         if self._fail_at is not None and self._next >= self._fail_at:
             raise FloatingPointError("NaN latents")
-        assert all(len(one) + self._start >= self.needed() for one in self._sound.values())
+        assert all(len(one) + self._start >= self.needed_samples for one in self._sound.values())
         frames = [Frame(k, self._picture(k)) for k in range(self._next, self._next + HOP_FRAMES)]
         self._next += HOP_FRAMES
         self._forget()
-        return Tick(frames, {"flash": 0.1})
+        return frames
+
+    def drain_spans_ms(self) -> dict[str, float]:
+        return {"flash": 0.1}
 
     def _picture(self, frame: int) -> np.ndarray:
         first = frame * SAMPLES_PER_FRAME - self._start
@@ -57,9 +61,6 @@ class FlashGenerator:
         if surplus > 0:
             self._sound = {each: one[surplus:] for each, one in self._sound.items()}
             self._start += surplus
-
-    def give_up(self) -> None:
-        pass  # its ticks take no time
 
     def resume_frame(self, frame: int) -> int:
         return -(-frame // HOP_FRAMES) * HOP_FRAMES
@@ -74,18 +75,15 @@ class FlashGenerator:
         raise AssertionError("has no emotions")
 
 
-class FlashEngine:
+class FlashBackend:
     """Real session, playout, tracks and WebRTC around a generator that can be timed exactly."""
 
     def __init__(self, root: Path, fail_for: str | None = None) -> None:
-        self._root = root
+        self.characters = CharacterRegistry((root,))
         self._fail_for = fail_for
 
     def load(self) -> None:
         pass
-
-    def characters(self) -> Mapping[str, Character]:
-        return find_characters((self._root,))
 
     def times(self, preset: str) -> StreamTimes:
         return StreamTimes(160, 0, 82)

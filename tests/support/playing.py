@@ -1,4 +1,4 @@
-"""A stream that plays on a virtual clock: real lanes, playout, director and pump."""
+"""A stream that plays on a virtual clock: real lanes, playout, tick scheduler and pacer."""
 
 import asyncio
 from collections import deque
@@ -13,15 +13,17 @@ from runtime.character.character import Character, Speaker
 from runtime.timing import OUTPUT_RATE
 from runtime.values import Box
 from server.config import Pacing
-from server.generation import tick_scheduler as director
+from server.generation.tick_job import TickJob
+from server.generation.tick_scheduler import TickScheduler
 from server.playout import Pace, Playout, Slice
-from server.protocol.server_events import ServerEvent
+from server.protocol.server_events import MetricsTick, ServerEvent
 from server.speech.lane import SpeakerLane
 from server.speech.pcm import PcmFormat
 from server.webrtc.pacer import send_slices
 from tests.support.flash import FlashGenerator
 
 PCM = PcmFormat(OUTPUT_RATE)
+WHITE = 200
 
 
 def character(*names: str) -> Character:
@@ -34,10 +36,19 @@ def loud(ms: int, rate: int = OUTPUT_RATE) -> bytes:
     return np.full(rate // 1000 * ms, 16_384, "<i2").tobytes()
 
 
+def is_white(played: Slice) -> bool:
+    return played.pixels[0, 0, 0] > WHITE
+
+
+def is_loud(played: Slice) -> bool:
+    return bool((np.abs(played.sound) > 6500).any())
+
+
 class TimedThread:
-    """Stands for the model thread: a tick takes `cost_s()` of the loop's time. With a device it is
-    asked for in that time, and its pictures are there after `device_s` more of a device's, which
-    works on one tick after another.
+    """Stands for the model thread: a tick takes `cost_s()` of the loop's time.
+
+    With a device, that is the time to queue the tick's work; its frames are ready after `device_s`
+    more of the device's time, which works on one tick after another.
     """
 
     def __init__(self, cost_s: Callable[[], float], device_s: float | None = None) -> None:
@@ -47,16 +58,16 @@ class TimedThread:
         self._done_at: deque[float] = deque()
 
     async def run(self, call, deadline: float = 0.0):
-        if call.func is not director._run_tick:
+        if not isinstance(call, TickJob):
             return call()
         took_s = self._cost_s()
         await asyncio.sleep(took_s)
-        tick, needed, _ = call()
+        result = replace(call(), compute_s=took_s)
         if self._device_s is not None:
             self._free_at = max(self._free_at, asyncio.get_running_loop().time()) + self._device_s
             self._done_at.append(self._free_at)
-            tick = replace(tick, is_ready=False)
-        return tick, needed, took_s
+            result = replace(result, is_ready=False)
+        return result
 
     async def beside(self, call):
         await asyncio.sleep(self._done_at.popleft() - asyncio.get_running_loop().time())
@@ -67,29 +78,32 @@ class TimedThread:
 class Playing:
     """What plays and what it did. No repr: asyncio prints a task's result, arrays and all."""
 
-    lanes: dict[str, SpeakerLane]
-    playout: Playout
-    director: director.Director
     sent: list[tuple[float, Slice]] = field(default_factory=list)
     events: list[tuple[float, ServerEvent]] = field(default_factory=list)
+    ticks: list[MetricsTick] = field(default_factory=list)
     paces: list[Pace] = field(default_factory=list)
+    lanes: dict[str, SpeakerLane] = field(default_factory=dict)
+    playout: Playout | None = None
+    scheduler: TickScheduler | None = None
 
     def say(self, speaker: str, data: bytes, item: str | None = None, *, commit=True) -> None:
-        self.note(self.lanes[speaker].append(data, item, PCM))
+        self.lanes[speaker].append(data, item, PCM)
         if commit:
-            self.note(self.lanes[speaker].commit(item))
-        self.director.nudge()
+            self.lanes[speaker].commit(item)
+        self.scheduler.wake()
 
     def commit(self, speaker: str, item: str | None = None) -> None:
-        self.note(self.lanes[speaker].commit(item))
-        self.director.nudge()
+        self.lanes[speaker].commit(item)
+        self.scheduler.wake()
 
-    def cut(self, *speakers: str) -> None:
-        self.note(self.director.cut(speakers))
+    def interrupt(self, *speakers: str) -> None:
+        self.scheduler.interrupt(speakers)
 
-    def note(self, events) -> None:
-        now = asyncio.get_running_loop().time()
-        self.events += [(now, event) for event in events]
+    def emit(self, event: ServerEvent) -> None:
+        if isinstance(event, MetricsTick):
+            self.ticks.append(event)
+        else:
+            self.events.append((asyncio.get_running_loop().time(), event))
 
     def of(self, kind: type[ServerEvent]) -> list[ServerEvent]:
         return [event for _, event in self.events if type(event) is kind]
@@ -98,13 +112,22 @@ class Playing:
         self.sent.append((due, played))
 
     def on_slice(self, played: Slice, pace: Pace | None, lag_s: float) -> None:
-        self.note(played.events)
+        self.scheduler.wake()
         if pace is not None:
             self.paces.append(pace)
+
+    @property
+    def held_slots(self) -> int:
+        return sum(played.frame is None for _, played in self.sent)
 
     def heard_ms(self) -> float:
         """Milliseconds of loud sound that left."""
         return sum(int((np.abs(s.sound) > 8000).sum()) for _, s in self.sent) / 48
+
+    async def play(self) -> None:
+        await self.scheduler.until_playable()
+        self.scheduler.wake()
+        await send_slices(self.playout, [self], self.on_slice)
 
 
 @asynccontextmanager
@@ -116,14 +139,15 @@ async def playing(
 ):
     names = names or ("ana",)
     pacing = Pacing()
-    lanes = {each: SpeakerLane(each, buffer_ms, pacing.rebuffer_ms) for each in names}
-    playout = Playout(lanes)
-    generator = FlashGenerator(character(*names))
-    directed = director.Director(generator, playout, TimedThread(cost_s, device_s), pacing)
-    stage = Playing(lanes, playout, directed)
+    stage = Playing()
+    lanes = [SpeakerLane(each, buffer_ms, pacing.rebuffer_ms, stage.emit) for each in names]
+    stage.playout = Playout(lanes)
+    stage.lanes = stage.playout.lanes
+    thread = TimedThread(cost_s, device_s)
+    stage.scheduler = TickScheduler(stage.playout, thread, pacing, stage.emit)
     tasks = [
-        asyncio.ensure_future(directed.run()),
-        asyncio.ensure_future(send_slices(playout, directed, [stage], stage.on_slice)),
+        asyncio.ensure_future(stage.scheduler.run(lambda: FlashGenerator(character(*names)))),
+        asyncio.ensure_future(stage.play()),
     ]
     try:
         yield stage

@@ -6,6 +6,7 @@ their tokenizers with random weights. Nothing here comes from the release but na
 
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,12 @@ import torch
 from torch import Tensor
 
 from runtime.hunyuan.layout import ReleasedLayout
+from runtime.hunyuan.vae.checkpoint import CONFIG_FILE, TENSORS_FILE
 from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.models.fp8.storage import BLOCKS, quantize
-from tests.parity.cases import manifest
+from tests.support.golden import manifest
+from tests.support.small_dit import SMALL_OFFICIAL
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -25,22 +28,16 @@ PARTS = ("dit", "fp8", "vae", "whisper", "llava", "clip")
 AUDIO_WIDTH, TEXT_WIDTH, POOLED_WIDTH = 16, 32, 24
 
 # All 946 tensors of the release.
-TINY_RELEASE = DiTConfig(
-    hidden_size=32,
-    heads=2,
+TINY_RELEASE = replace(
+    SMALL_OFFICIAL,
     double_blocks=20,
     single_blocks=40,
-    rope_dims=(4, 6, 6),
     text_dim=TEXT_WIDTH,
     pooled_text_dim=POOLED_WIDTH,
     audio_dim=AUDIO_WIDTH,
-    audio_hidden=32,
-    adapter_dim=32,
 )
 # Fewer blocks, for tests that run the transformer often.
-TINY_SHALLOW = DiTConfig(
-    **{**TINY_RELEASE.to_dict(), "double_blocks": 2, "single_blocks": 2},
-)
+TINY_SHALLOW = replace(TINY_RELEASE, double_blocks=2, single_blocks=2)
 # Modules that the release builds in float32 (dit_hyvideo_t2_info.json); the others are bfloat16.
 FLOAT32_MODULES = ("audio_proj.", "audio_adapter_blocks.", "before_proj.", "final_layer.linear.")
 
@@ -123,7 +120,9 @@ def write_vae(layout: ReleasedLayout) -> None:
     layout.vae.mkdir(parents=True)
     facts = manifest("vae_884_16c_hy0801_info")["config"]
     config = facts | {"block_out_channels": [8, 16, 32, 32], "norm_num_groups": 4}
-    layout.vae_config.write_text(json.dumps({"_class_name": "AutoencoderKLCausal3D"} | config))
+    (layout.vae / CONFIG_FILE).write_text(
+        json.dumps({"_class_name": "AutoencoderKLCausal3D"} | config)
+    )
     narrow = {128: 8, 256: 16, 512: 32}
     tensors = {}
     for name, shape in manifest("vae_884_16c_hy0801").items():
@@ -133,7 +132,7 @@ def write_vae(layout: ReleasedLayout) -> None:
         else:
             tensor = 0.1 * tensor + (1.0 if "norm" in name and name.endswith("weight") else 0.0)
         tensors[name] = tensor.half()
-    torch.save({"state_dict": tensors}, layout.vae_pickle)
+    torch.save({"state_dict": tensors}, layout.vae / TENSORS_FILE)
 
 
 def write_whisper(layout: ReleasedLayout) -> None:

@@ -22,14 +22,14 @@ from avatar_client.events import (
     pack_binary_append,
     parse_server_event,
 )
-from avatar_client.received_media import Received, ReceivedMedia
+from avatar_client.received_media import ReceivedFrame, ReceivedMedia
 from websockets.asyncio.client import ClientConnection, connect
 
 from server.api.app import create_app
 from server.cli.serve import uvicorn_config
 from server.config import ServerConfig
-from server.generation.interface import Engine
-from server.session.registry import Hub
+from server.generation.interface import Backend
+from server.session.registry import SessionRegistry
 
 TIMEOUT_S = 60.0
 
@@ -37,11 +37,11 @@ TIMEOUT_S = 60.0
 @dataclass(slots=True)
 class Stand:
     port: int
-    hub: Hub
+    hub: SessionRegistry
 
 
 @contextlib.asynccontextmanager
-async def serving(config: ServerConfig, engine: Engine) -> AsyncIterator[Stand]:
+async def serving(config: ServerConfig, engine: Backend) -> AsyncIterator[Stand]:
     app = create_app(config, engine)
     settings = uvicorn_config(config, app, "error")
     settings.loop = "asyncio"
@@ -157,7 +157,7 @@ class Client:
         (receiver,) = [one for one in self.peer.getReceivers() if one.track is track]
         self.media.receive(track, receiver)
 
-    def _collect(self, received: Received) -> None:
+    def _collect(self, received: ReceivedFrame) -> None:
         frame, is_video = received.frame, received.kind == "video"
         seen = self.video if is_video else self.audio
         seen.at.append(received.arrived_s)

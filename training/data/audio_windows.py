@@ -12,7 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from runtime.audio.features import LOOKAHEAD_SAMPLES, WINDOW_SAMPLES
+from runtime.audio.windows import LOOKAHEAD_SAMPLES, WINDOW_SAMPLES
 from runtime.timing import FRAMES_PER_LATENT, SAMPLES_PER_FRAME
 from training.voices.catalogue import Engines
 from training.voices.mouth_curves import MOUTH_COLUMNS

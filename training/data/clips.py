@@ -22,7 +22,8 @@ import typer
 from einops import rearrange
 from numpy.typing import NDArray
 
-from runtime.audio.features import AudioFeatures, HeardAudio, needed_samples, window_of
+from runtime.audio.features import SpeakerAudio, audio_windows, encode_windows
+from runtime.audio.windows import needed_samples
 from runtime.character.motion_cues import idle_cues
 from runtime.models.audio_encoder import AudioEncoder
 from runtime.models.autoencoder.autoencoder import Autoencoder
@@ -78,11 +79,11 @@ def draw_talk(rng: np.random.Generator, people: int, split: Split = "train") -> 
     return Talk(pcm, np.stack(cues, axis=1), moods, strengths)
 
 
-def hear(features: AudioFeatures, pcm: Floats) -> NDArray[np.float16]:
+def hear(encoder: AudioEncoder, pcm: Floats) -> NDArray[np.float16]:
     """Features (LATENTS, 4, 10, layers, width) of latent frames 1 .. LATENTS, as a stream hears."""
-    heard = HeardAudio(0, pcm)
-    windows = np.stack([window_of(heard, n) for n in range(1, LATENTS + 1)])
-    return features.encode(torch.from_numpy(windows)).half().numpy()
+    audio = [SpeakerAudio(0, pcm)]
+    windows = np.concatenate([audio_windows(audio, n) for n in range(1, LATENTS + 1)])
+    return encode_windows(encoder, torch.from_numpy(windows)).half().numpy()
 
 
 def mouths_of(head: MouthHead, heard: NDArray[np.float16]) -> Floats:
@@ -121,8 +122,7 @@ def _make(job: tuple[int, int, Split]) -> int:
     rng = np.random.default_rng([index, len(split)])
     people = len(scene_of(scene_index, 256).placements)
     talk = draw_talk(rng, people, split)
-    features = AudioFeatures(encoder)
-    heard = np.stack([[hear(features, pcm) for pcm in people_pcm] for people_pcm in talk.pcm])
+    heard = np.stack([[hear(encoder, pcm) for pcm in people_pcm] for people_pcm in talk.pcm])
     mouth = mouths_of(head, heard[0])
     fresh = path.with_suffix(".new.npz")
     np.savez(

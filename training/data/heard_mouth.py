@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from runtime.audio.features import FEATURE_STEPS
+from runtime.audio.windows import FEATURE_STEPS
 from runtime.models.audio_encoder import TINY
 from training.voices.mouth_curves import JAW, MOUTH_COLUMNS, PRESS
 

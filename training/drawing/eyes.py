@@ -6,60 +6,30 @@ import skia
 
 from training.drawing.expression import Expression
 from training.drawing.identity import Identity
-from training.drawing.shapes import (
-    argb,
-    blob,
-    darker,
-    fill,
-    lighter,
-    line,
-    linear,
-    mix,
-    ribbon,
-)
+from training.drawing.painter import Painter
+from training.drawing.shapes import blob, ribbon
 
 EYES_Y = -7.0
 BROWS_Y = -27.0
-IRIS_RADIUS = 8.0
+IRIS_RADIUS = 8.0  # as in tables/shapes/features.toml
+PAINTS = (
+    *("white", "iris", "ring", "pupil", "spark", "small_spark", "shadow", "lash", "wing"),
+    *("under", "crease", "lid", "bag", "brow"),
+)
 
 
 class Eyes:
     """Draws both eyes and brows of one identity for any expression."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, painter: Painter) -> None:
         size = identity.eye_size
-        skin = identity.skin
         self._identity = identity
         self._distance = identity.eye_distance
         self._half_width = 12.8 * size
         self._upper = 8.6 * size
         self._lower = 6.8 * size
         self._radius = IRIS_RADIUS * size
-        self._white = linear(
-            (0, -9), (0, 7), ((226, 222, 226), 1.0), ((255, 253, 250), 1.0), ((255, 252, 248), 1.0)
-        )
-        iris = identity.iris
-        self._iris = linear(
-            (0, -self._radius),
-            (0, self._radius),
-            (darker(iris, 0.45), 1.0),
-            (iris, 1.0),
-            (lighter(iris, 0.35), 1.0),
-        )
-        self._ring = line(darker(iris, 0.6), 1.1)
-        self._pupil = fill((24, 16, 20))
-        self._spark = fill((255, 255, 255), 0.96)
-        self._small_spark = fill((255, 255, 255), 0.6)
-        lash = mix(darker(identity.brow_colour, 0.6), (40, 24, 26), 0.6)
-        self._lash = line(lash, 2.3 if identity.lashes else 1.9)
-        self._lash_fill = fill(lash)
-        self._under = line(darker(skin, 0.42), 1.0, 0.55)
-        self._shadow = line((60, 30, 50), 4.2, 0.26)
-        self._crease = line(darker(skin, 0.32), 1.3, 0.6)
-        shadow = mix(darker(skin, 0.2), identity.lips, 0.25 if identity.lashes else 0.05)
-        self._lid = fill(shadow, 0.55)
-        self._brow = skia.Paint(AntiAlias=True, Color=argb(identity.brow_colour, 0.94))
-        self._bag = line(darker(skin, 0.24), 1.1, 0.5 * identity.age)
+        self._paints = {name: painter.paint(f"eye.{name}") for name in PAINTS}
 
     def draw(self, canvas: skia.Canvas, e: Expression) -> None:
         """Draws at the origin of the canvas: the middle between the eyes on the eye line."""
@@ -87,7 +57,7 @@ class Eyes:
                 [(side * x, y) for x, y in points],
                 [thick * 0.72, thick * 1.04, thick, thick * 0.74, 0.9],
             )
-            canvas.drawPath(path, self._brow)
+            canvas.drawPath(path, self._paints["brow"])
 
     def _eye(self, canvas: skia.Canvas, e: Expression, side: int) -> None:
         open_by = e.eye_open
@@ -117,30 +87,30 @@ class Eyes:
             under = skia.Path()
             under.moveTo(*outer)
             under.cubicTo(x * 0.62, low, -x * 0.55, low, *inner)
-            canvas.drawPath(under, self._under)
-        canvas.drawPath(lid, self._lash)
+            canvas.drawPath(under, self._paints["under"])
+        canvas.drawPath(lid, self._paints["lash"])
         if self._identity.lashes:
             self._wing(canvas, outer, part)
         if self._identity.age > 0.6:
             bag = skia.Path()
             bag.moveTo(-x * 0.7, self._lower + 3.2)
             bag.quadTo(0, self._lower + 6.0, x * 0.7, self._lower + 2.4)
-            canvas.drawPath(bag, self._bag)
+            canvas.drawPath(bag, self._paints["bag"])
 
     def _ball(
         self, canvas: skia.Canvas, e: Expression, side: int, opening: skia.Path, lid: skia.Path
     ) -> None:
         canvas.save()
         canvas.clipPath(opening, True)
-        canvas.drawPaint(self._white)
+        canvas.drawPaint(self._paints["white"])
         canvas.translate(-0.4 + side * e.gaze_x * 4.6, -0.6 + e.gaze_y * 3.2)
-        canvas.drawCircle(0, 0, self._radius, self._iris)
-        canvas.drawCircle(0, 0, self._radius - 0.5, self._ring)
-        canvas.drawCircle(0, 0, self._radius * 0.46, self._pupil)
-        canvas.drawCircle(-side * 2.6, -3.1, self._radius * 0.28, self._spark)
-        canvas.drawCircle(side * 2.8, 2.9, self._radius * 0.15, self._small_spark)
+        canvas.drawCircle(0, 0, self._radius, self._paints["iris"])
+        canvas.drawCircle(0, 0, self._radius - 0.5, self._paints["ring"])
+        canvas.drawCircle(0, 0, self._radius * 0.46, self._paints["pupil"])
+        canvas.drawCircle(-side * 2.6, -3.1, self._radius * 0.28, self._paints["spark"])
+        canvas.drawCircle(side * 2.8, 2.9, self._radius * 0.15, self._paints["small_spark"])
         canvas.translate(0.4 - side * e.gaze_x * 4.6, 0.6 - e.gaze_y * 3.2)
-        canvas.drawPath(lid, self._shadow)
+        canvas.drawPath(lid, self._paints["shadow"])
         canvas.restore()
 
     def _crease_above(
@@ -161,11 +131,11 @@ class Eyes:
         path.cubicTo(
             -x * 0.62, fold + slant * 0.8, x * 0.56, fold - slant * 0.4, outer[0] * 1.04, -2.6
         )
-        canvas.drawPath(path, self._crease)
+        canvas.drawPath(path, self._paints["crease"])
         path.lineTo(*outer)
         path.cubicTo(x * 0.56, high - slant * 0.6, -x * 0.62, high + slant, *inner)
         path.close()
-        canvas.drawPath(path, self._lid)
+        canvas.drawPath(path, self._paints["lid"])
 
     def _wing(self, canvas: skia.Canvas, outer: tuple[float, float], part: float) -> None:
         """Lashes at the outer corner."""
@@ -180,5 +150,5 @@ class Eyes:
                     (x + 0.6, y + 1.0),
                 ]
             ),
-            self._lash_fill,
+            self._paints["wing"],
         )

@@ -16,58 +16,21 @@ from training.drawing.palettes import (
     Palette,
 )
 from training.drawing.shapes import Rgb, darker, mix
+from training.drawing.tables import read_table
 
 Presentation = Literal["feminine", "masculine"]
 
+_LISTS = read_table("identity")
 HAIR_STYLES: dict[Presentation, tuple[str, ...]] = {
-    "feminine": (
-        "bob",
-        "long",
-        "long_side",
-        "wavy",
-        "bun",
-        "ponytail",
-        "curly",
-        "afro",
-        "pixie",
-        "braids",
-        "space_buns",
-        "hijab",
-        "fringe_long",
-        "beanie",
-    ),
-    "masculine": (
-        "crop",
-        "quiff",
-        "side_part",
-        "curly_top",
-        "afro_short",
-        "buzz",
-        "bald",
-        "messy",
-        "receding",
-        "man_bun",
-        "beanie",
-        "crop",
-        "quiff",
-        "side_part",
-    ),
+    "feminine": tuple(_LISTS["hair"]["feminine"]),
+    "masculine": tuple(_LISTS["hair"]["masculine"]),
 }
 CLOTHES: dict[Presentation, tuple[str, ...]] = {
-    "feminine": (
-        "crew",
-        "v_neck",
-        "blouse",
-        "turtleneck",
-        "dungarees",
-        "blazer",
-        "striped",
-        "hoodie",
-    ),
-    "masculine": ("crew", "shirt", "hoodie", "turtleneck", "blazer", "striped", "v_neck", "shirt"),
+    "feminine": tuple(_LISTS["clothes"]["feminine"]),
+    "masculine": tuple(_LISTS["clothes"]["masculine"]),
 }
-NOSES = ("button", "soft", "long", "wide")
-GLASSES = ("round", "square", "cat")
+NOSES: tuple[str, ...] = tuple(_LISTS["noses"])
+GLASSES: tuple[str, ...] = tuple(_LISTS["glasses"])
 
 
 @dataclass(frozen=True)

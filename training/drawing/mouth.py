@@ -6,37 +6,25 @@ import skia
 
 from training.drawing.expression import Expression
 from training.drawing.identity import Identity
-from training.drawing.shapes import Point, Rgb, darker, fill, lighter, line, linear, mix, oval
+from training.drawing.painter import Painter
+from training.drawing.shapes import Point, oval
 
 MOUTH_Y = 33.0  # the lip line at rest, units below the origin
 FULL_OPENING = 18.5  # height of the fully open interior, units
-CAVITY: Rgb = (88, 12, 30)
-TEETH: Rgb = (252, 250, 246)
-TONGUE: Rgb = (208, 74, 114)
+PAINTS = (
+    *("upper", "lower", "line", "gloss", "shade", "cavity", "deep", "rim"),
+    *("teeth", "teeth_shade", "tongue", "tongue_light"),
+)
 
 
 class Mouth:
     """Draws the mouth of one identity for any expression."""
 
-    def __init__(self, identity: Identity) -> None:
-        lips = identity.lips
+    def __init__(self, identity: Identity, painter: Painter) -> None:
         self._half_width = identity.mouth_width
         self._upper_lip = 5.4 * identity.lip_fullness
         self._lower_lip = 7.0 * identity.lip_fullness
-        self._upper = fill(darker(lips, 0.14))
-        self._lower = fill(lips)
-        self._line = line(mix(darker(lips, 0.42), (112, 46, 48), 0.4), 1.7)
-        self._gloss = fill(lighter(lips, 0.55), 0.55)
-        self._shade = line(darker(identity.skin, 0.3), 1.6, 0.4)
-        self._cavity = fill(CAVITY)
-        self._deep = fill((58, 4, 18), 0.55)
-        self._rim = line(CAVITY, 2.4)
-        self._teeth = fill(TEETH)
-        self._teeth_shade = linear(
-            (-20, 0), (20, 0), (CAVITY, 0.5), (CAVITY, 0.0), (CAVITY, 0.0), (CAVITY, 0.5)
-        )
-        self._tongue = fill(TONGUE)
-        self._tongue_light = fill((236, 128, 156), 0.5)
+        self._paints = {name: painter.paint(f"mouth.{name}") for name in PAINTS}
 
     def draw(self, canvas: skia.Canvas, e: Expression) -> None:
         """Draws at the origin of the canvas: the middle of the lip line at rest."""
@@ -54,7 +42,7 @@ class Mouth:
         outline = self._lips(canvas, corner, (top, bottom), (upper, lower), bulge)
         seam = skia.Path()
         _curve(seam, corner, top, bulge, start=True)
-        canvas.drawPath(seam, self._line)
+        canvas.drawPath(seam, self._paints["line"])
         if height > 0:
             self._inside(canvas, outline, e, (top, bottom), half)
 
@@ -76,15 +64,16 @@ class Mouth:
         _curve(under, (x - 0.4, y), bottom, bulge, start=True)
         _curve(under, (half + 0.4, y), bottom + lower, min(bulge + 0.12, 0.95))
         under.close()
-        canvas.drawPath(under, self._lower)
-        canvas.drawPath(path, self._upper)
+        canvas.drawPath(under, self._paints["lower"])
+        canvas.drawPath(path, self._paints["upper"])
         canvas.drawOval(
-            oval((-half * 0.12, bottom + lower * 0.45), (half * 0.3, lower * 0.17)), self._gloss
+            oval((-half * 0.12, bottom + lower * 0.45), (half * 0.3, lower * 0.17)),
+            self._paints["gloss"],
         )
         fold = skia.Path()
         fold.moveTo(-half * 0.4, bottom + lower + 2.6)
         fold.quadTo(0, bottom + lower + 4.0, half * 0.4, bottom + lower + 2.6)
-        canvas.drawPath(fold, self._shade)
+        canvas.drawPath(fold, self._paints["shade"])
         outline = skia.Path()
         _curve(outline, (x, y), top, bulge, start=True)
         _curve(outline, (half, y), bottom, bulge)
@@ -99,31 +88,35 @@ class Mouth:
         height = bottom - top
         canvas.save()
         canvas.clipPath(outline, True)
-        canvas.drawPaint(self._cavity)
-        canvas.drawOval(oval((0, top + height * 0.45), (half * 0.6, height * 0.3)), self._deep)
+        canvas.drawPaint(self._paints["cavity"])
+        canvas.drawOval(
+            oval((0, top + height * 0.45), (half * 0.6, height * 0.3)), self._paints["deep"]
+        )
         lift = min(max(e.tongue, 0.0), 1.0)
         tongue_top = bottom - 4.4 - 0.12 * height
         tongue_top += (top + 3.6 - tongue_top) * 0.8 * lift
         narrow = half * (0.62 - 0.14 * lift)
         tongue_height = bottom + 5 - tongue_top
         canvas.drawOval(
-            oval((0, tongue_top + tongue_height), (narrow, tongue_height)), self._tongue
+            oval((0, tongue_top + tongue_height), (narrow, tongue_height)), self._paints["tongue"]
         )
-        canvas.drawPath(outline, self._rim)
-        canvas.drawOval(oval((0, tongue_top + 2.6), (narrow * 0.34, 1.2)), self._tongue_light)
+        canvas.drawPath(outline, self._paints["rim"])
+        canvas.drawOval(
+            oval((0, tongue_top + 2.6), (narrow * 0.34, 1.2)), self._paints["tongue_light"]
+        )
         shown = (1 - 0.75 * e.round) * min(5.6, 0.6 * height)
         shown = max(shown, (height + 2.0) * e.teeth)
         row = skia.RRect.MakeRectXY(
             skia.Rect.MakeLTRB(-half * 0.84, top - 12, half * 0.84, top + shown), 3.0, 2.6
         )
-        canvas.drawRRect(row, self._teeth)
+        canvas.drawRRect(row, self._paints["teeth"])
         canvas.save()
         canvas.scale(half / 20, 1)
         canvas.clipRRect(
             skia.RRect.MakeRectXY(skia.Rect.MakeLTRB(-16.8, top - 12, 16.8, top + shown), 3.0, 2.6),
             True,
         )
-        canvas.drawPaint(self._teeth_shade)
+        canvas.drawPaint(self._paints["teeth_shade"])
         canvas.restore()
         canvas.restore()
 

@@ -1,59 +1,12 @@
-"""The colours that people, clothes and rooms are drawn in, chosen by eye to go together."""
+"""The colours of tables/palettes.toml."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.drawing.shapes import Rgb
-
-SKIN_TONES: tuple[Rgb, ...] = (
-    (255, 222, 202),
-    (252, 211, 184),
-    (246, 200, 166),
-    (236, 186, 148),
-    (224, 168, 126),
-    (206, 146, 104),
-    (184, 122, 82),
-    (156, 98, 66),
-    (128, 79, 56),
-    (102, 63, 48),
-)
-
-# name -> (colour, the first and the last skin tone it is drawn with)
-HAIR_COLOURS: dict[str, tuple[Rgb, int, int]] = {
-    "black": ((44, 38, 46), 0, 9),
-    "espresso": ((66, 46, 42), 0, 9),
-    "brown": ((104, 68, 50), 0, 8),
-    "chestnut": ((134, 82, 54), 0, 6),
-    "auburn": ((150, 66, 44), 0, 4),
-    "copper": ((204, 102, 54), 0, 2),
-    "honey": ((208, 154, 88), 0, 5),
-    "blond": ((240, 204, 132), 0, 3),
-    "grey": ((150, 150, 158), 0, 9),
-    "silver": ((206, 206, 212), 0, 9),
-    "rose": ((226, 130, 150), 0, 5),
-    "teal": ((62, 134, 142), 0, 6),
-    "plum": ((116, 70, 116), 0, 9),
-}
-
-IRIS_COLOURS: tuple[tuple[Rgb, int], ...] = (  # colour, last skin tone it is drawn with
-    ((112, 70, 42), 9),
-    ((82, 52, 38), 9),
-    ((146, 98, 50), 9),
-    ((78, 138, 106), 4),
-    ((76, 134, 186), 3),
-    ((110, 138, 158), 3),
-    ((136, 134, 70), 6),
-)
-
-LIPSTICKS: tuple[Rgb, ...] = (
-    (206, 74, 84),
-    (190, 60, 72),
-    (214, 98, 108),
-    (182, 78, 96),
-    (206, 102, 88),
-    (166, 64, 80),
-)
+from training.drawing.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -66,77 +19,28 @@ class Palette:
     clothes: tuple[Rgb, ...]
 
 
-PALETTES: tuple[Palette, ...] = (
+def _rgb(colour: Sequence[int]) -> Rgb:
+    red, green, blue = colour
+    return red, green, blue
+
+
+_TABLE = read_table("palettes")
+SKIN_TONES: tuple[Rgb, ...] = tuple(map(_rgb, _TABLE["skin_tones"]))
+LIPSTICKS: tuple[Rgb, ...] = tuple(map(_rgb, _TABLE["lipsticks"]))
+# name -> (colour, the first and the last skin tone it is drawn with)
+HAIR_COLOURS: dict[str, tuple[Rgb, int, int]] = {
+    name: (_rgb(row["colour"]), row["first"], row["last"]) for name, row in _TABLE["hair"].items()
+}
+# (colour, the last skin tone it is drawn with)
+IRIS_COLOURS: tuple[tuple[Rgb, int], ...] = tuple(
+    (_rgb(row["colour"]), row["last"]) for row in _TABLE["irises"]
+)
+PALETTES: tuple[Palette, ...] = tuple(
     Palette(
-        (252, 232, 208),
-        (238, 190, 152),
-        (224, 122, 95),
-        ((61, 90, 128), (129, 178, 154), (244, 241, 230)),
-    ),
-    Palette(
-        (214, 234, 230),
-        (146, 192, 188),
-        (242, 178, 106),
-        ((228, 110, 92), (38, 84, 98), (250, 238, 220)),
-    ),
-    Palette(
-        (226, 222, 246),
-        (166, 158, 214),
-        (250, 190, 140),
-        ((86, 74, 142), (250, 208, 120), (240, 138, 130)),
-    ),
-    Palette(
-        (208, 228, 246),
-        (132, 176, 220),
-        (255, 196, 120),
-        ((44, 70, 116), (246, 246, 250), (236, 120, 96)),
-    ),
-    Palette(
-        (250, 222, 222),
-        (232, 160, 166),
-        (120, 154, 130),
-        ((120, 60, 84), (92, 138, 128), (255, 240, 230)),
-    ),
-    Palette(
-        (222, 236, 210),
-        (154, 190, 146),
-        (246, 200, 110),
-        ((232, 156, 72), (58, 98, 84), (252, 244, 226)),
-    ),
-    Palette(
-        (254, 238, 196),
-        (246, 204, 118),
-        (96, 140, 160),
-        ((52, 100, 120), (222, 100, 80), (250, 250, 244)),
-    ),
-    Palette(
-        (70, 92, 122),
-        (38, 52, 80),
-        (246, 176, 110),
-        ((240, 196, 120), (212, 106, 96), (220, 228, 238)),
-    ),
-    Palette(
-        (92, 128, 124),
-        (44, 78, 80),
-        (238, 188, 128),
-        ((240, 226, 200), (226, 132, 92), (150, 190, 170)),
-    ),
-    Palette(
-        (132, 100, 132),
-        (78, 56, 90),
-        (246, 178, 150),
-        ((246, 200, 150), (100, 160, 166), (240, 220, 230)),
-    ),
-    Palette(
-        (238, 228, 216),
-        (206, 186, 166),
-        (178, 96, 70),
-        ((94, 112, 92), (168, 84, 66), (60, 66, 80)),
-    ),
-    Palette(
-        (228, 232, 238),
-        (184, 194, 208),
-        (94, 132, 190),
-        ((58, 74, 104), (206, 112, 110), (112, 152, 170)),
-    ),
+        _rgb(row["wall"]),
+        _rgb(row["deep"]),
+        _rgb(row["accent"]),
+        tuple(map(_rgb, row["clothes"])),
+    )
+    for row in _TABLE["palettes"]
 )

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import skia
 
 from training.drawing.backgrounds import BACKGROUNDS, SIDE, draw_background
-from training.drawing.clothes import Body, scarf_over_shoulders
 from training.drawing.expression import EMOTIONS, Expression, express
 from training.drawing.eyes import BROWS_Y, EYES_Y, Eyes
 from training.drawing.face import Face
-from training.drawing.hair import Hair
-from training.drawing.hairstyles import draw_back, draw_front
 from training.drawing.identity import Identity, random_identity
 from training.drawing.mouth import FULL_OPENING, MOUTH_Y, Mouth
+from training.drawing.painter import Painter
 from training.drawing.palettes import PALETTES, Palette
 
 __all__ = [
@@ -42,6 +39,7 @@ EAR = 6.0  # how far the ears stand out beyond the cheeks, units
 SWAY = (2.5, 2.0, 2.5)  # head_x, head_y in pixels of 256, head_roll in degrees, at 1
 COVERS_EARS = ("curly", "hijab")
 BREATH = 1.4  # pixels of 256
+CHIN_OF_TABLES = 67.0  # the chin that clothes.toml is drawn for, units below the origin
 
 
 @dataclass(frozen=True)
@@ -127,20 +125,34 @@ class Person:
         self._size = size
         self._unit = placement.scale * size
         self._identity = identity
-        self._face, self._eyes, self._mouth = Face(identity), Eyes(identity), Mouth(identity)
-        hair = Hair(identity)
-        body = Body(identity)
-        self._hair_back = _picture(partial(draw_back, hair))
-        self._hair_front = _picture(partial(draw_front, hair))
-        self._body = _picture(body.draw, *([self._scarf] if identity.hair == "hijab" else []))
-        self._ears = _picture(self._face.draw_ears)
-        self._earrings = _picture(self._face.draw_earrings)
-        self._marks = _picture(self._face.draw_static_glow)
-        self._nose = _picture(self._face.draw_nose)
-        self._glasses = _picture(self._face.draw_glasses)
+        rng = np.random.default_rng(int(identity.cheek_width * 1e6) % 2**31)  # scatters curls
+        self._painter = Painter(vars(identity), rng)
+        self._face = Face(identity, self._painter)
+        self._eyes = Eyes(identity, self._painter)
+        self._mouth = Mouth(identity, self._painter)
+        self._hair_back = self._picture(f"hair.{identity.hair}.back")
+        self._hair_front = self._picture(f"hair.{identity.hair}.front")
+        self._body = _recorded(self._draw_body)
+        self._ears = self._picture("face.ears")
+        self._marks = self._picture("face.marks")
+        self._nose = self._picture(f"nose.{identity.nose}")
+        self._glasses = self._picture(f"glasses.{identity.glasses}")
 
-    def _scarf(self, canvas: skia.Canvas) -> None:
-        scarf_over_shoulders(canvas, self._identity)
+    def _picture(self, part: str) -> skia.Picture:
+        """A part of the tables; nothing if there is no such part, as for a bald head."""
+        if not self._painter.has(part):
+            return _recorded(lambda _: None)
+        return _recorded(lambda canvas: self._painter.draw(canvas, part))
+
+    def _draw_body(self, canvas: skia.Canvas) -> None:
+        """Neck, garment and the ends of a headscarf at the head's rest position."""
+        canvas.save()
+        canvas.translate(0, self._identity.chin_y - CHIN_OF_TABLES)
+        for part in ("body.neck", f"clothes.{self._identity.clothes}", "body.sleeves"):
+            self._painter.draw(canvas, part)
+        canvas.restore()
+        if self._identity.hair == "hijab":
+            self._painter.draw(canvas, "scarf_over_shoulders")
 
     def draw(self, canvas: skia.Canvas, e: Expression) -> None:
         """Draws the person over what is on the canvas, whose unit is the pixel."""
@@ -169,7 +181,6 @@ class Person:
         near = (0.7 * pixel * e.head_x, 0.6 * pixel * e.head_y)
         if self._identity.hair not in COVERS_EARS:
             canvas.drawPicture(self._ears)
-            canvas.drawPicture(self._earrings)
         self._face.draw_skin(canvas, e)
         canvas.save()
         canvas.translate(*near)
@@ -179,7 +190,7 @@ class Person:
         canvas.translate(0, MOUTH_Y)
         self._mouth.draw(canvas, e)
         canvas.restore()
-        self._face.draw_small_beard(canvas, e)
+        self._face.draw_beard_on_lip(canvas, e)
         canvas.save()
         canvas.translate(0, EYES_Y)
         self._eyes.draw(canvas, e)
@@ -193,12 +204,10 @@ class Person:
         canvas.drawPicture(self._glasses)
 
 
-def _picture(*draws: Callable[[skia.Canvas], None]) -> skia.Picture:
-    """Records drawing functions once, to be played back fast."""
+def _recorded(draw: Callable[[skia.Canvas], None]) -> skia.Picture:
+    """What `draw` draws, recorded once to be played back fast."""
     recorder = skia.PictureRecorder()
-    canvas = recorder.beginRecording(skia.Rect.MakeLTRB(-400, -400, 400, 500))
-    for draw in draws:
-        draw(canvas)
+    draw(recorder.beginRecording(skia.Rect.MakeLTRB(-400, -400, 400, 500)))
     return recorder.finishRecordingAsPicture()
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import skia
 
 Rgb = tuple[int, int, int]
 Point = tuple[float, float]
+Circle = tuple[float, float, float]
 
 
 def mix(first: Rgb, second: Rgb, amount: float) -> Rgb:
@@ -129,6 +131,14 @@ def pieces(*curves: Sequence[Point], closed: bool = True) -> skia.Path:
     if closed:
         path.close()
     return path
+
+
+def ring(count: int, radii: Point, centre: Point, size: float) -> tuple[Circle, ...]:
+    """Circles of radius `size` around an ellipse that is open below, and one that fills it."""
+    x, y = centre
+    angles = np.linspace(0.80 * np.pi, 2.20 * np.pi, count)
+    around = [(x + radii[0] * float(np.cos(a)), y + radii[1] * float(np.sin(a))) for a in angles]
+    return (*((*point, size) for point in around), (x, y, min(radii) + size * 0.4))
 
 
 def ribbon(points: Sequence[Point], widths: Sequence[float]) -> skia.Path:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from runtime.models.autoencoder.autoencoder import Autoencoder, AutoencoderConfig
-from runtime.models.autoencoder.picture_decoder import SPATIAL_STRIDE
+from runtime.models.autoencoder.compositing_decoder import SPATIAL_STRIDE
 from training.data.generated import GeneratedMoments
 from training.data.pictures import Box, PictureClips
 from training.run import Run, pick_device
@@ -144,7 +144,7 @@ def _signed(pixels: Tensor | NDArray[np.uint8]) -> Tensor:
 
 def losses(model: Autoencoder, crops: Crops) -> dict[str, Tensor]:
     """How well two latent frames of three are decoded: pixels, edges, motion."""
-    anchor = model.anchor(crops.anchors)
+    anchor = model.reference_features(crops.anchors)
     if crops.latents is None:
         latents = encoded(model, crops.pictures, anchor.still)
     else:
@@ -252,7 +252,7 @@ def measure_scale(model: Autoencoder, data: PictureClips, clips: int = 64) -> No
     for row in np.linspace(0, len(data.clips) - 1, clips).astype(int):
         clip = rearrange(_signed(np.asarray(data.clips[row])), "(t f) h w c -> t c f h w", f=4)
         rest = rearrange(_signed(data.rest[data.scene[row]]), "h w c -> 1 c h w")
-        latents, still = model.encoder(clip), model.anchor(rest).still
+        latents, still = model.encoder(clip), model.reference_features(rest).still
         values.append(latents)
         change = (latents - still).square().mean(1)
         changes.append(change.flatten().topk(change.numel() // 10).values)

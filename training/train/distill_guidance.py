@@ -24,7 +24,8 @@ import torch
 import typer
 from torch import Tensor
 
-from runtime.audio.features import WINDOW_SAMPLES, AudioFeatures
+from runtime.audio.features import encode_windows
+from runtime.audio.windows import WINDOW_SAMPLES
 from runtime.flow_matching import TIMESTEPS
 from runtime.models.dit.config import TINY
 from runtime.models.dit.dit import DiT
@@ -93,7 +94,7 @@ def main(
     trained.hint.requires_grad_(False)
     run = Run("guided", trained, steps, rate)
     rng = np.random.default_rng(run.step)
-    silence = AudioFeatures(model.audio_encoder).encode(torch.zeros(1, WINDOW_SAMPLES))[0]
+    silence = encode_windows(model.audio_encoder, torch.zeros(1, WINDOW_SAMPLES))[0]
     loss = distillation_loss(teacher, silence.to(device))
     prompt = (trained.text_states, trained.pooled_text)
     sampler = WindowSampler(model.autoencoder, TINY, prompt, "train", device, dropping=False)

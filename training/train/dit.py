@@ -143,7 +143,7 @@ def window_loss(
 
 def hint_error(trained: Trained, windows: Windows) -> Tensor:
     """Mean squared error of the mouths that are read from the mean audio token."""
-    tokens = trained.dit.heard_tokens(windows.cond, windows.clean.shape[2])
+    tokens = trained.dit.embed_audio(windows.cond, windows.clean.shape[2])
     sound = tokens[:, :, :, : FRAMES_PER_LATENT * TINY.audio_tokens]
     return functional.mse_loss(trained.hint(sound.mean(3)), windows.drawn_mouths)
 

@@ -1,6 +1,6 @@
 """The Python client: speech in over one WebSocket, a talking character out over WebRTC.
 
-async with await AvatarClient.connect("http://127.0.0.1:8080", "ana") as client:
+async with await AvatarClient.connect("http://127.0.0.1:8080", "maya") as client:
     media = await client.open_media()
     await client.speak(tts_chunks, rate=24_000)
     async for event in client.events(): ...
@@ -9,14 +9,12 @@ async with await AvatarClient.connect("http://127.0.0.1:8080", "ana") as client:
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import av
-import numpy as np
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
@@ -35,32 +33,34 @@ from avatar_client.events import (
     SessionUpdated,
     WebrtcAnswer,
 )
+from avatar_client.pcm_messages import BYTES_PER_SAMPLE, MAX_MESSAGE_S, pcm_messages
 from avatar_client.received_media import ReceivedMedia
 from avatar_client.recording import Recorder, RecordingError
 from avatar_client.session_socket import AvatarClientError, EventReader, SessionSocket, expect
-from avatar_client.speech_queue import SpeechQueue
+from avatar_client.speech_backlog import SpeechBacklog
 
-DEFAULT_RATE = 24_000  # Hz; what most voice models speak at
-MAX_MESSAGE_S = 1.0
+DEFAULT_RATE = 24_000  # Hz; the rate of most voice models
 LEAST_WAIT_S = 0.05
 ADMISSION_TIMEOUT_S = 300.0  # a full server queues sessions
 
 
 @dataclass(slots=True)
-class _Turn:
-    """What one speaker's voice is at: one `speak` at a time; `cut` is set by an interruption."""
+class _SpeakerState:
+    """The sending side of one speaker. `lock` lets one `speak` send at a time."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    queue: SpeechQueue = field(default_factory=SpeechQueue)
-    is_high: bool = False  # by the server's word
-    told: asyncio.Event = field(default_factory=asyncio.Event)  # the server said something new
-    cut: asyncio.Event = field(default_factory=asyncio.Event)
+    backlog: SpeechBacklog = field(default_factory=SpeechBacklog)
+    is_high: bool = False  # the server reported that its buffer is nearly full
+    changed: asyncio.Event = field(default_factory=asyncio.Event)  # the server reported progress
+    interrupted: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class AvatarClient:
-    """One session with a talking character. It outlives a lost socket by the server's `resume_ms`:
-    the media play on, and calls that send wait. Readers see another SessionCreated then, and an
-    error `sequence_gap` where speech was lost on the way.
+    """One session with a talking character.
+
+    The session survives a lost socket for the server's `resume_ms`: the media keep playing, and
+    calls that send wait. After that readers receive another SessionCreated, and an error
+    `sequence_gap` if speech was lost on the way.
     """
 
     def __init__(self, socket: SessionSocket, session: SessionCreated, rate: int) -> None:
@@ -70,10 +70,10 @@ class AvatarClient:
         self._socket = socket
         self._peer: RTCPeerConnection | None = None
         self._recorders: list[Recorder] = []
-        self._turns: dict[str, _Turn] = {}
-        self._know_speakers()
+        self._speakers: dict[str, _SpeakerState] = {}
+        self._add_speakers()
         self._ended = asyncio.Event()
-        self._watching = asyncio.create_task(self._watch_queues(socket.events()))
+        self._watching = asyncio.create_task(self._watch_backlogs(socket.events()))
 
     @classmethod
     async def connect(
@@ -85,10 +85,10 @@ class AvatarClient:
         rate: int = DEFAULT_RATE,
         **settings: Any,
     ) -> "AvatarClient":
-        """Open a session; speech will be sent as mono PCM16 at `rate` Hz (8,000 to 48,000).
+        """Open a session; speech is sent as mono PCM16 at `rate` Hz (8,000 to 48,000).
 
-        `settings` are further fields of `session.update` (preset, seed, video, speakers, prompt).
-        Waits while a full server queues the session. Raises AvatarClientError.
+        `settings` are further fields of `session.update`, such as preset, seed and prompt. If the
+        server is full, the call waits in its queue. Raises AvatarClientError.
         """
         socket = await SessionSocket.open(url, character, api_key)
         try:
@@ -103,11 +103,11 @@ class AvatarClient:
         return client
 
     async def update(self, **settings: Any) -> SessionCreated:
-        """Send `session.update` and return what the server granted; also kept as `session`."""
+        """Send `session.update`. Returns the granted settings, also kept as `session`."""
         self.session = await self._socket.request(
             SessionUpdated, "session.update", session=settings
         )
-        self._know_speakers()
+        self._add_speakers()
         return self.session
 
     async def open_media(self) -> ReceivedMedia:
@@ -132,11 +132,11 @@ class AvatarClient:
         return self.media
 
     def events(self) -> EventReader:
-        """A reader of the server's events from now on; several may read side by side."""
+        """A reader of the server's events from now on. Several readers may run at once."""
         return self._socket.events()
 
     def record(self, path: Path) -> Recorder:
-        """Record sound and picture from now on; finished by its `aclose`, or this client's."""
+        """Record sound and video from now on, until its `aclose` or this client's."""
         recorder = Recorder(self.media, path, self.session.video.fps)
         self._recorders.append(recorder)
         return recorder
@@ -153,42 +153,42 @@ class AvatarClient:
         """Send mono PCM16, whole or as it is produced; `commit` ends the item after it.
 
         Speech at another `rate` than the session's is resampled. Sending pauses while the speaker's
-        queue takes half of what the server holds, or the server says that it is nearly full.
-        Several calls for one speaker follow one another. Returns False where `interrupt` cut it.
+        backlog fills half of the server's buffer, or while the server reports it nearly full.
+        Several calls for one speaker run one after another. Returns False if `interrupt` ended it.
         """
         name, index = self._speaker(speaker)
-        turn = self._turns[name]
+        state = self._speakers[name]
         longest_s = min(MAX_MESSAGE_S, self._buffer_s / 4)
-        cut = turn.cut
-        async with turn.lock:
-            async for chunk in _messages(speech, rate or self.rate, self.rate, longest_s):
-                seconds = len(chunk) / 2 / self.rate
-                await self._make_room(turn, cut, seconds)
-                if cut.is_set():
+        interrupted = state.interrupted
+        async with state.lock:
+            async for chunk in pcm_messages(speech, rate or self.rate, self.rate, longest_s):
+                seconds = len(chunk) / BYTES_PER_SAMPLE / self.rate
+                await self._wait_for_room(state, interrupted, seconds)
+                if interrupted.is_set():
                     return False
                 await self._append(chunk, name, index, item_id)
-                turn.queue.sent(seconds)
+                state.backlog.sent(seconds)
                 item_id = None  # the first append names the item
-            if cut.is_set():
+            if interrupted.is_set():
                 return False
             if commit:
                 await self.commit(name)
         return True
 
     async def commit(self, speaker: str | None = None, item_id: str | None = None) -> None:
-        """End the open item of `speaker`: what it holds is spoken to its end."""
+        """End the open item of `speaker`; the server plays it to its end."""
         name, _ = self._speaker(speaker)
         await self._socket.send("input_audio_buffer.commit", speaker=name, item_id=item_id)
 
     async def interrupt(self, speaker: str | None = None) -> None:
-        """Silence `speaker`, or everyone: what is queued and not yet played is dropped."""
-        names = [self._speaker(speaker)[0]] if speaker else list(self._turns)
-        for turn in [self._turns[name] for name in names]:
-            turn.cut.set()
-            turn.cut = asyncio.Event()
-            turn.queue.cut()
-            turn.is_high = False
-            turn.told.set()
+        """Silence `speaker`, or all speakers: speech that was not played yet is dropped."""
+        names = [self._speaker(speaker)[0]] if speaker else list(self._speakers)
+        for state in [self._speakers[name] for name in names]:
+            state.interrupted.set()
+            state.interrupted = asyncio.Event()
+            state.backlog.clear()
+            state.is_high = False
+            state.changed.set()
         await self._socket.send("output_audio_buffer.clear", speaker=speaker)
 
     async def pass_on(self, event: str | bytes) -> None:
@@ -198,13 +198,13 @@ class AvatarClient:
     async def set_emotion(
         self, emotion: str, strength: float = 1.0, speaker: str | None = None
     ) -> None:
-        """Change the mood from the next tick on; an unknown emotion answers an error event."""
+        """Change the emotion from the next tick on. An error event answers an unknown one."""
         await self._socket.send(
             "avatar.emotion.update", emotion=emotion, strength=strength, speaker=speaker
         )
 
     async def aclose(self) -> None:
-        """Finish recordings and end the session; raises RecordingError where one failed."""
+        """Finish recordings and end the session. Raises RecordingError if one failed."""
         closed = await asyncio.gather(
             *(recorder.aclose() for recorder in self._recorders), return_exceptions=True
         )
@@ -227,7 +227,7 @@ class AvatarClient:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        # what went wrong first is what to tell
+        # the first error is the one to report
         with contextlib.suppress(*([RecordingError] if error is not None else [])):
             await self.aclose()
 
@@ -250,81 +250,47 @@ class AvatarClient:
             return
         await self._socket.send_speech(chunk, index)
 
-    async def _make_room(self, turn: _Turn, cut: asyncio.Event, seconds: float) -> None:
+    async def _wait_for_room(
+        self, state: _SpeakerState, interrupted: asyncio.Event, seconds: float
+    ) -> None:
         """Wait until `seconds` more fit into half of the server's buffer, or an interruption."""
         loop = asyncio.get_running_loop()
-        while not cut.is_set() and not self._ended.is_set():
-            too_much_s = turn.queue.waiting_s(loop.time()) + seconds - self._buffer_s / 2
-            if too_much_s <= 0 and not turn.is_high:
+        while not interrupted.is_set() and not self._ended.is_set():
+            too_much_s = state.backlog.waiting_s(loop.time()) + seconds - self._buffer_s / 2
+            if too_much_s <= 0 and not state.is_high:
                 return
-            turn.told.clear()
+            state.changed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(turn.told.wait(), max(too_much_s, LEAST_WAIT_S))
+                await asyncio.wait_for(state.changed.wait(), max(too_much_s, LEAST_WAIT_S))
 
     @property
     def _buffer_s(self) -> float:
         return self.session.latency.max_buffer_ms / 1000
 
-    def _know_speakers(self) -> None:
+    def _add_speakers(self) -> None:
         for speaker in self.session.speakers:
-            self._turns.setdefault(speaker.id, _Turn())
+            self._speakers.setdefault(speaker.id, _SpeakerState())
 
-    async def _watch_queues(self, events: EventReader) -> None:
-        """Follow the server's word on each speaker's queue, until the session ends."""
-        loop = asyncio.get_running_loop()
+    async def _watch_backlogs(self, events: EventReader) -> None:
+        """Follow the server's reports on each speaker's speech until the session ends."""
         async for event in events:
-            turn = self._turns.get(getattr(event, "speaker", ""))
-            if turn is None:
-                continue
-            if isinstance(event, OutputStarted):
-                turn.queue.started(loop.time())
-            elif isinstance(event, OutputStopped):
-                turn.queue.ended(event.audio_end_ms / 1000)
-            elif isinstance(event, OutputCleared):
-                turn.queue.cut()
-            elif isinstance(event, BufferStatus):
-                turn.is_high = isinstance(event, BufferHigh)
-                turn.queue.told(event.queued_ms / 1000)
-            turn.told.set()
+            state = self._speakers.get(getattr(event, "speaker", ""))
+            if state is not None:
+                _follow(state, event)
         self._ended.set()
-        for turn in self._turns.values():
-            turn.told.set()
+        for state in self._speakers.values():
+            state.changed.set()
 
 
-async def _messages(
-    speech: bytes | AsyncIterable[bytes], rate: int, wanted: int, longest_s: float = MAX_MESSAGE_S
-) -> AsyncIterator[bytes]:
-    """Whole samples at the `wanted` rate, at most `longest_s` in one message."""
-    resample = None if rate == wanted else av.AudioResampler("s16", "mono", wanted)
-    most = int(wanted * longest_s) * 2
-    odd = b""
-    async for chunk in _chunks(speech):
-        whole = odd + chunk
-        odd = whole[len(whole) // 2 * 2 :]
-        pcm = whole[: len(whole) // 2 * 2]
-        if resample is not None:
-            pcm = _resampled(resample, pcm, rate)
-        for start in range(0, len(pcm), most):
-            yield pcm[start : start + most]
-    if resample is not None and (rest := _resampled(resample, None, rate)):
-        yield rest
-
-
-async def _chunks(speech: bytes | AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    if isinstance(speech, bytes | bytearray | memoryview):
-        yield bytes(speech)
-        return
-    async for chunk in speech:
-        yield chunk
-
-
-def _resampled(resampler: av.AudioResampler, pcm: bytes | None, rate: int) -> bytes:
-    """PCM16 at the resampler's rate; None flushes what it holds."""
-    frame = None
-    if pcm is not None:
-        if not pcm:
-            return b""
-        samples = np.frombuffer(pcm, "<i2").reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
-        frame.sample_rate = rate
-    return b"".join(part.to_ndarray().astype("<i2").tobytes() for part in resampler.resample(frame))
+def _follow(state: _SpeakerState, event: object) -> None:
+    """Take an event about one speaker into its state."""
+    if isinstance(event, OutputStarted):
+        state.backlog.started(asyncio.get_running_loop().time())
+    elif isinstance(event, OutputStopped):
+        state.backlog.ended(event.audio_end_ms / 1000)
+    elif isinstance(event, OutputCleared):
+        state.backlog.clear()
+    elif isinstance(event, BufferStatus):
+        state.is_high = isinstance(event, BufferHigh)
+        state.backlog.reported(event.queued_ms / 1000)
+    state.changed.set()

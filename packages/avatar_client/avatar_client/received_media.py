@@ -1,4 +1,4 @@
-"""The sound and picture that a client receives: bounded queues, taps and the tracks' clocks."""
+"""Received sound and video: bounded queues, taps and the clocks of both tracks."""
 
 import asyncio
 from collections import deque
@@ -10,7 +10,7 @@ import av
 from aiortc import MediaStreamTrack, RTCRtpReceiver
 from aiortc.mediastreams import MediaStreamError
 
-from avatar_client.stream_clock import StreamClock, packets_apart_us
+from avatar_client.stream_clock import StreamClock, offset_by_packets_us
 
 Kind = Literal["audio", "video"]
 CLOCK_RATES: dict[Kind, int] = {"audio": 48_000, "video": 90_000}  # Opus and video over RTP
@@ -19,10 +19,10 @@ AnyFrame = TypeVar("AnyFrame", av.VideoFrame, av.AudioFrame)
 
 
 @dataclass(frozen=True, slots=True)
-class Received(Generic[AnyFrame]):
+class ReceivedFrame(Generic[AnyFrame]):
     """One decoded frame; `frame.pts` counts from 0, the first frame of its track.
 
-    `arrived_s` is the event loop's time at which the decoder handed it out.
+    `arrived_s` is the event loop's time at which the decoder returned it.
     """
 
     kind: Kind
@@ -36,15 +36,15 @@ class Received(Generic[AnyFrame]):
 
 
 class FrameQueue(Generic[AnyFrame]):
-    """The latest frames of one track. When full the oldest is dropped and counted."""
+    """The latest frames of one track. If it is full, the oldest is dropped and counted."""
 
     def __init__(self, capacity: int) -> None:
         self.dropped = 0
-        self._frames: deque[Received[AnyFrame]] = deque(maxlen=capacity)
+        self._frames: deque[ReceivedFrame[AnyFrame]] = deque(maxlen=capacity)
         self._more = asyncio.Event()
         self._ended = False
 
-    def put(self, received: Received[AnyFrame]) -> None:
+    def put(self, received: ReceivedFrame[AnyFrame]) -> None:
         if len(self._frames) == self._frames.maxlen:
             self.dropped += 1
         self._frames.append(received)
@@ -55,7 +55,7 @@ class FrameQueue(Generic[AnyFrame]):
         self._ended = True
         self._more.set()
 
-    async def __aiter__(self) -> AsyncIterator[Received[AnyFrame]]:
+    async def __aiter__(self) -> AsyncIterator[ReceivedFrame[AnyFrame]]:
         while True:
             while self._frames:
                 yield self._frames.popleft()
@@ -65,7 +65,7 @@ class FrameQueue(Generic[AnyFrame]):
             await self._more.wait()
 
 
-Tap = Callable[[Received[Any]], None]
+Tap = Callable[[ReceivedFrame[Any]], None]
 
 
 class ReceivedMedia:
@@ -78,54 +78,58 @@ class ReceivedMedia:
         self.video: FrameQueue[av.VideoFrame] = FrameQueue(video_frames)
         self.audio: FrameQueue[av.AudioFrame] = FrameQueue(audio_frames)
         self.clocks = {kind: StreamClock(rate) for kind, rate in CLOCK_RATES.items()}
-        self.synchronised = asyncio.Event()  # set when `apart_us` is known
+        self.synchronised = asyncio.Event()  # set when `video_offset_us` is known
         self._taps: list[Tap] = []
-        self._pumps: list[asyncio.Task[None]] = []
+        self._readers: list[asyncio.Task[None]] = []
 
     def tap(self, tap: Tap) -> Callable[[], None]:
-        """Call `tap` with every frame from now on, on the event loop; the answer removes it."""
+        """Call `tap` with every frame from now on, on the event loop. Returns a function that
+        removes it.
+        """
         self._taps.append(tap)
         return lambda: self._taps.remove(tap)
 
     def receive(self, track: MediaStreamTrack, receiver: RTCRtpReceiver) -> None:
-        """Start to take the frames of `track`, which `receiver` feeds."""
+        """Start to read the frames of `track`, which `receiver` feeds."""
         kind: Kind = "video" if track.kind == "video" else "audio"
-        _watch_packets(receiver, self.clocks[kind], self._noted)
+        _watch_packets(receiver, self.clocks[kind], self._packet_noted)
         queue = self.video if kind == "video" else self.audio
-        self._pumps.append(asyncio.create_task(self._pump(kind, track, queue)))
+        self._readers.append(asyncio.create_task(self._read(kind, track, queue)))
 
     async def aclose(self) -> None:
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
+        for reader in self._readers:
+            reader.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
         self.video.end()
         self.audio.end()
 
     @property
-    def apart_us(self) -> int | None:
-        """How much later than sound 0 (pts 0) picture 0 is, in microseconds."""
-        return packets_apart_us(self.clocks["audio"], self.clocks["video"])
+    def video_offset_us(self) -> int | None:
+        """Microseconds from audio pts 0 to video pts 0; None before `synchronised` is set."""
+        return offset_by_packets_us(self.clocks["audio"], self.clocks["video"])
 
-    def moment_us(self, kind: Kind, pts: int) -> int:
-        """Where `pts` of a track lies on the one time line of both, whose 0 is sound 0.
+    def timestamp_us(self, kind: Kind, pts: int) -> int:
+        """`pts` of a track on the time line that both share; its 0 is audio pts 0.
 
         Raises LookupError before `synchronised` is set.
         """
-        apart_us = self.apart_us
-        if apart_us is None:
-            raise LookupError("the tracks' offset is not known yet; wait for `synchronised`")
-        return pts * 1_000_000 // CLOCK_RATES[kind] + (apart_us if kind == "video" else 0)
+        offset_us = self.video_offset_us
+        if offset_us is None:
+            raise LookupError(
+                "The offset between the tracks is not known yet. Wait for `synchronised`."
+            )
+        return pts * 1_000_000 // CLOCK_RATES[kind] + (offset_us if kind == "video" else 0)
 
-    def _noted(self) -> None:
-        if not self.synchronised.is_set() and self.apart_us is not None:
+    def _packet_noted(self) -> None:
+        if not self.synchronised.is_set() and self.video_offset_us is not None:
             self.synchronised.set()
 
-    async def _pump(self, kind: Kind, track: MediaStreamTrack, queue: FrameQueue[Any]) -> None:
+    async def _read(self, kind: Kind, track: MediaStreamTrack, queue: FrameQueue[Any]) -> None:
         loop = asyncio.get_running_loop()
         try:
             while True:
                 frame: Any = await track.recv()
-                received = Received(kind, frame, loop.time())
+                received = ReceivedFrame(kind, frame, loop.time())
                 queue.put(received)
                 for tap in [*self._taps]:
                     tap(received)
@@ -136,7 +140,7 @@ class ReceivedMedia:
 def _watch_packets(receiver: RTCRtpReceiver, clock: StreamClock, noted: Callable[[], None]) -> None:
     """Show `clock` the RTP packets and sender reports that reach `receiver`.
 
-    aiortc keeps both to itself: these two methods are where its transport delivers them.
+    aiortc has no public hook for either: its transport delivers them to these two methods.
     """
     loop = asyncio.get_running_loop()
     take_rtp, take_rtcp = receiver._handle_rtp_packet, receiver._handle_rtcp_packet

@@ -1,4 +1,4 @@
-"""Records received sound and picture to mp4 (H264 and AAC), keeping their offset."""
+"""Records received sound and video to mp4 (H.264 and AAC) and keeps their offset."""
 
 import asyncio
 import functools
@@ -12,17 +12,17 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar_client.received_media import CLOCK_RATES, Received, ReceivedMedia
+from avatar_client.received_media import CLOCK_RATES, ReceivedFrame, ReceivedMedia
 
 AUDIO_RATE, VIDEO_RATE = CLOCK_RATES["audio"], CLOCK_RATES["video"]
 VIDEO_TIME_BASE = Fraction(1, VIDEO_RATE)
-MAX_WAITING = 1500  # frames held while the sender's clocks are unknown or the encoder is behind
-MAX_GAP_S = 10  # a longer hole in the sound is a broken stream, not lost packets
+MAX_WAITING = 1500  # frames held while the offset is unknown or the encoder is behind
+MAX_GAP_S = 10  # a longer gap in the sound is a broken stream, not lost packets
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """Times on one clock, in microseconds: of pts 0 of both tracks, and of 0 in the file."""
+class TrackAlignment:
+    """Times on one clock, in microseconds: pts 0 of both tracks, and time 0 of the file."""
 
     audio_us: int
     video_us: int
@@ -30,27 +30,31 @@ class Start:
 
     @property
     def audio_shift(self) -> int:
-        """What to add to audio pts, in samples."""
+        """Samples to add to audio pts."""
         return (self.audio_us - self.file_us) * AUDIO_RATE // 1_000_000
 
     @property
     def video_shift(self) -> int:
-        """What to add to video pts, in ticks of VIDEO_TIME_BASE."""
+        """Ticks of VIDEO_TIME_BASE to add to video pts."""
         return (self.video_us - self.file_us) * VIDEO_RATE // 1_000_000
 
     @classmethod
-    def of_tracks(cls, audio_us: int, video_us: int, frames: list[Received[Any]]) -> "Start":
+    def of_tracks(
+        cls, audio_us: int, video_us: int, frames: list[ReceivedFrame[Any]]
+    ) -> "TrackAlignment":
         """The file begins with the earliest of `frames`."""
         starts = {"audio": audio_us, "video": video_us}
         times = (starts[f.kind] + f.pts * 1_000_000 // CLOCK_RATES[f.kind] for f in frames)
         return cls(audio_us, video_us, min(times))
 
 
-class Mp4Writer:
-    """Encodes frames in the caller's thread; pts are those of the received tracks."""
+class RecordingWriter:
+    """Encodes frames to mp4 in the caller's thread; pts are those of the received tracks."""
 
-    def __init__(self, path: Path, width: int, height: int, fps: int, start: Start) -> None:
-        self._start = start
+    def __init__(
+        self, path: Path, width: int, height: int, fps: int, alignment: TrackAlignment
+    ) -> None:
+        self._alignment = alignment
         self._size = (width, height)
         self._container = av.open(str(path), "w", options={"movflags": "+faststart"})
         self._video = self._container.add_stream("libx264", rate=fps)
@@ -64,29 +68,29 @@ class Mp4Writer:
         self._last_video_pts = -1
 
     def write_video(self, frame: av.VideoFrame) -> None:
-        pts = (frame.pts or 0) + self._start.video_shift
+        pts = (frame.pts or 0) + self._alignment.video_shift
         if pts <= self._last_video_pts:
-            return  # a repeated timestamp: mp4 wants each picture once
+            return  # a repeated timestamp: mp4 allows each pts once
         self._last_video_pts = pts
-        picture = frame.reformat(*self._size, format="yuv420p")
-        picture.pts, picture.time_base = pts, VIDEO_TIME_BASE
-        picture.pict_type = av.video.frame.PictureType.NONE
-        self._container.mux(self._video.encode(picture))
+        scaled = frame.reformat(*self._size, format="yuv420p")
+        scaled.pts, scaled.time_base = pts, VIDEO_TIME_BASE
+        scaled.pict_type = av.video.frame.PictureType.NONE  # the encoder chooses
+        self._container.mux(self._video.encode(scaled))
 
     def write_audio(self, frame: av.AudioFrame) -> None:
-        pts = (frame.pts or 0) + self._start.audio_shift
+        pts = (frame.pts or 0) + self._alignment.audio_shift
         samples = as_stereo(frame)
         if self._next_sample is None:
             self._next_sample = pts
         gap = pts - self._next_sample
         if gap > MAX_GAP_S * AUDIO_RATE:
             raise ValueError(
-                f"the sound jumps by {gap / AUDIO_RATE:.0f} s, at most {MAX_GAP_S} s can be lost "
-                "packets: the stream is broken, start the recording anew"
+                f"the sound jumps by {gap / AUDIO_RATE:.0f} s, and only gaps up to {MAX_GAP_S} s "
+                "are filled with silence. Start a new recording."
             )
-        if gap > 0:  # lost packets: silence keeps what follows at its time
+        if gap > 0:  # lost packets: silence keeps the rest in time
             samples = np.concatenate([np.zeros((gap, 2), np.int16), samples])
-        elif gap < 0:  # came twice
+        elif gap < 0:  # repeated samples
             samples = samples[-gap:]
         if len(samples):
             self._encode(samples, self._next_sample)
@@ -113,36 +117,37 @@ def as_stereo(frame: av.AudioFrame) -> NDArray[np.int16]:
 
 
 class RecordingError(Exception):
-    """A recording that could not be made."""
+    """A recording failed."""
 
 
 class Recorder:
     """Writes what arrives at `media` from now on; `aclose` finishes the file.
 
-    Frames wait until the packets of both tracks tell their offset (a second or two). Should too
-    few have come by the end, the tracks are laid by the arrival of their first frames, and
-    `alignment` says "first frames" instead of "packets".
+    Frames wait until packets of both tracks show their offset (a second or two). If too few have
+    come by the end, the arrival of each track's first frame decides, and `alignment` is
+    "first frames" instead of "packets". `lost_frames` counts video frames that the encoder was too
+    slow for.
     """
 
     def __init__(self, media: ReceivedMedia, path: Path, fps: int) -> None:
-        """Raises RecordingError where there is no folder to write to."""
+        """Raises RecordingError if the folder of `path` does not exist."""
         if not path.parent.is_dir():
-            raise RecordingError(f"There is no folder {path.parent}. Make it, or name another one.")
+            raise RecordingError(f"There is no folder {path.parent}. Create it first.")
         self.alignment = "packets"
         self.lost_frames = 0
         self._media, self._path, self._fps = media, path, fps
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recorder")
-        self._waiting: list[Received[Any]] = []
+        self._waiting: list[ReceivedFrame[Any]] = []
         self._encoding: set[asyncio.Future[None]] = set()
         self._failure: BaseException | None = None
-        self._writer: Mp4Writer | None = None
+        self._writer: RecordingWriter | None = None
         self._closed = False
         self._untap = media.tap(self._take)
 
     async def aclose(self) -> None:
         """Write what is left and close the file; a second call does nothing.
 
-        Raises RecordingError when no picture was received or the encoder failed.
+        Raises RecordingError if no video frame was received or the encoder failed.
         """
         if self._closed:
             return
@@ -158,19 +163,19 @@ class Recorder:
             if self._failure is not None:
                 raise RecordingError(f"{self._path} is broken: {self._failure}") from self._failure
             if self._writer is None:
-                raise RecordingError(f"{self._path} was not written: no picture was received.")
+                raise RecordingError(f"{self._path} was not written: no video frame was received.")
         finally:
             self._thread.shutdown(wait=False)
 
-    async def _close(self, writer: Mp4Writer) -> None:
+    async def _close(self, writer: RecordingWriter) -> None:
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, writer.close)
         except (av.FFmpegError, OSError) as error:
             self._failure = self._failure or error
 
-    def _take(self, received: Received[Any]) -> None:
+    def _take(self, received: ReceivedFrame[Any]) -> None:
         if self._failure is not None:
-            return  # told by aclose
+            return  # aclose raises it
         if self._writer is not None:
             self._encode(received)
             return
@@ -179,18 +184,18 @@ class Recorder:
             self._open()
 
     def _open(self) -> None:
-        pictures = [one for one in self._waiting if one.kind == "video"]
-        if not pictures:
+        video = [one for one in self._waiting if one.kind == "video"]
+        if not video:
             return
-        apart_us = self._media.apart_us
-        if apart_us is None:
+        offset_us = self._media.video_offset_us
+        if offset_us is None:
             self.alignment = "first frames"
-            start = _start_by_arrival(self._waiting)
+            alignment = _align_by_arrival(self._waiting)
         else:
-            start = Start.of_tracks(0, apart_us, self._waiting)
-        size = (pictures[0].frame.width, pictures[0].frame.height)
+            alignment = TrackAlignment.of_tracks(0, offset_us, self._waiting)
+        size = (video[0].frame.width, video[0].frame.height)
         try:
-            self._writer = Mp4Writer(self._path, *size, self._fps, start)
+            self._writer = RecordingWriter(self._path, *size, self._fps, alignment)
         except (av.FFmpegError, OSError) as error:
             self._failure = error
             self._waiting.clear()
@@ -199,9 +204,9 @@ class Recorder:
         for received in waiting:
             self._encode(received)
 
-    def _encode(self, received: Received[Any]) -> None:
+    def _encode(self, received: ReceivedFrame[Any]) -> None:
         if len(self._encoding) >= MAX_WAITING and received.kind == "video":
-            self.lost_frames += 1  # the sound stays whole
+            self.lost_frames += 1  # the sound stays complete
             return
         assert self._writer is not None
         write = self._writer.write_video if received.kind == "video" else self._writer.write_audio
@@ -212,15 +217,15 @@ class Recorder:
 
     def _encoded(self, done: asyncio.Future[None]) -> None:
         self._encoding.discard(done)
-        failure = done.exception()  # asked for each, else asyncio tells of it again
+        failure = done.exception()  # fetched always, else asyncio logs it as never retrieved
         self._failure = self._failure or failure
 
 
-def _start_by_arrival(frames: list[Received[Any]]) -> Start:
-    """Lay pts 0 of each track where its first frame's arrival puts it."""
+def _align_by_arrival(frames: list[ReceivedFrame[Any]]) -> TrackAlignment:
+    """Place pts 0 of each track by the arrival of its first frame."""
     starts: dict[str, int] = {}
     for received in frames:
         media_us = received.pts * 1_000_000 // CLOCK_RATES[received.kind]
         starts.setdefault(received.kind, int(received.arrived_s * 1e6) - media_us)
     only = next(iter(starts.values()))
-    return Start.of_tracks(starts.get("audio", only), starts.get("video", only), frames)
+    return TrackAlignment.of_tracks(starts.get("audio", only), starts.get("video", only), frames)

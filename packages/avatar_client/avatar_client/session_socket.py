@@ -1,7 +1,7 @@
 """One session's WebSocket: events out, events in, and answers to requests.
 
-A lost socket is replaced within the session's `resume_ms`: what is to be sent waits meanwhile, and
-readers go on with what the server kept for them.
+If the socket is lost, a new one resumes the session within `resume_ms`. Until then calls that send
+wait; afterwards readers receive the events that the server kept.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ from avatar_client.events import (
     parse_server_event,
 )
 
-EVENTS_KEPT = 1000  # for each reader; the oldest is dropped and counted
+EVENTS_KEPT = 1000  # for each reader; beyond it the oldest is dropped, counted and logged
 ANSWER_TIMEOUT_S = 15.0
 RESUME_EVERY_S = 0.5
-PING_S = 5.0  # a silent loss is noticed after three of these, before the server gives up
-CLOSED_FOR_GOOD = (1000, 4001)  # by the server: the session ended, or another socket took it up
+PING_S = 5.0  # a silent loss shows after three of these, before the server gives up
+CLOSED_FOR_GOOD = (1000, 4001)  # by the server: the session ended, or another socket resumed it
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +42,9 @@ Event = TypeVar("Event", bound=ServerEvent)
 
 
 class AvatarClientError(Exception):
-    """The server refused something, or the connection to it failed.
+    """The server refused a request, or the connection to it failed.
 
-    `code` is the server's (`unknown_character`, `unauthorized`, ...) or "connection".
+    `code` is the server's error code (`unknown_character`, `unauthorized`, ...) or "connection".
     """
 
     def __init__(self, message: str, code: str = "connection") -> None:
@@ -53,7 +53,7 @@ class AvatarClientError(Exception):
 
 
 class EventReader:
-    """One reader's view of the session's events, from its creation on: `async for event in it`."""
+    """Reads the session's events from its creation on: `async for event in reader`."""
 
     def __init__(self, forget: Callable[["EventReader"], None]) -> None:
         self.dropped = 0
@@ -63,7 +63,10 @@ class EventReader:
         self._forget = forget
 
     def put(self, event: ServerEvent) -> None:
-        self.dropped += len(self._events) == EVENTS_KEPT
+        if len(self._events) == EVENTS_KEPT:
+            if self.dropped == 0:
+                logger.warning("a reader is %d events behind; it loses the oldest", EVENTS_KEPT)
+            self.dropped += 1
         self._events.append(event)
         self._more.set()
 
@@ -72,7 +75,7 @@ class EventReader:
         self._more.set()
 
     def close(self) -> None:
-        """Stop to collect events for this reader."""
+        """Stop collecting events for this reader."""
         self._forget(self)
         self.end()
 
@@ -98,7 +101,7 @@ class EventReader:
 
 
 class SessionSocket:
-    """The open socket. Make one with `SessionSocket.open`, end it with `aclose`."""
+    """The socket of one session. Open it with `SessionSocket.open`, end it with `aclose`."""
 
     def __init__(self, socket: ClientConnection, url: str, api_key: str | None) -> None:
         self._socket = socket
@@ -118,7 +121,7 @@ class SessionSocket:
     async def open(cls, url: str, character: str | None, api_key: str | None) -> "SessionSocket":
         """Connect to `url` (http, https, ws or wss; only host and port are needed).
 
-        Raises AvatarClientError when nobody listens there or the server refuses.
+        Raises AvatarClientError if nothing listens there or the server refuses.
         """
         address = realtime_url(url, character)
         try:
@@ -134,7 +137,7 @@ class SessionSocket:
         return cls(socket, url, api_key)
 
     def events(self) -> EventReader:
-        """A reader of every event from now on. Close it when you stop to read."""
+        """A reader of every event from now on. Close it when you stop reading."""
         reader = EventReader(self._readers.remove)
         if self._receiving.done():
             reader.end()
@@ -152,8 +155,8 @@ class SessionSocket:
         await self._write(message)
 
     async def send_speech(self, pcm: bytes, speaker_index: int) -> None:
-        """Send PCM16 for a speaker. It is numbered when its turn comes: whoever is cancelled before
-        leaves no gap.
+        """Send PCM16 of one speaker. The message gets its number when it is sent, so a cancelled
+        call leaves no gap.
         """
         async with self._sending:
             await self._write_next(pack_binary_append(pcm, speaker_index, self._next_seq))
@@ -162,13 +165,13 @@ class SessionSocket:
     async def request(
         self, answer: type[Event], kind: str, timeout_s: float = ANSWER_TIMEOUT_S, **fields: Any
     ) -> Event:
-        """Send an event and wait for its `answer`; an error about this event is raised."""
+        """Send an event and return its `answer`. Raises AvatarClientError for an error about it."""
         with self.events() as reader:
             event_id = await self.send(kind, **fields)
             return await expect(reader, answer, timeout_s, about=event_id)
 
     async def aclose(self) -> None:
-        """End the session; where its socket is lost just now, it ends by itself."""
+        """End the session. While its socket is lost, the server ends it after `resume_ms`."""
         self._is_over = True
         if self._has_socket.is_set():
             with contextlib.suppress(AvatarClientError):
@@ -183,7 +186,7 @@ class SessionSocket:
             await self._write_next(message)
 
     async def _write_next(self, message: str | bytes) -> None:
-        """Send it, once there is a socket. What a socket took before it broke may be lost."""
+        """Send once there is a socket. A message that a socket took before it broke may be lost."""
         while True:
             await self._has_socket.wait()
             socket = self._socket
@@ -196,24 +199,24 @@ class SessionSocket:
                         f"The session has ended, its socket is closed ({error}). Connect again."
                     ) from error
                 if self._socket is socket:
-                    self._has_socket.clear()  # `_receive` will notice as well
+                    self._has_socket.clear()  # `_receive` notices it too
 
     async def _receive(self) -> None:
         try:
             while True:
                 await self._receive_from(self._socket)
                 self._has_socket.clear()
-                if not await self._take_up_again():
+                if not await self._resume():
                     return
                 self._has_socket.set()
         finally:
             self._is_over = True
-            self._has_socket.set()  # who waits to send hears that it is over
+            self._has_socket.set()  # wakes the calls that wait to send; they raise
             for reader in self._readers:
                 reader.end()
 
     async def _receive_from(self, socket: ClientConnection) -> None:
-        """Hand events on until the socket is closed or lost."""
+        """Give events to all readers until the socket is closed or lost."""
         with contextlib.suppress(ConnectionClosed):
             async for message in socket:
                 if isinstance(message, bytes):
@@ -228,20 +231,21 @@ class SessionSocket:
                 for reader in self._readers:
                     reader.put(event)
 
-    async def _take_up_again(self) -> bool:
-        """Whether another socket serves the session now."""
+    async def _resume(self) -> bool:
+        """Open another socket for the session. Returns whether there is one now."""
         session = self._session
         if self._is_over or session is None or self._socket.close_code in CLOSED_FOR_GOOD:
             return False
         if session.resume_ms == 0:
-            logger.warning("%s lost its socket; it ends, as resume_ms is 0", session.session_id)
+            logger.warning("%s lost its socket and ends: resume_ms is 0", session.session_id)
             return False
         loop = asyncio.get_running_loop()
         until_s = loop.time() + session.resume_ms / 1000
         address = realtime_url(self._url, session=session.session_id)
         logger.warning(
-            "%s lost its socket; trying for %d ms to take it up again",
-            *(session.session_id, session.resume_ms),
+            "%s lost its socket; trying to resume it for %d ms",
+            session.session_id,
+            session.resume_ms,
         )
         while True:
             try:
@@ -252,7 +256,7 @@ class SessionSocket:
                 if refusal.response.status_code < 500:  # the session is gone
                     return False
             except (OSError, TimeoutError, InvalidHandshake):
-                pass  # not yet
+                pass  # the server is not back yet
             if loop.time() + RESUME_EVERY_S > until_s:
                 return False
             await asyncio.sleep(RESUME_EVERY_S)
@@ -278,10 +282,10 @@ async def _connect(
 async def expect(
     reader: EventReader, answer: type[Event], timeout_s: float, about: str | None = None
 ) -> Event:
-    """The next `answer` that `reader` gets.
+    """Wait for the next `answer` that `reader` gets.
 
-    Raises AvatarClientError for a fatal error, for one about the event `about`, when the session
-    ends and after `timeout_s`.
+    Raises AvatarClientError after `timeout_s`, if the session ends, for a fatal error, and for an
+    error about the event with the id `about`.
     """
     try:
         async with asyncio.timeout(timeout_s):
@@ -298,11 +302,13 @@ async def expect(
         raise AvatarClientError(
             f"The server sent no {answer.type} within {timeout_s:.0f} s. Look at its log."
         ) from None
-    raise AvatarClientError(f"The socket closed before {answer.type} came. Look at the server log.")
+    raise AvatarClientError(
+        f"The socket closed before {answer.type} arrived. Look at the server's log."
+    )
 
 
 def error_from(event: Error) -> AvatarClientError:
-    """The exception that tells of an `error` event."""
+    """The exception for an `error` event."""
     return AvatarClientError(event.error.message, event.error.code)
 
 
@@ -312,18 +318,18 @@ def realtime_url(url: str, character: str | None = None, session: str | None = N
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     if scheme not in ("ws", "wss") or not parts.netloc:
         raise AvatarClientError(
-            f"{url!r} is no address of an avatar server. Write it like http://127.0.0.1:8080"
+            f"{url!r} is not the address of an avatar server. Write it like http://127.0.0.1:8080"
         )
     path = (
         parts.path if parts.path.endswith("/realtime") else f"{parts.path.rstrip('/')}/v1/realtime"
     )
-    wishes = {"character": character, "session": session}
-    query = dict(parse_qsl(parts.query)) | {name: value for name, value in wishes.items() if value}
+    wanted = {"character": character, "session": session}
+    query = dict(parse_qsl(parts.query)) | {name: value for name, value in wanted.items() if value}
     return urlunsplit((scheme, parts.netloc, path, urlencode(query), ""))
 
 
 def _refused(address: str, status: int, body: bytes | bytearray) -> AvatarClientError:
-    """The server's own words where it sent an error body, else what the status means."""
+    """The error that the server sent in the body, or one made from the status."""
     try:
         error = json.loads(body)["error"]
         return AvatarClientError(error["message"], error["code"])
@@ -331,7 +337,7 @@ def _refused(address: str, status: int, body: bytes | bytearray) -> AvatarClient
         pass
     if status in (401, 403):
         message = (
-            f"{address} wants an API key (HTTP {status}). Give it: --api-key or AVATAR_API_KEY"
+            f"{address} requires an API key (HTTP {status}). Pass it: --api-key or AVATAR_API_KEY"
         )
         return AvatarClientError(message, "unauthorized")
     return AvatarClientError(f"{address} refused the session with HTTP {status}.", "refused")

@@ -1,1 +1,1 @@
-"""Engines in torch for a CPU: the same functions with less memory traffic."""
+"""Engines in torch for a CPU: the model's functions with fewer passes over memory."""

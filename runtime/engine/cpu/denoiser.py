@@ -1,10 +1,12 @@
-"""The denoiser in torch for a CPU: the same function with less around its matrix products.
+"""The denoiser in torch for a CPU: the same function with less work around its matrix products.
 
-A small transformer spends half of its time on a CPU in norms, modulation, rotations and the calls
-themselves. Here the products of the image tokens, GELU included, are oneDNN's with weights laid out
-once, a modulation is the weight and bias of the LayerNorm before it, image and text are normed and
-rotated together, and in the last block queries attend and the MLP runs only for the latent frames
-that are asked for.
+On a CPU a small transformer spends half of its time in norms, modulation, rotations and the calls
+themselves. Here oneDNN multiplies the image tokens, GELU included, by weights in its own layout.
+AdaLN shift and scale are folded into the preceding LayerNorm's affine, image and text share one
+QK-norm and RoPE call, and the last block attends and runs its MLP only for the newest latent
+frames.
+
+Axes: N image tokens (reference and video), L text tokens, D hidden size. One window, so no batch.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from runtime.errors import Unsupported
@@ -22,26 +25,26 @@ from runtime.models.dit.dit import DiT
 from runtime.models.dit.layers import NORM_EPS, RMSNorm, patchify, unpatchify
 
 ONE_NUMBER = {2: torch.complex64, 4: torch.complex128}
-"""So many floats side by side seen as one number: five times as fast to move as one by one."""
+"""A dtype for so many neighbouring floats: moving them as one number is five times as fast."""
 
-# Tensors, for torch makes one of a Python number and casts it at every use: 1 % of a call.
+# As tensors, since torch converts and casts a Python number at every use: 1 % of a call.
 ONE, EPS = torch.tensor(1.0), torch.tensor(NORM_EPS)
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """What all blocks of one call share; one window, so there is no batch axis."""
+    """Values shared by all blocks of one call."""
 
     image_tokens: int
-    rotation: Tensor  # complex (N + L, 1, 1, head_dim / 2): text tokens are turned by nothing
+    rotation: Tensor  # complex (N + L, 1, 1, head_dim / 2), one for text tokens
 
 
 class _Linear:
-    """A linear layer; for `many` tokens with a copy of its weight in oneDNN's own layout.
+    """A linear layer; with `many` tokens it copies its weight into oneDNN's own layout.
 
-    It then takes an eighth less time than `F.linear`: the weight is not laid out again in every
-    call, and the product adds the bias itself, which else is copied into the output first. For a
-    few tokens, or where torch has no oneDNN, it is `F.linear`.
+    That takes an eighth less time than `F.linear`: the layout of the weight is not converted in
+    every call, and the product adds the bias, which `F.linear` first copies into the output. For
+    few tokens, or if torch has no oneDNN, the layer is `F.linear`.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, many: bool = True) -> None:
@@ -60,26 +63,26 @@ class _Linear:
         return F.linear(x, self._weight, self._bias)
 
     def gelu(self, x: Tensor) -> Tensor:
-        """Tanh GELU of what the layer gives."""
+        """Tanh GELU of the layer's output."""
         if self._packed:
             return self._product(x, "gelu")
         return F.gelu(F.linear(x, self._weight, self._bias), approximate="tanh")
 
-    def _product(self, x: Tensor, then: str) -> Tensor:
+    def _product(self, x: Tensor, activation: str) -> Tensor:
         product = torch.ops.mkldnn._linear_pointwise.default
-        y: Tensor = product(x, self._weight, self._bias, then, [], "tanh")
+        y: Tensor = product(x, self._weight, self._bias, activation, [], "tanh")
         return y
 
 
 @dataclass(frozen=True, slots=True)
 class _Layers:
-    """The weights that a block applies to image, to text or to both together."""
+    """A block's weights for image tokens, for text tokens, or for both together."""
 
     qkv: _Linear
     proj: _Linear
     fc1: _Linear
     fc2: _Linear
-    norms: Tensor  # of queries and keys (2, 1, head_dim)
+    norms: Tensor  # weights of the norms of queries and keys (2, 1, head_dim)
 
     @classmethod
     def of_image(cls, block: DoubleBlock) -> _Layers:
@@ -103,7 +106,7 @@ class _Layers:
 
     @classmethod
     def of_single(cls, block: SingleBlock) -> _Layers:
-        """Both layers cut in two: attention's part and the MLP's."""
+        """Both linear layers cut into attention's part and the MLP's part."""
         into, out, size = block.linear1, block.linear2, block.linear2.out_features
         return cls(
             qkv=_Linear(into.weight[: 3 * size], into.bias[: 3 * size]),
@@ -114,10 +117,10 @@ class _Layers:
         )
 
 
-class FusedDenoiser:
+class CpuDenoiser:
     """`DiT.denoise` for one window at a time in float32 on a CPU.
 
-    With the weights that the model has when this is made.
+    The model's weights must not change afterwards: some of them are copied.
     """
 
     def __init__(self, dit: DiT) -> None:
@@ -133,32 +136,32 @@ class FusedDenoiser:
 
     @torch.inference_mode()
     def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
-        """As `DiT.denoise`; Unsupported for several windows, padded text or left-out tokens."""
+        """As `DiT.denoise`. Unsupported for several windows, padded text or a token subset."""
         if len(x) != 1 or step.text_mask is not None or window.tokens is not None:
             raise Unsupported(
-                f"The engine torch runs one window without padding at a time on a CPU; found "
-                f"{len(x)} windows, or a mask. Use torch-eager."
+                "On a CPU the engine torch runs one window at a time, without padding or a subset "
+                f"of tokens, but was given {len(x)} windows, or a mask. Use torch-eager."
             )
         dit, tokens = self._dit, window.masks.shape[2]
-        patches = _patches(x, dit.config.patch_size).flatten(0, 2)
+        patches = _patchify(x, dit.config.patch_size).flatten(0, 2)
         video = self._img_in(patches).add_(window.injected[0])
         img, txt = torch.cat((window.reference[0], video)), step.text[0]
         rotation = window.rotation
-        unturned = rotation.new_ones(len(txt), *rotation.shape[1:])
-        call = _Call(len(img), torch.cat((rotation, unturned)))
+        unrotated = rotation.new_ones(len(txt), *rotation.shape[1:])
+        call = _Call(len(img), torch.cat((rotation, unrotated)))
         for index, (both, modulations) in enumerate(zip(self._doubles, step.double, strict=True)):
             img, txt = self._double(both, img, txt, modulations, call)
             if index % 2 == 1:
-                self._listen(img[tokens:], index // 2, window)
+                self._apply_adapters(img[tokens:], index // 2, window)
         hidden = torch.cat((img, txt))
         frames = x.shape[2] if window.newest is None else window.newest
         newest = slice(len(img) - frames * tokens, len(img))
         for layers, modulation in zip(self._singles, step.single, strict=True):
-            asked = newest if layers is self._singles[-1] else slice(None)
-            hidden = self._single(layers, hidden, modulation, asked, call)
+            kept = newest if layers is self._singles[-1] else slice(None)
+            hidden = self._single(layers, hidden, modulation, kept, call)
         patches = self._final(self._modulated(hidden, *self._parts(step.final, 2)))
         patches = torch.unflatten(patches, 0, (frames, -1))[None]
-        return _unpatched(patches, dit.config.patch_size, x.shape[3] // dit.config.patch_size[1])
+        return _unpatchify(patches, dit.config.patch_size, x.shape[3] // dit.config.patch_size[1])
 
     def _double(
         self,
@@ -177,53 +180,55 @@ class FusedDenoiser:
         qk = self._normed(qk)
         qk[:count].mul_(of_img.norms)
         qk[count:].mul_(of_txt.norms)
-        q, k = _turned(qk, call.rotation).unbind(1)
+        q, k = _rotated(qk, call.rotation).unbind(1)
         attn = _attend(q, k, v)
         return (
-            self._through(of_img, img, attn[:count], img_mod),
-            self._through(of_txt, txt, attn[count:], txt_mod),
+            self._residuals(of_img, img, attn[:count], img_mod),
+            self._residuals(of_txt, txt, attn[count:], txt_mod),
         )
 
-    def _through(self, layers: _Layers, x: Tensor, attn: Tensor, mod: tuple[Tensor, ...]) -> Tensor:
-        """Tokens x of a double block after their attention and MLP."""
+    def _residuals(
+        self, layers: _Layers, x: Tensor, attn: Tensor, mod: tuple[Tensor, ...]
+    ) -> Tensor:
+        """A double block's tokens x plus the gated outputs of attention and MLP."""
         x = torch.addcmul(x, mod[2], layers.proj(attn))
         inner = layers.fc1.gelu(self._modulated(x, *mod[3:5]))
         return torch.addcmul(x, mod[5], layers.fc2(inner))
 
     def _single(
-        self, layers: _Layers, x: Tensor, modulation: Tensor, asked: slice, call: _Call
+        self, layers: _Layers, x: Tensor, modulation: Tensor, kept: slice, call: _Call
     ) -> Tensor:
-        """As `SingleBlock` for the tokens asked for; every token gives key and value.
+        """As `SingleBlock`, for the kept tokens. Keys and values are of all tokens.
 
-        And a query, asked for or not: one product and one norm for all cost no more than two each.
+        Queries are too: one product and one norm for all cost no more than two of each.
         """
         shift, scale, gate = self._parts(modulation, 3)
-        given = self._modulated(x, shift, scale)
-        qk, v = self._split(layers.qkv(given))
-        q, k = _turned(self._normed(qk).mul_(layers.norms), call.rotation).unbind(1)
-        attn = layers.proj(_attend(q[asked], k, v))
-        inner = layers.fc1.gelu(given[asked])
-        return torch.addcmul(x[asked], gate, layers.fc2(inner).add_(attn))
+        normed = self._modulated(x, shift, scale)
+        qk, v = self._split(layers.qkv(normed))
+        q, k = _rotated(self._normed(qk).mul_(layers.norms), call.rotation).unbind(1)
+        attn = layers.proj(_attend(q[kept], k, v))
+        inner = layers.fc1.gelu(normed[kept])
+        return torch.addcmul(x[kept], gate, layers.fc2(inner).add_(attn))
 
-    def _listen(self, video: Tensor, index: int, window: WindowInputs) -> None:
-        """As `DiT.listen`, to the video tokens (N, D) in place."""
-        audio = self._audio[index]
-        q = audio.to_q(_layer_norm(video, audio.norm2))
+    def _apply_adapters(self, video: Tensor, index: int, window: WindowInputs) -> None:
+        """As `DiT.apply_adapters`, on the video tokens (T * n, D) in place."""
+        adapter = self._audio[index]
+        q = adapter.to_q(_layer_norm(video, adapter.norm2))
         k, v = window.audio[index][0].chunk(2, dim=-1)
         masks = window.masks[0]
-        heard = _mixed(torch.unflatten(q, 0, masks.shape[:2]), k, v, masks).flatten(0, 1)
+        audio = _mix_speakers(torch.unflatten(q, 0, masks.shape[:2]), k, v, masks).flatten(0, 1)
         if window.emotion_masks is not None:
-            emotion = self._emotion[index]
-            q = emotion.to_q(_layer_norm(video, emotion.norm2)).view(len(video), self._heads, -1)
-            q = self._normed(q).mul_(emotion.q_norm.weight)
-            q = _turned(q, window.rotation[-len(video) :, 0]).transpose(0, 1)
+            module = self._emotion[index]
+            q = module.to_q(_layer_norm(video, module.norm2)).view(len(video), self._heads, -1)
+            q = self._normed(q).mul_(module.q_norm.weight)
+            q = _rotated(q, window.rotation[-len(video) :, 0]).transpose(0, 1)
             k, v = window.emotion[index][0]
-            felt = _mixed(q, k, v, window.emotion_masks[0]).transpose(0, 1).flatten(1)
-            video.addmm_(felt, emotion.to_out.weight.t(), alpha=emotion.gamma.item())
-        video.addmm_(heard, audio.to_out.weight.t())
+            emotion = _mix_speakers(q, k, v, window.emotion_masks[0]).transpose(0, 1).flatten(1)
+            video.addmm_(emotion, module.to_out.weight.t(), alpha=module.gamma.item())
+        video.addmm_(audio, adapter.to_out.weight.t())
 
     def _parts(self, modulation: Tensor, count: int) -> tuple[Tensor, ...]:
-        """The vectors (D,) of a modulation (1, count * D)."""
+        """The `count` vectors (D,) of a modulation (1, count * D)."""
         return modulation.view(count, self._size).unbind()
 
     def _split(self, qkv: Tensor) -> tuple[Tensor, Tensor]:
@@ -241,22 +246,24 @@ class FusedDenoiser:
         return heads * torch.addcmul(EPS, squares, self._mean).rsqrt_().unsqueeze(-1)
 
 
-def _patches(x: Tensor, patch_size: tuple[int, int, int]) -> Tensor:
-    """As `patchify`."""
+def _patchify(x: Tensor, patch_size: tuple[int, int, int]) -> Tensor:
+    """As `patchify`, with each row of a patch moved as one number if `ONE_NUMBER` has its size."""
     _, ph, pw = patch_size
     if pw not in ONE_NUMBER:
         return patchify(x, patch_size)
-    moved = patchify(x.contiguous().view(ONE_NUMBER[pw]), (1, ph, 1))
-    return moved.contiguous().view(x.dtype)
+    rows = x.contiguous().view(ONE_NUMBER[pw])
+    patches = rearrange(rows, "b c t (h ph) w -> b t (h w) (c ph)", ph=ph)
+    return patches.contiguous().view(x.dtype)
 
 
-def _unpatched(patches: Tensor, patch_size: tuple[int, int, int], rows: int) -> Tensor:
-    """As `unpatchify`."""
+def _unpatchify(patches: Tensor, patch_size: tuple[int, int, int], rows: int) -> Tensor:
+    """As `unpatchify`, moving numbers as `_patchify` does."""
     _, ph, pw = patch_size
     if pw not in ONE_NUMBER:
         return unpatchify(patches, patch_size, rows)
-    moved = unpatchify(patches.view(ONE_NUMBER[pw]), (1, ph, 1), rows)
-    return moved.contiguous().view(patches.dtype)
+    numbers = patches.view(ONE_NUMBER[pw])
+    latents = rearrange(numbers, "b t (h w) (c ph) -> b c t (h ph) w", h=rows, ph=ph)
+    return latents.contiguous().view(patches.dtype)
 
 
 def _layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
@@ -267,19 +274,19 @@ def _norms(q_norm: RMSNorm, k_norm: RMSNorm) -> Tensor:
     return torch.stack((q_norm.weight, k_norm.weight)).unsqueeze(1).detach()
 
 
-def _turned(heads: Tensor, rotation: Tensor) -> Tensor:
+def _rotated(heads: Tensor, rotation: Tensor) -> Tensor:
     """As `apply_rope`."""
     return (heads.view(rotation.dtype) * rotation).view(heads.dtype)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """q (M, heads, head_dim), k and v (N, heads, head_dim) to (M, D)."""
+    """q (M, heads, head_dim), k and v (N + L, heads, head_dim) to (M, D)."""
     q, k, v = (each.transpose(0, 1)[None] for each in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).flatten(1)
 
 
-def _mixed(q: Tensor, k: Tensor, v: Tensor, masks: Tensor) -> Tensor:
-    """As `mix_speakers`, with the scale on the queries alone; q, k and v have three axes."""
+def _mix_speakers(q: Tensor, k: Tensor, v: Tensor, masks: Tensor) -> Tensor:
+    """As `mix_speakers`, with the scale on the queries only; q, k and v have three axes."""
     scores = torch.bmm(q * q.shape[-1] ** -0.5, k.transpose(1, 2))
     weights = torch.unflatten(scores, -1, (masks.shape[-2], -1)).softmax(-1).mul_(masks)
     return torch.bmm(weights.flatten(-2), v)

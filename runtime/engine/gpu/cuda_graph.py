@@ -1,17 +1,17 @@
-"""A denoiser or decoder recorded as one CUDA graph: fixed addresses, one launch a call.
+"""A denoiser or decoder captured as one CUDA graph: fixed addresses, one launch a call.
 
     denoiser = GraphedDenoiser(model.dit)
-    out = denoiser.denoise(x, step, window)     # the first call records, the others replay
+    out = denoiser.denoise(x, step, window)     # the first call captures, later ones replay
 
-Inputs are copied to where the recording found them, on a stream of its own (own_stream.py). A
-video's shapes never change, so one recording serves it for ever.
+Inputs are copied to the addresses of the capture, on the engine's own stream (own_stream.py). The
+shapes of a stream never change, so one capture serves all of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,89 +21,111 @@ from runtime.errors import BadInput, Unsupported
 from runtime.models.dit.conditioning import StepInputs, WindowInputs
 from runtime.stream.engines import Decoder, Denoiser
 
-WARM_UP_CALLS = 3  # what torch's documentation of CUDA graphs asks for
+WARM_UP_CALLS = 3  # the number in torch's documentation of CUDA graphs
+
+Result = TypeVar("Result")
 
 
-class Recording:
-    """Replays what a function of tensors, and of dataclasses and tuples of them, first launched."""
+def capture(work: Callable[[], Result], stream: OwnStream) -> tuple[torch.cuda.CUDAGraph, Result]:
+    """Call `work` to warm up, then capture one more call of it as a CUDA graph on `stream`.
+
+    `work` reads and writes fixed addresses. The result is that of the captured call: each replay
+    overwrites it.
+    """
+    with stream.turn():
+        for _ in range(WARM_UP_CALLS):
+            work()
+    graph = torch.cuda.CUDAGraph()
+    # Other threads may allocate memory and create events (stream/readback.py) meanwhile.
+    with torch.cuda.graph(graph, stream=stream.cuda, capture_error_mode="thread_local"):
+        result = work()
+    return graph, result
+
+
+class GraphedFunction:
+    """A function of tensors, captured at its first call and replayed from then on.
+
+    Arguments and result may also be dataclasses and tuples of tensors.
+    """
 
     def __init__(self, work: Callable[..., Any]) -> None:
         self._work = work
-        self._recorded: _Recorded | None = None
+        self._captured: _Captured | None = None
 
     @torch.inference_mode()
-    def __call__(self, *given: Any) -> Any:
-        """The function's result, valid until the next call: it lies at one address.
+    def __call__(self, *inputs: Any) -> Any:
+        """The function's result; the next call overwrites it.
 
-        BadInput for other shapes than those of the first call, Unsupported without a GPU.
+        Raises BadInput for other shapes than those of the first call, Unsupported without a GPU.
         """
-        if self._recorded is None:
-            self._recorded = _record(self._work, given)
-        recorded, tensors = self._recorded, tuple(tensors_in(given))
-        if [t.shape for t in tensors] != [t.shape for t in recorded.places]:
+        if self._captured is None:
+            self._captured = self._capture(inputs)
+        captured, tensors = self._captured, tuple(tensors_in(inputs))
+        if [t.shape for t in tensors] != [t.shape for t in captured.inputs]:
             raise BadInput(
-                "These inputs have other shapes than the recorded ones. Make an engine for each "
+                "These inputs have other shapes than the captured ones. Open an engine for each "
                 "shape of window."
             )
-        with recorded.stream.turn():
-            for place, tensor in zip(recorded.places, tensors, strict=True):
-                place.copy_(tensor)
-            recorded.graph.replay()
-        return recorded.result
+        with captured.stream.turn():
+            for own, tensor in zip(captured.inputs, tensors, strict=True):
+                own.copy_(tensor)
+            captured.graph.replay()
+        return captured.result
+
+    def _capture(self, inputs: tuple[Any, ...]) -> _Captured:
+        device = next(tensors_in(inputs)).device
+        if device.type != "cuda":
+            raise Unsupported(
+                f"CUDA graphs need an NVIDIA GPU, but the tensors are on {device}. Use another "
+                "engine, or move the model to a GPU.",
+                param="engine",
+            )
+        stream = OwnStream(device)
+        own = tuple(tensor.clone() for tensor in tensors_in(inputs))
+        arguments = with_tensors(inputs, iter(own))
+        graph, result = capture(lambda: self._work(*arguments), stream)
+        return _Captured(graph, stream, own, result)
 
 
 @dataclass(frozen=True, slots=True)
-class _Recorded:
+class _Captured:
     graph: torch.cuda.CUDAGraph
     stream: OwnStream
-    places: tuple[Tensor, ...]  # of the inputs
+    inputs: tuple[Tensor, ...]  # at their fixed addresses
     result: Any
 
 
-def _record(work: Callable[..., Any], given: tuple[Any, ...]) -> _Recorded:
-    device = next(tensors_in(given)).device
-    if device.type != "cuda":
-        raise Unsupported(f"CUDA graphs need an NVIDIA GPU, found {device}.", param="engine")
-    stream = OwnStream(device)
-    places = tuple(tensor.clone() for tensor in tensors_in(given))
-    placed = with_tensors(given, iter(places))
-    with stream.turn():
-        for _ in range(WARM_UP_CALLS):
-            work(*placed)
-    graph = torch.cuda.CUDAGraph()
-    # Other threads may ask for memory and events (handover.py) meanwhile: only this one may not.
-    with torch.cuda.graph(graph, stream=stream.cuda, capture_error_mode="thread_local"):
-        result = work(*placed)
-    return _Recorded(graph, stream, places, result)
-
-
 class GraphedDenoiser:
-    """Replays what another denoiser launched when it was first called.
+    """Another denoiser, captured at its first call.
 
-    All latent frames are recorded, however few are asked for: presets with windows of one length
-    share a recording, and each takes as many of the last as it moves.
+    All latent frames are captured, even if the call asks for the newest only: presets with windows
+    of the same length share a capture, and each takes as many of the last ones as it moves.
     """
 
     def __init__(self, denoiser: Denoiser) -> None:
-        self._recording = Recording(denoiser.denoise)
+        self._graphed = GraphedFunction(denoiser.denoise)
 
     def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
-        """As the recorded denoiser, errors as `Recording`; the output is overwritten by the next
-        call.
+        """As the captured denoiser; the next call overwrites the output.
+
+        Raises as `GraphedFunction`.
         """
-        out: Tensor = self._recording(x, step, replace(window, newest=None))
+        out: Tensor = self._graphed(x, step, replace(window, newest=None))
         return out
 
 
 class GraphedDecoder:
-    """Replays what another decoder launched when it was first called."""
+    """Another decoder, captured at its first call."""
 
     def __init__(self, decoder: Decoder) -> None:
-        self._recording = Recording(decoder.decode)
+        self._graphed = GraphedFunction(decoder.decode)
 
     def decode(self, latent: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """As the recorded decoder, errors as `Recording`; pictures and state are the caller's."""
-        decoded = self._recording(latent, state)
+        """As the captured decoder; frames and state are copies that belong to the caller.
+
+        Raises as `GraphedFunction`.
+        """
+        decoded = self._graphed(latent, state)
         kept: tuple[Tensor, Any] = with_tensors(decoded, (t.clone() for t in tensors_in(decoded)))
         return kept
 
@@ -121,7 +143,7 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 
 
 def with_tensors(value: Any, tensors: Iterator[Tensor]) -> Any:
-    """`value` with the next of `tensors` in place of each of its own, in that order."""
+    """`value` with its tensors replaced by `tensors`, in the order of `tensors_in`."""
     if isinstance(value, Tensor):
         return next(tensors)
     if isinstance(value, tuple):

@@ -1,12 +1,12 @@
-"""What stands between a large transformer's matrix products on a GPU, one Triton kernel for each.
+"""Three Triton kernels for everything between a large transformer's matrix products on a GPU.
 
 A product reads its input once and writes its output once; everything else should pass over memory
-once as well. So a residual is added, normalised, modulated and rounded to FP8 in one pass over a
-row, which stays in registers meanwhile; queries and keys are normalised and turned in another; and
-GELU, its neighbour attention and the rounding of both are a third.
+once as well. One kernel adds a residual, normalises, modulates and rounds to FP8, with the row in
+registers. The second normalises and rotates queries and keys. The third writes attention beside
+GELU and rounds both.
 
-Rows are tokens. An FP8 result is an `Fp8Matrix` with a scale for each row. Sums and norms are in
-float32, whatever the tensors are.
+Rows are tokens. An FP8 result is an `Fp8Matrix` with one scale for each row. Sums and norms are in
+float32, whatever the tensors' type.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from runtime.models.fp8.matmul import SMALLEST_AMPLITUDE, Fp8Matrix
 from runtime.models.fp8.storage import FP8, FP8_MAX
 
 Rows = Tensor | Fp8Matrix
-"""(M, K): what a product multiplies."""
+"""(M, K): the left side of a product."""
 
 WIDEST_CHUNK = 1024  # of a row that is no power of two long
 LARGEST = tl.constexpr(FP8_MAX)
@@ -31,67 +31,67 @@ SLOPE = tl.constexpr(2 * SQRT_2_OVER_PI)
 BEND = tl.constexpr(2 * SQRT_2_OVER_PI * 0.044715)
 
 
-def normed(
+def modulated_norm(
     x: Tensor,
     shift: Tensor,
     scale: Tensor,
     to_fp8: bool,
-    added: tuple[Tensor, Tensor] | None = None,
+    residual: tuple[Tensor, Tensor] | None = None,
 ) -> Rows:
     """LayerNorm of x (M, D) without weights, times 1 + scale (D,) plus shift (D,).
 
-    With `added`, a gate (D,) and what it gates (M, D), x becomes x + gate * that first, in place.
+    With `residual`, a gate (D,) and a branch (M, D), x first becomes x + gate * branch, in place.
     """
     size = x.shape[1]
     out, scales = _result(len(x), size, x, to_fp8)
-    gate, more = (x, x) if added is None else added
+    gate, branch = (x, x) if residual is None else residual
     block = triton.next_power_of_2(size)
-    _normed[(len(x),)](
-        x, more, gate, shift, scale, out, scales, size, added is not None, to_fp8, block,
+    _modulated_norm[(len(x),)](
+        x, branch, gate, shift, scale, out, scales, size, residual is not None, to_fp8, block,
         num_warps=_warps(block),
     )  # fmt: skip
     return Fp8Matrix(out, scales) if to_fp8 else out
 
 
-def heads(
+def rotated_heads(
     qkv: Tensor,
     q_weight: Tensor,
     k_weight: Tensor,
     rotation: Tensor,
     out: Tensor,
-    inverse: Tensor | None = None,
+    inverse_scales: Tensor | None = None,
 ) -> None:
-    """Queries and keys of qkv (M, at least 3 * heads * head_dim) normalised (RMS) and turned.
+    """Queries and keys of qkv (M, at least 3 * heads * head_dim), RMS-normalised and rotated.
 
-    `rotation` (R, head_dim / 2, 2) float32 turns the first R rows, others are turned by nothing.
-    `out` (2 or 3, M, heads, head_dim), rows of a larger tensor or not: queries, keys, and values as
-    they are where there is a third. FP8 numbers are multiplied by `inverse` (3,) before rounding.
-    head_dim is a power of two.
+    `rotation` (R, head_dim / 2, 2) float32 rotates the first R rows; the others stay unrotated.
+    `out` (2 or 3, M, heads, head_dim), possibly rows of a larger tensor, receives queries, keys
+    and, if it has a third part, unchanged values. For an FP8 `out`, numbers are multiplied by
+    `inverse_scales` (3,) before rounding. head_dim is a power of two.
     """
     parts, rows, count, size = out.shape
     group = _divisor(count, 8)
-    to_fp8 = inverse is not None
-    _heads[(rows, parts * count // group)](
+    to_fp8 = inverse_scales is not None
+    _rotated_heads[(rows, parts * count // group)](
         qkv, qkv.stride(0), q_weight, k_weight, rotation, len(rotation),
-        out, out.stride(0), out.stride(1), inverse if to_fp8 else q_weight,
+        out, out.stride(0), out.stride(1), inverse_scales if to_fp8 else q_weight,
         count, size, group, to_fp8, num_warps=_warps(group * size),
     )  # fmt: skip
 
 
-def joined(attn: Rows | None, inner: Tensor | None, to_fp8: bool) -> Rows:
-    """attn (M, A) as it is beside the tanh GELU of inner (M, F): (M, A + F); one may be missing.
+def concat_gelu(attn: Rows | None, inner: Tensor | None, to_fp8: bool) -> Rows:
+    """attn (M, A) beside the tanh GELU of inner (M, F): (M, A + F). One of them may be None.
 
-    An attn in FP8 has one scale.
+    An attn in FP8 has one scale for the whole matrix.
     """
     kept = attn.values if isinstance(attn, Fp8Matrix) else attn
-    given = [each for each in (kept, inner) if each is not None]
-    first, last = given[0], given[-1]
-    width, size = 0 if kept is None else kept.shape[1], sum(each.shape[1] for each in given)
+    present = [each for each in (kept, inner) if each is not None]
+    first, last = present[0], present[-1]
+    width, size = 0 if kept is None else kept.shape[1], sum(each.shape[1] for each in present)
     like = last if inner is not None else first
     out, scales = _result(len(first), size, like, to_fp8)
     chunk = _divisor(size, WIDEST_CHUNK)
     chunks = triton.next_power_of_2(size // chunk)
-    _joined[(len(first),)](
+    _concat_gelu[(len(first),)](
         first, first.stride(0), attn.scale if isinstance(attn, Fp8Matrix) else first,
         last, last.stride(0), out, scales, width, size, isinstance(attn, Fp8Matrix),
         to_fp8, chunk, chunks, num_warps=_warps(chunk * chunks),
@@ -100,13 +100,13 @@ def joined(attn: Rows | None, inner: Tensor | None, to_fp8: bool) -> Rows:
 
 
 def _result(rows: int, columns: int, like: Tensor, to_fp8: bool) -> tuple[Tensor, Tensor]:
-    """Places for a result and the scales of its rows."""
+    """Memory for a result and for the scales of its rows."""
     out = like.new_empty(rows, columns, dtype=FP8 if to_fp8 else like.dtype)
     return out, like.new_empty(rows if to_fp8 else 1, 1, dtype=torch.float32)
 
 
 def _warps(values: int) -> int:
-    """Of a program that holds so many values: 32 a thread, of a wide one."""
+    """Warps of a program that holds so many values: a wide one has 32 values a thread."""
     return min(16, max(1, values // 1024))
 
 
@@ -117,7 +117,7 @@ def _divisor(value: int, largest: int) -> int:
 
 @triton.jit
 def _store(out, scales, row, at, inside, values, SIZE: tl.constexpr, FP8: tl.constexpr):
-    """Writes a row, in FP8 divided by its scale."""
+    """Writes a row; FP8 numbers are divided by its scale."""
     if FP8:
         scale = tl.maximum(tl.max(tl.abs(values)), SMALLEST) / LARGEST
         tl.store(scales + row, scale)
@@ -126,8 +126,8 @@ def _store(out, scales, row, at, inside, values, SIZE: tl.constexpr, FP8: tl.con
 
 
 @triton.jit
-def _normed(
-    x, added, gate, shift, scale, out, scales,
+def _modulated_norm(
+    x, branch, gate, shift, scale, out, scales,
     SIZE: tl.constexpr, ADDS: tl.constexpr, FP8: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
@@ -135,7 +135,7 @@ def _normed(
     inside = at < SIZE
     values = tl.load(x + row * SIZE + at, mask=inside, other=0.0).to(tl.float32)
     if ADDS:
-        more = tl.load(added + row * SIZE + at, mask=inside, other=0.0).to(tl.float32)
+        more = tl.load(branch + row * SIZE + at, mask=inside, other=0.0).to(tl.float32)
         by = tl.load(gate + at, mask=inside, other=0.0).to(tl.float32)
         rounded = (values + by * more).to(x.dtype.element_ty)
         tl.store(x + row * SIZE + at, rounded, mask=inside)
@@ -148,8 +148,9 @@ def _normed(
 
 
 @triton.jit
-def _heads(
-    qkv, qkv_stride, q_weight, k_weight, rotation, turned, out, part_stride, row_stride, inverse,
+def _rotated_heads(
+    qkv, qkv_stride, q_weight, k_weight, rotation, rotated,
+    out, part_stride, row_stride, inverse_scales,
     HEADS: tl.constexpr, SIZE: tl.constexpr, GROUP: tl.constexpr, FP8: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
@@ -164,20 +165,20 @@ def _heads(
         values = values * tl.rsqrt(squares + EPS) * weights[None, :]
         pairs = tl.arange(0, SIZE // 2)
         angle = rotation + row * SIZE + 2 * pairs
-        cos = tl.load(angle, mask=row + 0 * pairs < turned, other=1.0)[None, :]
-        sin = tl.load(angle + 1, mask=row + 0 * pairs < turned, other=0.0)[None, :]
+        cos = tl.load(angle, mask=row + 0 * pairs < rotated, other=1.0)[None, :]
+        sin = tl.load(angle + 1, mask=row + 0 * pairs < rotated, other=0.0)[None, :]
         a, b = tl.split(tl.reshape(values, (GROUP, SIZE // 2, 2)))
         both = tl.join(a * cos - b * sin, b * cos + a * sin)
         values = tl.reshape(both, (GROUP, SIZE))
     if FP8:
-        values = values * tl.load(inverse + part)
+        values = values * tl.load(inverse_scales + part)
         values = tl.minimum(tl.maximum(values, -LARGEST), LARGEST)
     place = out + part * part_stride + row * row_stride + at
     tl.store(place, values.to(out.dtype.element_ty))
 
 
 @triton.jit
-def _joined(
+def _concat_gelu(
     attn, attn_stride, attn_scale, inner, inner_stride, out, scales,
     KEPT: tl.constexpr, SIZE: tl.constexpr, FROM_FP8: tl.constexpr, FP8: tl.constexpr,
     CHUNK: tl.constexpr, CHUNKS: tl.constexpr,

@@ -1,8 +1,8 @@
-"""A CUDA stream of an engine's own, between what its caller queued before and after.
+"""A CUDA stream that belongs to one engine, ordered between its callers' work.
 
-An engine whose tensors have fixed addresses may serve callers on several streams: it starts after
-the caller's work and after what the last caller queued to read the outputs, which it overwrites.
-The host waits for nothing.
+An engine whose tensors have fixed addresses may serve callers on several streams. It starts after
+the caller's queued work, and after the last caller's reads of the outputs that it overwrites. The
+host never waits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 
 
 class OwnStream:
-    """One for each engine; callers take turns from one thread."""
+    """One stream for each engine; callers take turns from one thread."""
 
     def __init__(self, device: torch.device) -> None:
         self.cuda: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -22,10 +22,10 @@ class OwnStream:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """What is queued inside runs on this stream, and before what the caller queues next."""
+        """Work queued inside runs on this stream, before the caller's next work."""
         caller = torch.cuda.current_stream(self.cuda.device)
         self.cuda.wait_stream(caller)
-        if self._reader is not None:  # what was queued to read the outputs of the last turn
+        if self._reader is not None:  # the last caller may still read the outputs
             self.cuda.wait_stream(self._reader)
         with torch.cuda.stream(self.cuda):
             yield

@@ -1,9 +1,10 @@
 """TensorRT and TensorRT-RTX engines: fixed addresses, one CUDA graph for all parts of a call.
 
-Every tensor has its place in GPU memory from the start. A call copies its inputs there and
-replays the graph; nothing is allocated, and the host waits for nothing. Parts run one after the
-other, so all share one piece of scratch memory, and what one hands on lies where the next reads:
-in two places in turn, since an engine may write before it has read everything.
+Every tensor has its address in GPU memory from the start. A call copies its inputs there and
+replays the graph; nothing is allocated, and the host never waits. Parts run one after the other, so
+all share one piece of scratch memory, and each part reads its inputs where the part before wrote
+them. Two buffers alternate for such a tensor, since an engine may write before it has read
+everything.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runtime.engine.description import EngineDescription, TensorSpec
+from runtime.engine.description import EngineDescription, LocatedEngine, TensorSpec
+from runtime.engine.gpu.cuda_graph import capture
 from runtime.engine.gpu.own_stream import OwnStream
 from runtime.engine.parts import PREDICTION, named_values
 from runtime.engine.trt.library import PLAN, TensorRT
@@ -26,19 +28,14 @@ from runtime.models.dit.conditioning import StepInputs, WindowInputs
 from runtime.stream.engines import Engines
 from runtime.weights.checkpoint import AvatarModel
 
-WARM_UPS = 2  # calls before a graph is captured: the first ones may still allocate
-
-Found = tuple[Path, EngineDescription]
-
 
 class TensorRTChain:
     """Engines that run one after the other as one CUDA graph; not for two threads at once."""
 
-    def __init__(self, library: TensorRT, parts: Sequence[Found]) -> None:
+    def __init__(self, library: TensorRT, parts: Sequence[LocatedEngine]) -> None:
         library.check_gpu()
         self._stream = OwnStream(torch.device("cuda", torch.cuda.current_device()))
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._calls = 0
+        self._graph: torch.cuda.CUDAGraph | None = None  # captured at the first call
         self._inputs: dict[str, Tensor] = {}
         self._outputs: dict[str, Tensor] = {}
         engines = [_load(library, *part) for part in parts]
@@ -52,47 +49,41 @@ class TensorRTChain:
     def _connect(
         self, context: Any, description: EngineDescription, spare: dict[str, Tensor]
     ) -> None:
-        """Gives an engine its addresses. What it writes goes where the engine before the last one
-        wrote that.
+        """Give an engine its addresses.
+
+        An output takes the buffer of the same tensor that the engine before the last one wrote.
         """
         for spec in description.inputs:
-            held = self._outputs.get(spec.name)
-            if held is None:
-                held = self._inputs.setdefault(spec.name, _place(spec))
-            context.set_tensor_address(spec.name, held.data_ptr())
+            buffer = self._outputs.get(spec.name)
+            if buffer is None:
+                buffer = self._inputs.setdefault(spec.name, _buffer(spec))
+            context.set_tensor_address(spec.name, buffer.data_ptr())
         for spec in description.outputs:
             name = spec.name.removesuffix("_out")
-            place = spare.pop(name) if name in spare else _place(spec)
+            buffer = spare.pop(name) if name in spare else _buffer(spec)
             if name in self._outputs:
                 spare[name] = self._outputs[name]
-            self._outputs[name] = place
-            context.set_tensor_address(spec.name, place.data_ptr())
+            self._outputs[name] = buffer
+            context.set_tensor_address(spec.name, buffer.data_ptr())
 
     def run(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Everything that the engines hand on; the tensors are overwritten by the next call."""
+        """The outputs of all engines by name; the next call overwrites them."""
+        if self._graph is None:
+            self._graph, _ = capture(self._enqueue, self._stream)
         with self._stream.turn():
-            for name, place in self._inputs.items():
-                _copy(name, values[name], place)
-            self._launch()
-        return self._outputs
-
-    def _launch(self) -> None:
-        if self._graph is not None:
+            for name, buffer in self._inputs.items():
+                _copy(name, values[name], buffer)
             self._graph.replay()
-            return
-        self._enqueue()
-        self._calls += 1
-        if self._calls == WARM_UPS:
-            self._graph = torch.cuda.CUDAGraph()
-            stream = self._stream.cuda
-            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
-                self._enqueue()
+        return self._outputs
 
     def _enqueue(self) -> None:
         stream = torch.cuda.current_stream().cuda_stream
         for context in self._contexts:
             if not context.execute_async_v3(stream):
-                raise EngineError("TensorRT refused to run an engine; its log above says why.")
+                raise EngineError(
+                    "TensorRT could not run an engine; its log above says why. If it gives no "
+                    "reason, build the engine again with `avatar export`."
+                )
 
     def _context(self, library: TensorRT, engine: Any) -> Any:
         strategy = library.module.ExecutionContextAllocationStrategy.USER_MANAGED
@@ -107,6 +98,8 @@ class TensorRTChain:
 
 
 class TensorRTDenoiser:
+    """The denoiser in one or more engines."""
+
     def __init__(self, chain: TensorRTChain) -> None:
         self._chain = chain
 
@@ -115,16 +108,18 @@ class TensorRTDenoiser:
 
 
 class TensorRTDecoder:
+    """The built-in autoencoder's decoder."""
+
     def __init__(self, chain: TensorRTChain) -> None:
         self._chain = chain
 
     def decode(self, latent: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        values = {"latent": latent, "previous": state.previous, **state.anchor._asdict()}
-        return self._chain.run(values)["pictures"].to(latent), DecoderState(state.anchor, latent)
+        values = {"latent": latent, "previous": state.previous, **state.reference._asdict()}
+        return self._chain.run(values)["pictures"].to(latent), DecoderState(state.reference, latent)
 
 
 class TensorRTAudioEncoder:
-    """One window of sound at a time."""
+    """The built-in audio encoder; encodes one window of sound at a time."""
 
     def __init__(self, chain: TensorRTChain, config: AudioEncoderConfig) -> None:
         self.config = config
@@ -135,15 +130,19 @@ class TensorRTAudioEncoder:
         return torch.cat([self._chain.run(one)["states"].to(mel, copy=True) for one in windows])
 
 
-def open_denoiser(kind: str, parts: Sequence[Found]) -> TensorRTDenoiser:
-    """The denoiser alone, on the current GPU."""
+def open_denoiser(kind: str, parts: Sequence[LocatedEngine]) -> TensorRTDenoiser:
+    """The denoiser on the current GPU."""
     return TensorRTDenoiser(TensorRTChain(TensorRT.named(kind), parts))
 
 
 def open_tensorrt(
-    kind: str, model: AvatarModel, denoiser: Sequence[Found], decoder: Found, encoder: Found
+    kind: str,
+    model: AvatarModel,
+    denoiser: Sequence[LocatedEngine],
+    decoder: LocatedEngine,
+    encoder: LocatedEngine,
 ) -> Engines:
-    """The engines of a stream, on the current GPU."""
+    """The engines of a stream on the current GPU."""
     library = TensorRT.named(kind)
     return Engines(
         open_denoiser(kind, denoiser),
@@ -165,14 +164,14 @@ def _load(library: TensorRT, folder: Path, description: EngineDescription) -> An
     return engine
 
 
-def _place(spec: TensorSpec) -> Tensor:
+def _buffer(spec: TensorSpec) -> Tensor:
     return torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype), device="cuda")
 
 
-def _copy(name: str, value: Tensor, place: Tensor) -> None:
-    if value.shape != place.shape:
+def _copy(name: str, value: Tensor, buffer: Tensor) -> None:
+    if value.shape != buffer.shape:
         raise EngineError(
-            f"The engine was built for {name} {tuple(place.shape)} and got {tuple(value.shape)}. "
+            f"The engine was built for {name} {tuple(buffer.shape)} and got {tuple(value.shape)}. "
             "Build one for this preset and these speakers with `avatar export`."
         )
-    place.copy_(value, non_blocking=True)
+    buffer.copy_(value, non_blocking=True)

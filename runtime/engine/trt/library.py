@@ -1,4 +1,4 @@
-"""TensorRT and TensorRT-RTX: two Python modules of the same API, asked for by name."""
+"""TensorRT and TensorRT-RTX: two Python modules with the same API, chosen by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runtime.errors import NotFound, Unsupported
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 PLAN = "engine.plan"  # the file in an engine's folder
 EXTRAS = {"tensorrt": "gpu", "tensorrt-rtx": "rtx"}
-RTX_CAPABILITIES = ((8, 0), (8, 6), (8, 9))  # and 12.0 or later: what version 1.7.1 names
+RTX_CAPABILITIES = ((8, 0), (8, 6), (8, 9))  # and 12.0 or later, according to version 1.7.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class TensorRT:
 
     @classmethod
     def named(cls, kind: str) -> TensorRT:
-        """The library of that kind; Unsupported where it is not installed."""
+        """Import the library of that kind; Unsupported if it is not installed."""
         if kind not in MODULES:
             raise NotFound.among("TensorRT", kind, MODULES)
         try:
@@ -41,10 +41,10 @@ class TensorRT:
         return f"{MODULES[self.kind]} {self.module.__version__}"
 
     def check_gpu(self) -> None:
-        """Unsupported where there is no GPU that the library's engines run on."""
+        """Raise Unsupported if the library's engines cannot run on this machine's GPU."""
         if not torch.cuda.is_available():
             raise Unsupported(
-                f"{self.version} runs on an NVIDIA GPU, and there is none here. "
+                f"{self.version} needs an NVIDIA GPU, and there is none here. "
                 "Use --engine onnx or --engine torch."
             )
         found = torch.cuda.get_device_capability()
@@ -56,13 +56,14 @@ class TensorRT:
             )
 
     def gpu(self) -> str:
-        """What an engine built here runs on: this GPU for TensorRT, RTX cards for TensorRT-RTX."""
+        """The GPU that an engine built here runs on: this one, or "RTX" for TensorRT-RTX."""
         if self.kind == "tensorrt-rtx":
             return "RTX"
         if not torch.cuda.is_available():
             raise Unsupported(
-                "TensorRT builds engines for the GPU that it runs on, and there is none here. "
-                "Build on the machine that serves, or for RTX cards: avatar export tensorrt-rtx."
+                "TensorRT builds engines for the GPU of the machine that builds, and there is none "
+                "here. Build on the machine that serves, or for RTX cards: avatar export "
+                "tensorrt-rtx."
             )
         major, minor = torch.cuda.get_device_capability()
         return f"{torch.cuda.get_device_name()}, sm_{major}{minor}"

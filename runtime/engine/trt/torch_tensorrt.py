@@ -1,8 +1,8 @@
-"""torch-tensorrt: torch exports the model's own modules, TensorRT builds them, in this process.
+"""torch-tensorrt: torch exports the model's modules and TensorRT builds them, in this process.
 
-A second route to TensorRT beside `avatar export`: nothing lies in files, and every start of the
-server builds again, at the first call of each shape. Networks are strongly typed, and a module that
-TensorRT cannot run whole is an error: no part of it falls back to torch.
+This is a second route to TensorRT beside `avatar export`. It writes no files: every process builds
+anew, at its first call. Networks are strongly typed. A module that TensorRT cannot run as a whole
+is an error; no part of it falls back to torch.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from runtime.models.dit.conditioning import StepInputs, WindowInputs, real_rotat
 from runtime.models.dit.dit import DiT
 
 SETTINGS = {
-    "require_full_compilation": True,  # or an operator it does not know runs in torch, unsaid
+    "require_full_compilation": True,  # otherwise unknown operators run in torch, silently
     "min_block_size": 1,
-    "disable_tf32": True,  # float32 means float32
+    "disable_tf32": True,  # float32 products are exact float32
 }
 
 Build = Callable[[ExportedProgram, list[Tensor]], Callable[..., Any]]
 
 
 class TorchTensorRTDenoiser:
-    """The denoiser as one engine or, `by_block`, with an engine for each of its blocks.
+    """The denoiser as one engine or, with `by_block`, with one engine for each of its blocks.
 
-    By block the DiT is changed in place: its blocks run their engines from then on. Unsupported
-    where torch-tensorrt or a GPU is missing.
+    With `by_block` the DiT is changed in place: its blocks run their engines from then on. Raises
+    Unsupported if torch-tensorrt or a GPU is missing.
     """
 
     def __init__(self, dit: DiT, by_block: bool, build: Build | None = None) -> None:
@@ -52,7 +52,7 @@ class TorchTensorRTDenoiser:
 
 
 class BuiltAtFirstCall:
-    """A method of a module, built for the shapes of its first call; others are refused."""
+    """A method of a module, built for the shapes of its first call; EngineError for others."""
 
     def __init__(self, module: nn.Module, method: Callable[..., Any], build: Build) -> None:
         self._module, self._method, self._build = module, method, build
@@ -67,15 +67,15 @@ class BuiltAtFirstCall:
             self._built, self._shapes = self._build(program, tensors), shapes
         if shapes != self._shapes:
             raise EngineError(
-                "This engine was built for other shapes of window. Open one for each preset and "
-                "number of speakers."
+                "This engine was built for other shapes of window. Open one engine for each preset "
+                "and number of speakers."
             )
         out = self._built(*tensors)
         return tuple(out) if isinstance(out, list) else out
 
 
 class _FlatCall(nn.Module):
-    """A call of a method whose tensors come one by one, as `torch.export` wants them."""
+    """A call of a method with its tensors as separate arguments, as `torch.export` requires."""
 
     def __init__(self, module: nn.Module, method: Callable[..., Any], like: Any) -> None:
         super().__init__()
@@ -89,19 +89,19 @@ class _FlatCall(nn.Module):
 def export_call(
     module: nn.Module, method: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> ExportedProgram:
-    """The call as a program of tensors in the order of `tensors_in`, for these shapes only."""
-    with torch.inference_mode(False), torch.no_grad():  # a stream's own mode is not to be traced
+    """The call as a program of its tensors in the order of `tensors_in`, for these shapes only."""
+    with torch.inference_mode(False), torch.no_grad():  # the mode of the caller must not be traced
         tensors = tuple(tensor.clone() for tensor in tensors_in(arguments))
         return torch.export.export(_FlatCall(module, method, arguments).eval(), tensors)
 
 
 def library_build(device: torch.device) -> Build:
-    """How torch-tensorrt builds a program for that GPU."""
+    """A function that builds a program for this GPU with torch-tensorrt."""
     library = torch_tensorrt()
     if device.type != "cuda":
         raise Unsupported(
-            f"torch-tensorrt builds engines for the GPU that the model is on; it is on {device}. "
-            "Use --device cuda where a GPU is, or --engine torch.",
+            f"torch-tensorrt builds engines for the model's GPU, but the model is on {device}. Use "
+            "--device cuda on a machine with a GPU, or --engine torch.",
             param="engine",
         )
 
@@ -112,7 +112,7 @@ def library_build(device: torch.device) -> Build:
             )
         except (AssertionError, NotImplementedError, RuntimeError, ValueError) as error:
             raise EngineError(
-                f"torch-tensorrt {library.__version__} cannot build this model whole: {error}. "
+                f"torch-tensorrt {library.__version__} cannot build all of this model: {error}. "
                 "Use `avatar export tensorrt` and --engine tensorrt, or --engine torch-compiled."
             ) from error
         return built
@@ -121,12 +121,12 @@ def library_build(device: torch.device) -> Build:
 
 
 def torch_tensorrt() -> ModuleType:
-    """The library; Unsupported where it cannot be imported."""
+    """Import the library; Unsupported if that fails."""
     try:
         return importlib.import_module("torch_tensorrt")
-    except (ImportError, OSError, RuntimeError) as error:  # it loads CUDA's libraries
+    except (ImportError, OSError, RuntimeError) as error:  # the import loads CUDA's libraries
         raise Unsupported(
-            f"torch-tensorrt cannot be imported ({error}). Install it where an NVIDIA GPU is, "
-            "pip install 'avatar-server[gpu]', or choose another engine.",
+            f"torch-tensorrt cannot be imported ({error}). Install it on a machine with an NVIDIA "
+            "GPU, pip install 'avatar-server[gpu]', or choose another engine.",
             param="engine",
         ) from error

@@ -1,7 +1,7 @@
 """Audio features exactly as HunyuanVideo-Avatar's release makes them, for its own weights.
 
-Offline and capped at 16 s, quirks included; a live stream uses `audio_features.py`. The source is
-what the official `get_audio_feature` and its data loader were seen to compute.
+Offline and capped at 16 s, quirks included; a live stream uses `runtime/audio/features.py`. The
+rules were observed in the output of the official `get_audio_feature` and its data loader.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from runtime.audio.features import (
+from runtime.audio.mel_filters import slaney_filters
+from runtime.audio.windows import (
     FEATURE_STEPS,
     HOP_SAMPLES,
     N_FFT,
     STEPS_BEFORE,
     STEPS_PER_FRAME,
 )
-from runtime.audio.mel_filters import slaney_filters
 from runtime.errors import BadInput
 from runtime.models.audio_encoder import AudioEncoder
 from runtime.timing import SAMPLE_RATE, SAMPLES_PER_FRAME
 
-CLIP_SAMPLES = 30 * SAMPLE_RATE  # Whisper's clip; the release encodes the first one only
+CLIP_SAMPLES = 30 * SAMPLE_RATE  # Whisper's clip; the release encodes only the first one
 MAX_FRAMES = 400  # 16 s
 _SHORT_FRAMES = 129  # up to here features are padded to this, above it by _TAIL_FRAMES
 _TAIL_FRAMES = 5
@@ -36,8 +36,8 @@ def whisper_log_mel(pcm: NDArray[np.float32]) -> Tensor:
     The floor is 8 decades of power below the clip's own maximum, so the whole clip must be known.
     """
     clip = np.zeros(CLIP_SAMPLES, np.float64)
-    heard = pcm[:CLIP_SAMPLES]
-    clip[: len(heard)] = heard
+    start = pcm[:CLIP_SAMPLES]
+    clip[: len(start)] = start
     reach = N_FFT // 2
     padded = functional.pad(torch.from_numpy(clip)[None, None], (reach, reach), mode="reflect")
     frames = padded[0].unfold(-1, N_FFT, HOP_SAMPLES)
@@ -50,7 +50,7 @@ def whisper_log_mel(pcm: NDArray[np.float32]) -> Tensor:
 
 
 def release_frames(samples: int) -> int:
-    """Video frames for which the release makes features: 25 a second, at most 400."""
+    """Video frames that the release makes features for: 25 a second, at most 400."""
     return min(samples // SAMPLES_PER_FRAME, MAX_FRAMES)
 
 
@@ -60,11 +60,11 @@ def release_audio_features(
 ) -> Tensor:
     """Features (1, F, 10, layers + 1, width) float32 of `pcm` (N,) 16 kHz in [-1, 1].
 
-    Frame k hears encoder steps 2k-4 .. 2k+5 (4k-4 .. 4k+5 at 12.5 fps), zeros before the first.
-    F counts frames of 25 fps in both cases: the release does.
+    Frame k has encoder steps 2k-4 .. 2k+5 (4k-4 .. 4k+5 at 12.5 fps), zeros before the first.
+    F counts frames of 25 fps in both cases, as in the release.
     """
     if fps not in (12.5, 25.0):
-        raise BadInput(f"The release knows 25 and 12.5 fps, not {fps:g}. Use 25.", param="fps")
+        raise BadInput(f"The release has 25 and 12.5 fps, not {fps:g}. Use 25.", param="fps")
     mel = whisper_log_mel(pcm).half().float()  # the release rounds the mel once
     states = encoder(mel.to(encoder.conv1.weight.device))
     states = functional.pad(states, (0, 0, 0, 0, STEPS_BEFORE, FEATURE_STEPS))
@@ -75,9 +75,9 @@ def release_audio_features(
 
 
 def pad_release_features(features: Tensor) -> Tensor:
-    """What the release's sampler receives: half precision, missing frames as exact zeros.
+    """The input of the release's sampler: half precision, missing frames as exact zeros.
 
-    Up to 129 frames become 129; more get five zero frames behind them.
+    Up to 129 frames become 129; longer audio gets five zero frames at its end.
     """
     frames = features.shape[1]
     wanted = _SHORT_FRAMES if frames <= _SHORT_FRAMES else frames + _TAIL_FRAMES

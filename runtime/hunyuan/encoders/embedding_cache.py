@@ -1,9 +1,9 @@
-"""What the encoders made, kept on disk by the content that it was made from.
+"""Results of the encoders, cached on disk by the hash of their input.
 
-    <kind>-<sha256 of what went in>.safetensors
+    <kind>-<sha256 of the input>.safetensors
 
-An entry is written aside and renamed, so it is whole or absent, and carries a digest of its values:
-one that was damaged later is noticed, said in the log and computed again.
+An entry is written under a temporary name and renamed, so it is complete or absent. It carries a
+digest of its values: a damaged entry is logged and computed again.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ class EmbeddingCache:
     def get(
         self, kind: str, content: Sequence[str | bytes], make: Callable[[], Tensors]
     ) -> Tensors:
-        """The entry made from `content`, or what `make` gives, which is then kept.
+        """The entry for `content`; without one, the result of `make`, which is then cached.
 
-        `content` is all that decides the result. Tensors are on the CPU. A folder that cannot be
-        written to is said in the log; the result is returned all the same.
+        `content` is everything that decides the result. Tensors are on the CPU. If the folder
+        cannot be written to, the log says so and the result is still returned.
         """
         file = self._folder / f"{kind}-{content_hash(content)}.safetensors"
         if file.is_file():
             try:
                 return _read(file)
             except (SafetensorError, OSError, ValueError) as error:
-                log.warning("%s is damaged (%s): computing it again", file, error)
+                log.warning("%s is damaged (%s) and is computed again", file, error)
         tensors = {name: tensor.cpu().contiguous() for name, tensor in make().items()}
         try:
             _write(file, tensors)
         except OSError as error:
-            log.warning("%s cannot be kept (%s): it will be computed again", file, error)
+            log.warning("%s cannot be written (%s): the result is not cached", file, error)
         return tensors
 
 
 def content_hash(content: Sequence[str | bytes]) -> str:
-    """SHA-256 of the parts in order; where one ends and the next begins counts."""
+    """SHA-256 of the parts in order; the boundaries between them count."""
     hashed = hashlib.sha256()
     for part in content:
         data = part.encode() if isinstance(part, str) else part
@@ -65,9 +65,9 @@ def content_hash(content: Sequence[str | bytes]) -> str:
 
 
 def folder_identity(folder: Path) -> str:
-    """SHA-256 that tells the weights in a folder from others: of file names, sizes and samples.
+    """SHA-256 that identifies the weights in a folder: of file names, sizes and content.
 
-    Small files count whole; of large ones 16 pieces of 64 KiB do, so that 16 GB take no minutes.
+    Small files are read whole, of large ones 16 pieces of 64 KiB, so that 16 GB take no minutes.
     """
     parts: list[str | bytes] = []
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -89,12 +89,12 @@ def _sampled(file: Path, size: int) -> bytes:
 
 
 def _read(file: Path) -> Tensors:
-    """The tensors; ValueError unless their digest is the one written with them."""
+    """The tensors in a file. ValueError if their digest is not the one written with them."""
     with safe_open(file, framework="pt") as stored:
         tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         written = (stored.metadata() or {}).get(DIGEST)
     if written != _digest(tensors):
-        raise ValueError("its digest is another one")
+        raise ValueError("its digest does not match")
     return tensors
 
 

@@ -1,7 +1,7 @@
-"""Whose face is where in a photograph: InsightFace finds them, the largest ones speak.
+"""Face boxes in a photograph: InsightFace finds them, and the largest ones become the speakers.
 
-InsightFace is an extra (`pip install 'avatar-server[faces]'`), its models are a download of their
-own and for non-commercial use only. Whoever names the boxes needs neither.
+InsightFace is an extra (`pip install 'avatar-server[faces]'`). Its models are a separate download
+and for non-commercial use only. A user who gives the boxes needs neither.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from runtime.errors import BadInput, CheckpointError, Unsupported
 from runtime.values import Box, Pixels
 
-DEFAULT_MODELS = Path("~/.insightface/models/buffalo_l")  # where InsightFace itself keeps them
+DEFAULT_MODELS = Path("~/.insightface/models/buffalo_l")  # InsightFace's own folder
 MODELS_URL = "https://github.com/deepinsight/insightface/releases/download/model-zoo/buffalo_l.zip"
 BY_HAND = "or give the box yourself as fractions of the picture: --face x,y,width,height"
 
@@ -25,15 +25,15 @@ class FaceFinder(Protocol):
     """Finds faces."""
 
     def __call__(self, picture: Pixels) -> list[Box]:
-        """The faces in an RGB picture (H, W, 3), inside of it, in any order."""
+        """The faces in an RGB picture (H, W, 3), cut off at its borders, in any order."""
         ...
 
 
 class InsightFaceFinder:
     """The detector of an InsightFace model folder, on the CPU.
 
-    Raises Unsupported where InsightFace is not installed, CheckpointError where the folder holds
-    no detector; both say what to install or download. Nothing is downloaded from here.
+    Raises Unsupported if InsightFace is not installed and CheckpointError if the folder holds no
+    detector; both say what to install or download. This code downloads nothing.
     """
 
     def __init__(self, models: Path = DEFAULT_MODELS) -> None:
@@ -49,7 +49,7 @@ class InsightFaceFinder:
             )
         except AssertionError as error:  # InsightFace's own check that there is a detector
             raise _no_detector(folder, "none of its models detects faces") from error
-        except Exception as error:  # what ONNX Runtime raises has no other base class
+        except Exception as error:  # ONNX Runtime's errors have no other base class
             raise _no_detector(folder, str(error)) from error
         self._analysis.prepare(ctx_id=-1)
 
@@ -62,9 +62,9 @@ class InsightFaceFinder:
 
 
 def choose_faces(found: Sequence[Box], speakers: int) -> tuple[Box, ...]:
-    """The faces that speak: the largest, as in the release, one a speaker, from left to right.
+    """The speakers' faces: the largest ones, as in the release, from left to right.
 
-    Raises BadInput where there are fewer faces than speakers.
+    Raises BadInput if there are fewer faces than speakers.
     """
     if not found:
         raise BadInput(
@@ -82,7 +82,7 @@ def choose_faces(found: Sequence[Box], speakers: int) -> tuple[Box, ...]:
 
 
 def _insightface() -> Any:
-    """InsightFace's class of detectors."""
+    """InsightFace's detector class."""
     try:
         return import_module("insightface.app").FaceAnalysis
     except ImportError as error:
@@ -102,7 +102,7 @@ def _no_detector(folder: Path, found: str) -> CheckpointError:
 
 
 def _inside(edges: Sequence[float], width: int, height: int) -> Box:
-    """Left, top, right, bottom in pixels as fractions of the picture, cut off at its borders."""
+    """Left, top, right, bottom in pixels -> a box in fractions of the picture, inside of it."""
     left, right = (min(max(float(edge), 0.0), width) / width for edge in edges[::2])
     top, bottom = (min(max(float(edge), 0.0), height) / height for edge in edges[1::2])
     return Box(left, top, right - left, bottom - top)

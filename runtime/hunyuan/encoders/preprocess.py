@@ -1,8 +1,7 @@
-"""A picture as the released weights want it: its size, its pixels, the face's mask.
+"""The reference image as the released weights need it: size, pixels and face mask.
 
-All facts are what the release's preprocessing was seen to compute: the whole picture is squashed to
-sides that are multiples of 64 (nothing is cropped), so boxes in fractions of the picture stay
-where they were.
+The rules were observed in the release's preprocessing. It scales the whole picture to sides that
+are multiples of 64 and crops nothing, so boxes in fractions of the picture stay valid.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from runtime.character.face_mask import ENLARGED
 from runtime.errors import BadInput
 from runtime.values import Box
 
-IMAGE_SIZE = 704  # px; the shorter side that the release asks for
-LONG_SIDES = {704: 1216, 512: 768, 384: 576, 256: 384}  # px; image size -> most of the longer side
-LONG_TO_SHORT = 1.5  # of every other image size
-SIZE_MULTIPLE = 64  # px; the release's sizes
-SMALLEST_MULTIPLE = 16  # px; what autoencoder (8) and tokens (2) need
+IMAGE_SIZE = 704  # px; the release's default for the shorter side
+LONG_SIDES = {704: 1216, 512: 768, 384: 576, 256: 384}  # px; image size -> largest longer side
+LONG_TO_SHORT = 1.5  # the same as a ratio, for every other image size
+SIZE_MULTIPLE = 64  # px; of the release's sizes
+SMALLEST_MULTIPLE = 16  # px; that of the autoencoder (8) times that of the tokens (2)
 LATENT_STRIDE = 8  # px a latent, along each side
 REFERENCE_FRAMES = 129  # the picture as a video: 33 latent frames
 
@@ -34,11 +33,11 @@ LLAVA_MEAN = (0.48145466, 0.4578275, 0.4082107)  # CLIP's
 LLAVA_STD = (0.26862954, 0.26130258, 0.27577711)
 
 PixelBox = tuple[float, float, float, float]  # x, y, width, height in pixels
-_PIXEL_DIGITS = 6  # a box that came from pixels goes back to exactly those
+_PIXEL_DIGITS = 6  # so that a box made from whole pixels gives exactly those back
 
 
 class Size(NamedTuple):
-    """Of a picture, in pixels."""
+    """A picture's size in pixels."""
 
     width: int
     height: int
@@ -55,7 +54,7 @@ class Size(NamedTuple):
 def release_size(width: int, height: int, image_size: int = IMAGE_SIZE) -> Size:
     """The size that the release gives a picture of width x height.
 
-    The shorter side becomes `image_size`; what then has too many pixels is made smaller in both.
+    The shorter side becomes `image_size`; if that makes too many pixels, both sides shrink.
     """
     most = image_size * LONG_SIDES.get(image_size, LONG_TO_SHORT * image_size)
     size = _rounded(width, height, image_size / min(width, height))
@@ -64,14 +63,14 @@ def release_size(width: int, height: int, image_size: int = IMAGE_SIZE) -> Size:
     if min(size) < SIZE_MULTIPLE:
         raise BadInput(
             f"A picture of {width} x {height} becomes {size.width} x {size.height} at image size "
-            f"{image_size}; both sides need {SIZE_MULTIPLE} px. Crop it, or ask for a larger size.",
+            f"{image_size}; both sides need {SIZE_MULTIPLE} px. Crop it, or use a larger size.",
             param="image_size",
         )
     return size
 
 
 def check_size(size: Size) -> Size:
-    """The size, or BadInput unless both sides are multiples of 16 px."""
+    """The size itself. BadInput unless both sides are multiples of 16 px, from 64 on."""
     if min(size) < SIZE_MULTIPLE or any(side % SMALLEST_MULTIPLE for side in size):
         raise BadInput(
             f"The size is {size.width} x {size.height} px; both sides must be multiples of "
@@ -83,7 +82,7 @@ def check_size(size: Size) -> Size:
 
 
 def resized(picture: Image.Image, size: Size) -> Image.Image:
-    """The whole RGB picture at that size (Lanczos); its shape may change."""
+    """The whole RGB picture at that size (Lanczos); its aspect ratio may change."""
     return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
@@ -95,7 +94,7 @@ def reference_video(picture: Image.Image) -> Tensor:
 
 
 def llava_pixels(picture: Image.Image) -> Tensor:
-    """The resized picture as LLaVA sees it: (1, 3, 336, 336) float32, normalized as for CLIP."""
+    """LLaVA's input: the resized picture (1, 3, 336, 336) float32, normalised as for CLIP."""
     small = picture.convert("RGB").resize((LLAVA_SIDE, LLAVA_SIDE), Image.Resampling.BILINEAR)
     values = torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
     mean, std = (torch.tensor(channel)[:, None, None] for channel in (LLAVA_MEAN, LLAVA_STD))
@@ -117,8 +116,8 @@ def pixel_box(box: Box, size: Size) -> PixelBox:
 def face_mask_pixels(box: PixelBox | None, size: Size) -> NDArray[np.uint8]:
     """(H, W): 1 in the box enlarged three times about its centre, 0 outside.
 
-    Centre and half sizes are floored, edges are clipped and truncated. None is the whole picture:
-    what the release does without a face, here only on request.
+    Centre and half sizes are floored, edges are clipped and truncated. None masks the whole
+    picture: the release does so if there is no face, this code only if the caller asks for it.
     """
     mask = np.zeros((size.height, size.width), np.uint8)
     if box is None:
@@ -132,7 +131,7 @@ def face_mask_pixels(box: PixelBox | None, size: Size) -> NDArray[np.uint8]:
 
 
 def latent_mask(mask: NDArray[np.uint8]) -> Tensor:
-    """A mask (H, W) on the latent grid: (1, 1, 1, H / 8, W / 8) float32, bilinear samples of it."""
+    """A mask (H, W) sampled bilinearly on the latent grid: (1, 1, 1, H / 8, W / 8) float32."""
     rows, columns = (side // LATENT_STRIDE for side in mask.shape)
     values = torch.from_numpy(mask).float()[None, None]
     return functional.interpolate(values, size=(rows, columns), mode="bilinear")[:, :, None]

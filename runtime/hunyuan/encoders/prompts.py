@@ -1,7 +1,7 @@
-"""What the text encoders read: the user's prompt in the released frame of words.
+"""The text encoders' input: the user's prompt inside the release's template.
 
-The frame (a template for LLaVA and a sentence with the picture in it) is a constant of the weights.
-Prompt, prefix and negative prompt are options; the defaults are our own words.
+The template for LLaVA and the sentence that holds the picture are constants of the weights. Prompt,
+prefix and negative prompt are options; their defaults are our own words.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ DEFAULT_NEGATIVE = (
     "distorted face, stiff expression, closed eyes, bad teeth, extra fingers, deformed hands"
 )
 
-PICTURE_SENTENCE = "\nThe person looks like<image>"  # behind LLaVA's template, every prompt's
-TEMPLATE_TOKENS = 95  # of the template, in front of the prompt; their states are dropped
+PICTURE_SENTENCE = "\nThe person looks like<image>"  # after LLaVA's template, for every prompt
+TEMPLATE_TOKENS = 95  # of the template before the prompt; their states are dropped
 TEMPLATE_SHA256 = "a52f68dde3637b127592fffe9e2483a5d0563987a49db6ddb9b06146f2ba7cb5"
 
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """What to show, and what to avoid. `prefix` goes in front of the prompt as it is."""
+    """What to show and what to avoid. `prefix` is put before the prompt unchanged."""
 
     prompt: str = DEFAULT_PROMPT
     prefix: str = DEFAULT_PREFIX
@@ -37,15 +37,15 @@ class Prompts:
 
 
 def llava_text(prompt: str) -> str:
-    """The text that LLaVA is given for a (prefixed) prompt: template, prompt, picture sentence."""
+    """LLaVA's text for a (prefixed) prompt: template, prompt, picture sentence."""
     return llava_template().format(prompt) + PICTURE_SENTENCE
 
 
 def llava_template() -> str:
     """The template that the weights were trained with, one {} for the prompt.
 
-    It is the constant of diffusers' HunyuanVideo pipeline. Raises Unsupported if that is not
-    installed or was changed.
+    It is a constant of diffusers' HunyuanVideo pipeline. Raises Unsupported if diffusers is not
+    installed or has another template.
     """
     try:
         from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import (

@@ -1,8 +1,8 @@
 """The released text encoders, LLaVA (prompt and picture) and CLIP (prompt), by transformers.
 
-The release runs transformers 4.45, which makes 576 states of one `<image>`, and masks them with
-ones that do not lie where the valid states are. Newer versions want `<image>` 576 times; here the
-one is expanded by hand, so that every version gives what the release gives.
+The release runs transformers 4.45, which expands one `<image>` into 576 states and masks them with
+ones at other places than the valid states. Newer versions need `<image>` 576 times. Here the one is
+expanded by hand, so that every version gives the release's result.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 LLAVA_TOKENS = 351  # template and prompt, padded on the right
 CLIP_TOKENS = 77
-HIDDEN_STATE = -3  # of LLaVA's language model: two layers before the last, not normalized
+HIDDEN_STATE = -3  # of LLaVA's language model: two layers before the last, not normalised
 _NAMES_SHOWN = 3
 
-# Parts of the published files that only other uses of the models need.
+# Parts of the published files that this use of the models does not need.
 _NOT_NEEDED = (
     "lm_head.",
     "vision_model.",
@@ -43,10 +43,10 @@ _NOT_NEEDED = (
 
 @dataclass(frozen=True, slots=True)
 class TextStates:
-    """What the denoiser's text refiner reads: L = 831 with LLaVA's 576 tokens of a picture.
+    """The input of the denoiser's text refiner: L = 831 with LLaVA's 576 tokens of a picture.
 
-    The mask is the release's: its sum counts the valid states, but its ones lie elsewhere (ones,
-    zeros, ones), and the states of padding are those of zeroed embeddings, not zeros.
+    The mask is the release's: its sum is the number of valid states, but its ones are at other
+    places (ones, zeros, ones). Padding has the states of zeroed embeddings, not zeros.
     """
 
     states: Tensor  # (1, L, D)
@@ -54,7 +54,7 @@ class TextStates:
 
 
 class LlavaText:
-    """LLaVA as the release asks it: template, prompt and picture to hidden states."""
+    """LLaVA as the release uses it: template, prompt and picture to hidden states."""
 
     def __init__(self, model: LlavaModel, tokenizer: PreTrainedTokenizerFast) -> None:
         self._model = model
@@ -75,7 +75,7 @@ class LlavaText:
 
     @torch.no_grad()
     def encode(self, ids: Tensor, mask: Tensor, pixels: Tensor) -> TextStates:
-        """The same from token ids and their mask (1, 351), exactly one token being the picture."""
+        """The same from token ids and their mask (1, 351); exactly one token is the picture."""
         language = self._model.language_model
         device = language.embed_tokens.weight.device
         ids, mask = ids.to(device), mask.to(device)
@@ -98,13 +98,13 @@ class LlavaText:
         return torch.stack(list(features))
 
     def _expanded(self, ids: Tensor, mask: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings with the picture in the place of its token, and where they are valid."""
+        """Embeddings with the picture's in place of its token, and the mask of valid ones."""
         config = self._model.config
         places = (ids[0] == config.image_token_id).nonzero()
         if len(places) != 1:
             raise BadInput(
-                f"The prompt names the picture {len(places)} times; it must do so once. "
-                "Leave <image> out of prompts.",
+                f"The prompt has <image> {len(places)} times with its template; it must have it "
+                "once. Leave <image> out of prompts.",
                 param="prompt",
             )
         place = int(places[0])
@@ -143,7 +143,7 @@ def load_llava(folder: Path, device: str | torch.device, dtype: torch.dtype) -> 
     """The release's `llava_llama_image`; it runs in float16. Raises CheckpointError."""
     transformers = _transformers()
     model = load_model(transformers.LlavaModel, folder, dtype)
-    # tokenizer.json as it is: classes for one family of models would replace parts of it.
+    # The generic class keeps tokenizer.json unchanged; those of one model family replace parts.
     tokenizer = _tokenizer(transformers.PreTrainedTokenizerFast, folder)
     return LlavaText(model.to(device), tokenizer)
 
@@ -167,7 +167,7 @@ def _transformers() -> Any:
 
 
 def load_model(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """A model of transformers with every weight of its own from the folder, and none unknown."""
+    """A transformers model from a folder; every weight must be there, and none unknown."""
     _check_folder(folder)
     try:
         with _no_report():
@@ -203,14 +203,14 @@ def _tokenizer(kind: Any, folder: Path) -> Any:
 def _check_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise CheckpointError(
-            f"{folder / 'config.json'} is missing: a folder of transformers was expected. Check "
-            "the path, or download the release with `avatar weights fetch`."
+            f"{folder / 'config.json'} is missing, so this is no folder of transformers. Check the "
+            "path, or download the release with `avatar weights fetch`."
         )
 
 
 def _too_long(tokens: int) -> BadInput:
     return BadInput(
-        f"The prompt makes {tokens} tokens with its template; {LLAVA_TOKENS} are read, and the "
+        f"The prompt has {tokens} tokens with its template; {LLAVA_TOKENS} are allowed, and the "
         f"picture comes last. Shorten prompt and prefix by {tokens - LLAVA_TOKENS} tokens or more.",
         param="prompt",
     )
@@ -218,7 +218,7 @@ def _too_long(tokens: int) -> BadInput:
 
 @contextmanager
 def _no_report() -> Iterator[None]:
-    """Keeps transformers from listing weights that are not needed; ours are checked here."""
+    """Keeps transformers from listing weights that are not needed; `load_model` checks them."""
     from transformers.utils.logging import get_verbosity, set_verbosity
 
     before = get_verbosity()

@@ -1,4 +1,4 @@
-"""The released audio encoder: the encoder half of a Whisper folder of transformers."""
+"""The released audio encoder: the encoder of a Whisper model in transformers' format."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from runtime.errors import CheckpointError
-from runtime.hunyuan.fit import misfits
 from runtime.hunyuan.tensor_file import map_pickle, map_safetensors, read_json
 from runtime.models.audio_encoder import AudioEncoder, AudioEncoderConfig
+from runtime.weights.fit import misfits
 
 PREFIXES = ("model.encoder.", "encoder.")  # with and without a language head around it
 CONFIG_NAMES = {
@@ -34,8 +34,8 @@ def load_whisper(folder: Path, device: str | torch.device = "cpu") -> AudioEncod
     lost = [name for name in CONFIG_NAMES.values() if not isinstance(sizes.get(name), int)]
     if lost:
         raise CheckpointError(
-            f"{file} gives no number for {', '.join(lost)}: a Whisper folder was expected. "
-            "Run `avatar weights fetch`."
+            f"{file} gives no number for {', '.join(lost)}, so this is no Whisper folder. Run "
+            "`avatar weights fetch`."
         )
     with torch.device("meta"):
         encoder = AudioEncoder(
@@ -54,7 +54,7 @@ def load_whisper(folder: Path, device: str | torch.device = "cpu") -> AudioEncod
 
 
 def _encoder_tensors(folder: Path) -> dict[str, Tensor]:
-    """The encoder's tensors by its own names, from safetensors or, without them, the pickle."""
+    """The encoder's tensors by its own names, from the safetensors file or else the pickle."""
     file = folder / "model.safetensors"
     tensors = map_safetensors(file) if file.is_file() else map_pickle(folder / "pytorch_model.bin")
     return {

@@ -1,7 +1,7 @@
-"""What LLaVA and CLIP read of each character, made once: before the transformer is loaded.
+"""The text states of each character, made once by LLaVA and CLIP before the transformer is loaded.
 
-LLaVA takes 16 GB of the device and is gone when all characters are read. A character that is added
-later needs as much beside the transformer, or a new start.
+LLaVA takes 16 GB of the device and is unloaded when all characters are read. A character that is
+added later needs as much memory beside the transformer, or a restart of the server.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from PIL import Image
 from torch import Tensor
 
 from runtime.character.character import Character
-from runtime.character.pictures import pixels_of, read_picture
+from runtime.character.pictures import pixels_of
 from runtime.errors import Unsupported
 from runtime.hunyuan.encoders.embedding_cache import EmbeddingCache
-from runtime.hunyuan.encoders.encoders import (
+from runtime.hunyuan.encoders.loadable import (
     Encoders,
     Loadable,
     PictureTextEncoder,
@@ -35,11 +35,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LLAVA_BYTES = 17_500_000_000  # 8.4 B parameters in float16, and room to run
-ENTRY_VERSION = "live 1"  # raised when the same input makes something else
+ENTRY_VERSION = "live 1"  # raise it if the same input gives another result
 
 
 class CharacterTexts:
-    """Prompts by character; `embeddings` is a folder that keeps them, None: they are made anew."""
+    """Text states by character; `embeddings` is a cache folder, None: every start makes them."""
 
     def __init__(self, encoders: Encoders, embeddings: Path | None, device: torch.device) -> None:
         self._encoders = encoders
@@ -48,7 +48,7 @@ class CharacterTexts:
         self._known: dict[str, Prompt] = {}
 
     def of(self, character: Character) -> Prompt:
-        """The character's prompt, on the device. Unsupported where LLaVA does not fit there now."""
+        """The character's text states, on the device. Unsupported if LLaVA does not fit there."""
         if character.digest() not in self._known:
             self._check_room(character)
             self.read([character])
@@ -60,18 +60,18 @@ class CharacterTexts:
         free = torch.cuda.mem_get_info(self._device)[0]
         if free < LLAVA_BYTES:
             raise Unsupported(
-                f"{character.id} was added after the start; LLaVA, which reads its picture, needs "
-                f"{LLAVA_BYTES / 1e9:.0f} GB of the GPU and {free / 1e9:.1f} GB are free. Start "
-                "the server again: it reads all characters before it loads the transformer.",
+                f"{character.id} was added after the start. LLaVA must read its picture and needs "
+                f"{LLAVA_BYTES / 1e9:.0f} GB of the GPU; {free / 1e9:.1f} GB are free. Restart "
+                "the server: it reads all characters before it loads the transformer.",
                 param="character",
             )
 
     def read(self, characters: Sequence[Character]) -> None:
-        """Reads all of them with each encoder loaded once at most."""
+        """Reads the characters; each encoder is loaded at most once."""
         missing = [one for one in characters if one.digest() not in self._known]
-        with Kept(self._encoders.llava, "llava", self._cache) as llava:
+        with CachedEncoder(self._encoders.llava, "llava", self._cache) as llava:
             states = [llava.get(_about(one), _picture_states(one)) for one in missing]
-        with Kept(self._encoders.clip, "clip", self._cache) as clip:
+        with CachedEncoder(self._encoders.clip, "clip", self._cache) as clip:
             pooled = [clip.get((_text(one),), _pooled(one)) for one in missing]
         for one, long, short in zip(missing, states, pooled, strict=True):
             self._known[one.digest()] = Prompt(
@@ -81,25 +81,25 @@ class CharacterTexts:
             )
 
 
-class Kept(Generic[T]):
-    """An encoder that is loaded when something is not kept on disk, and gone after the block."""
+class CachedEncoder(Generic[T]):
+    """An encoder behind a cache on disk: loaded at the first miss, unloaded after the block."""
 
     def __init__(self, encoder: Loadable[T], kind: str, cache: EmbeddingCache | None) -> None:
         self._encoder, self._kind, self._cache = encoder, kind, cache
         self._loaded: list[T] = []
 
-    def __enter__(self) -> Kept[T]:
+    def __enter__(self) -> CachedEncoder[T]:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loaded.clear()
         gc.collect()
-        torch.cuda.empty_cache()  # nothing where CUDA was not used
+        torch.cuda.empty_cache()  # does nothing if CUDA was not used
 
     def get(
         self, content: Sequence[str | bytes], work: Callable[[T], Mapping[str, Tensor]]
     ) -> Mapping[str, Tensor]:
-        """What `work` makes with the encoder, or made of the same `content` before."""
+        """The result of `work` with the encoder, or the cached one of the same `content`."""
 
         @torch.no_grad()
         def make() -> Mapping[str, Tensor]:
@@ -119,7 +119,7 @@ def _text(character: Character) -> str:
 
 
 def _picture(character: Character) -> Image.Image:
-    return read_picture(character.picture)
+    return Image.fromarray(character.picture.pixels)
 
 
 def _about(character: Character) -> tuple[str | bytes, ...]:

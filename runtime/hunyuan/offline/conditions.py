@@ -1,10 +1,10 @@
-"""Everything that a clip of the released model is conditioned on, from a picture and its voices.
+"""The conditioning of a clip of the released model, made from a reference image and voices.
 
     encoders = release_encoders(folder, device)
     conditions = prepare(ClipRequest(picture, (samples,)), encoders, EmbeddingCache(folder))
 
-The encoders run one after the other, cheap checks first. What belongs to a character (prompts about
-its picture, latents of the picture) is kept on disk where there is a cache.
+The encoders run one after the other, after cheap checks. Results that depend only on the character
+(text states, latents of the picture) are cached on disk if there is a cache.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from runtime.errors import BadInput, CheckpointError
 from runtime.hunyuan.encoders.audio import pad_release_features
 from runtime.hunyuan.encoders.audio_chunks import clip_audio_features
 from runtime.hunyuan.encoders.embedding_cache import EmbeddingCache, Tensors
-from runtime.hunyuan.encoders.encoders import (
+from runtime.hunyuan.encoders.faces import choose_faces
+from runtime.hunyuan.encoders.loadable import (
     Encoders,
     Loadable,
     PictureTextEncoder,
     PooledTextEncoder,
     VideoEncoder,
 )
-from runtime.hunyuan.encoders.faces import choose_faces
 from runtime.hunyuan.encoders.preprocess import (
     IMAGE_SIZE,
     Size,
@@ -55,17 +55,18 @@ T = TypeVar("T")
 
 MOTION_EXP = (30, 30, 30, 30)  # the release's constants: expression and head pose "buckets"
 MOTION_POSE = (25, 25, 25, 25)
-REFERENCE_SEED = 2505_20156  # of the picture's noise; any number but the clips' own seeds
-ENTRY_VERSION = "1"  # of what is kept on disk; raised when the same input makes something else
+REFERENCE_SEED = 2505_20156  # of the picture's noise; any number that is no clip's seed
+ENTRY_VERSION = "1"  # of the cache; raise it if the same input gives another result
 
-Hear = Callable[[AudioEncoder, Samples, float], Tensor]
+VoiceFeatures = Callable[[AudioEncoder, Samples, float], Tensor]
+"""Features (1, F, 10, 5, 384) of a voice at a frame rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipRequest:
-    """What is asked for: a picture, a voice for each speaker, and options.
+    """A clip to make: a reference image, a voice for each speaker, and options.
 
-    Face i is moved by voice i. Without boxes the largest faces are found, left to right.
+    Voice i moves face i. Without boxes the largest faces are taken, from left to right.
     """
 
     picture: Image.Image
@@ -73,7 +74,7 @@ class ClipRequest:
     faces: tuple[Box, ...] = ()  # fractions of the picture
     prompts: Prompts = field(default_factory=Prompts)
     image_size: int = IMAGE_SIZE  # px, the shorter side
-    size: Size | None = None  # px, multiples of 16; None: the release's rule
+    size: Size | None = None  # px, multiples of 16; None: by the release's rule
     fps: float = 25.0  # or 12.5
     motion_exp: tuple[int, int, int, int] = MOTION_EXP
     motion_pose: tuple[int, int, int, int] = MOTION_POSE
@@ -81,19 +82,19 @@ class ClipRequest:
 
     def __post_init__(self) -> None:
         if not self.voices:
-            raise BadInput("There is no voice. Give one sound a speaker.", param="audio")
+            raise BadInput("There is no voice. Give one sound file per speaker.", param="audio")
         if self.faces:
             check_boxes(self.faces)
         if self.faces and len(self.faces) != len(self.voices):
             raise BadInput(
-                f"There are {len(self.faces)} face boxes and {len(self.voices)} voices. Give each "
-                "voice one box, in the same order.",
+                f"There are {len(self.faces)} face boxes and {len(self.voices)} voices. Give one "
+                "box per voice, in the same order.",
                 param="face",
             )
 
     @property
     def clip_size(self) -> Size:
-        """Of the pictures that come out."""
+        """The size of the video."""
         if self.size is not None:
             return check_size(self.size)
         return release_size(*self.picture.size, self.image_size)
@@ -101,7 +102,7 @@ class ClipRequest:
 
 @dataclass(frozen=True, slots=True)
 class PromptStates:
-    """One prompt as the denoiser reads it; L = 831, D = 4096 and P = 768 in the release."""
+    """One encoded prompt; L = 831, D = 4096 and P = 768 in the release."""
 
     text_states: Tensor  # (1, L, D)
     text_mask: Tensor  # (1, L) int64; see `TextStates`
@@ -110,14 +111,14 @@ class PromptStates:
 
 @dataclass(frozen=True, slots=True)
 class ClipConditions:
-    """All that the sampling loop needs besides noise; tensors are on the CPU. S speakers."""
+    """All inputs of the sampler but noise; tensors are on the CPU. S speakers."""
 
     positive: PromptStates
     negative: PromptStates
     ref_latents: Tensor  # (1, 16, 33, h, w): the picture as a video, scaled
     face_mask: Tensor  # (1, S, 1, h, w) float32 in [0, 1]
-    audio: Tensor  # (S, A, 10, 5, 384) float16, zero frames at its end as the release pads
-    audio_frames: int  # video frames that the voices last: what is shown of the clip
+    audio: Tensor  # (S, A, 10, 5, 384) float16, with the release's zero frames at the end
+    audio_frames: int  # video frames that the voices last; the video is cut to them
     size: Size
     fps: float
     motion_exp: Tensor  # (1, 4) int64
@@ -128,16 +129,13 @@ def prepare(
     request: ClipRequest,
     encoders: Encoders,
     cache: EmbeddingCache | None = None,
-    hear: Hear = clip_audio_features,
+    voice_features: VoiceFeatures = clip_audio_features,
 ) -> ClipConditions:
-    """Runs the encoders for a clip. Raises BadInput, Unsupported and CheckpointError.
-
-    `hear` makes features (1, F, 10, 5, 384) of a voice at a frame rate.
-    """
+    """Runs the encoders for a clip. Raises BadInput, Unsupported and CheckpointError."""
     size = request.clip_size
     picture = resized(request.picture, size)
     faces = request.faces or find_faces(picture, len(request.voices), encoders)
-    features = hear_voices(request, encoders, hear)
+    features = encode_voices(request, encoders, voice_features)
     positive, negative = read_prompts(request.prompts, picture, encoders, cache)
     return ClipConditions(
         positive=positive,
@@ -154,29 +152,31 @@ def prepare(
 
 
 def find_faces(picture: Image.Image, speakers: int, encoders: Encoders) -> tuple[Box, ...]:
-    """The speakers' faces from left to right. Raises BadInput where there are too few."""
+    """The speakers' faces from left to right. BadInput if there are too few."""
     found = encoders.faces.use(lambda finder: finder(pixels_of(picture)))
     return choose_faces(found, speakers)
 
 
 def mask_faces(faces: Sequence[Box], size: Size) -> Tensor:
-    """Masks (1, S, 1, h, w): the release's for one face; for several they share what overlaps."""
+    """Masks (1, S, 1, h, w): the released one for one face; several split their overlaps."""
     if len(faces) == 1:
         return latent_mask(face_mask_pixels(pixel_box(faces[0], size), size))
     return face_masks(faces, size.latent_rows, size.latent_columns)[None, :, None]
 
 
 @torch.no_grad()
-def hear_voices(request: ClipRequest, encoders: Encoders, hear: Hear) -> Tensor:
-    """Features (S, F, 10, 5, 384) of all voices; the shorter ones go on as encoded silence."""
+def encode_voices(
+    request: ClipRequest, encoders: Encoders, voice_features: VoiceFeatures
+) -> Tensor:
+    """Features (S, F, 10, 5, 384) of all voices; the shorter ones end in encoded silence."""
     longest = max(len(voice) for voice in request.voices)
     voices = [np.pad(voice, (0, longest - len(voice))) for voice in request.voices]
 
-    def heard(encoder: AudioEncoder) -> Tensor:
-        return torch.cat([hear(encoder, voice, request.fps).cpu() for voice in voices])
+    def encode(encoder: AudioEncoder) -> Tensor:
+        return torch.cat([voice_features(encoder, voice, request.fps).cpu() for voice in voices])
 
     log.info("Running whisper")
-    features = encoders.whisper.use(heard)
+    features = encoders.whisper.use(encode)
     _check_finite("whisper", {"features": features})
     return features
 
@@ -184,7 +184,7 @@ def hear_voices(request: ClipRequest, encoders: Encoders, hear: Hear) -> Tensor:
 def read_prompts(
     prompts: Prompts, picture: Image.Image, encoders: Encoders, cache: EmbeddingCache | None
 ) -> tuple[PromptStates, PromptStates]:
-    """Positive and negative prompt, both about the picture."""
+    """The states of the positive and the negative prompt, both with the picture."""
     texts = {"positive": prompts.positive, "negative": prompts.negative}
 
     def long_states(llava: PictureTextEncoder) -> Tensors:
@@ -198,8 +198,8 @@ def read_prompts(
 
     content: tuple[str | bytes, ...] = tuple(texts.values())
     about = (*content, pixels_of(picture).tobytes(), str(picture.size))
-    long = _kept("llava", about, encoders.llava, long_states, cache)
-    pooled = _kept("clip", content, encoders.clip, pooled_states, cache)
+    long = _cached("llava", about, encoders.llava, long_states, cache)
+    pooled = _cached("clip", content, encoders.clip, pooled_states, cache)
     positive, negative = (
         PromptStates(long[f"{name}.states"], long[f"{name}.mask"], pooled[name]) for name in texts
     )
@@ -216,18 +216,18 @@ def encode_picture(
         return {"latents": vae.encode(reference_video(picture), generator).cpu()}
 
     content = (pixels_of(picture).tobytes(), str(picture.size), str(seed))
-    return _kept("reference", content, encoders.vae, latents, cache)["latents"]
+    return _cached("reference", content, encoders.vae, latents, cache)["latents"]
 
 
 @torch.no_grad()
-def _kept(
+def _cached(
     kind: str,
     content: Sequence[str | bytes],
     encoder: Loadable[T],
     work: Callable[[T], Tensors],
     cache: EmbeddingCache | None,
 ) -> Tensors:
-    """What an encoder makes of `content`, from the cache or into it if there is one."""
+    """The result of an encoder for `content`, by way of the cache if there is one."""
 
     def make() -> Tensors:
         log.info("Running %s", kind)
@@ -244,6 +244,6 @@ def _check_finite(kind: str, tensors: Tensors) -> None:
     broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
         raise CheckpointError(
-            f"{kind} made numbers that are not finite ({', '.join(broken)}). Its weights "
-            "are damaged (run `avatar weights check`), or float16 is too narrow: use float32."
+            f"{kind} gave values that are not finite ({', '.join(broken)}). Its weights are "
+            "damaged (run `avatar weights check`), or float16 is too narrow: use float32."
         )

@@ -1,12 +1,12 @@
-"""The video transformer as the offline loop sees it: prompts, guidance branches, step cache.
+"""The video transformer for the offline sampler: prompts, guidance branches, step cache.
 
-Of the two branches the first hears nothing, and reads the negative prompt in the first 10 steps;
-from step 10 on both read the positive prompt, so that guidance is on sound. Face masks count 0.6 in
-the first 10 steps, in both branches. Reference, motion and fps are the same in both.
+The first of the two branches gets no audio, and the negative prompt in the first 10 steps. From
+step 10 on both get the positive prompt, so guidance is on audio only. Face masks are multiplied by
+0.6 in the first 10 steps, in both branches. Reference, motion and fps are the same in both.
 
-Padding of the text cannot reach the picture once the text refiner is through, so it is dropped
-there: no attention needs a mask of all tokens by all tokens. Branches whose prompts differ in
-length therefore run one after the other, as all do with `branches_apart`.
+Padding of the text cannot reach the frames after the text refiner, so it is dropped there, and no
+attention needs a mask of all tokens by all tokens. Branches whose prompts differ in length
+therefore run one after the other, and so do all branches with `branches_apart`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from torch import Tensor
 
 from runtime.errors import Unsupported
 from runtime.hunyuan.offline.conditions import ClipConditions, PromptStates
-from runtime.hunyuan.offline.loop import Velocities
-from runtime.hunyuan.offline.plan import (
+from runtime.hunyuan.offline.sampler import Velocities
+from runtime.hunyuan.offline.schedule import (
     ReleasePlan,
     ReleaseWindow,
     feeds_cache,
@@ -39,8 +39,11 @@ GUIDED, UNGUIDED = (False, True), (True,)  # per branch: is it conditioned on so
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """Where a clip is computed and where its step cache lies; what is given up for memory."""
+class DevicePlacement:
+    """The devices that compute a clip and keep its step cache.
+
+    `branches_apart` runs the guidance branches one after the other, to save memory.
+    """
 
     device: torch.device
     cache_device: torch.device
@@ -49,10 +52,10 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class BranchInputs:
-    """What some of the branches fix for one step."""
+    """The inputs of some branches that are fixed during one step."""
 
     rows: slice
-    conditions: Conditioning  # all but the sound
+    conditions: Conditioning  # all but the audio
     step: StepInputs
 
 
@@ -66,11 +69,11 @@ class GuidedDiT:
         plan: ReleasePlan,
         steps: int,
         is_guided: bool,
-        placement: Placement,
+        placement: DevicePlacement,
     ) -> None:
         if dit.config.prediction != "velocity":
             raise Unsupported(
-                "The released sampling needs a model that predicts velocities; this one predicts "
+                "The released sampler needs a model that predicts velocities; this one predicts "
                 f"{dit.config.prediction}s. Use a HunyuanVideo-Avatar checkpoint."
             )
         self._dit = dit
@@ -92,24 +95,23 @@ class GuidedDiT:
 
     @torch.inference_mode()
     def at_step(self, step: int, t: Tensor) -> Velocities:
-        """See `WindowDenoiser`; a cached step needs a full one before it, or a restored cache."""
+        """As `WindowDenoiser`; a cached step needs a full one before it, or a restored cache."""
         parts = [self._prepare(step, t, rows) for rows in self._row_groups(step)]
 
-        def velocities(seen: Tensor, window: ReleaseWindow) -> Tensor:
-            return torch.cat([self._velocity(step, part, seen, window) for part in parts])
+        def velocities(latents: Tensor, window: ReleaseWindow) -> Tensor:
+            return torch.cat([self._velocity(step, part, latents, window) for part in parts])
 
         return velocities
 
     def _prompts(self, step: int, rows: slice) -> list[PromptStates]:
-        told = self._conditions
         negative = negative_prompt_at(step)
         return [
-            told.negative if negative and not heard else told.positive
-            for heard in self._branches[rows]
+            self._conditions.negative if negative and not has_audio else self._conditions.positive
+            for has_audio in self._branches[rows]
         ]
 
     def _row_groups(self, step: int) -> list[slice]:
-        """The branches that are computed together."""
+        """The branches that one call computes together."""
         every = slice(0, len(self._branches))
         lengths = {int(prompt.text_mask.sum()) for prompt in self._prompts(step, every)}
         if self._placement.branches_apart or len(lengths) > 1:
@@ -127,11 +129,11 @@ class GuidedDiT:
         return BranchInputs(rows, conditions, inputs)
 
     def _conditions_of(self, step: int, prompts: Sequence[PromptStates]) -> Conditioning:
-        told, count, device = self._conditions, len(prompts), self._placement.device
+        clip, count, device = self._conditions, len(prompts), self._placement.device
         texts = torch.cat([prompt.text_states for prompt in prompts])
         pooled = torch.cat([prompt.pooled_text for prompt in prompts])
-        reference = told.ref_latents.to(device, self._dtype)
-        masks = told.face_mask.to(device) * mask_factor_at(step)
+        reference = clip.ref_latents.to(device, self._dtype)
+        masks = clip.face_mask.to(device) * mask_factor_at(step)
         return Conditioning(
             text_states=texts.to(device, self._dtype),
             text_mask=torch.cat([prompt.text_mask for prompt in prompts]).to(device),
@@ -139,31 +141,31 @@ class GuidedDiT:
             ref_latents=reference.expand(count, -1, -1, -1, -1),
             audio=self._audio[:, :, :0].expand(count, -1, -1, -1, -1, -1),
             face_masks=masks.expand(count, -1, -1, -1, -1),
-            motion_exp=told.motion_exp.to(device).expand(count, -1),
-            motion_pose=told.motion_pose.to(device).expand(count, -1),
-            fps=torch.full((count,), float(told.fps), device=device),
+            motion_exp=clip.motion_exp.to(device).expand(count, -1),
+            motion_pose=clip.motion_pose.to(device).expand(count, -1),
+            fps=torch.full((count,), float(clip.fps), device=device),
             freqs_cos=self._freqs[0],
             freqs_sin=self._freqs[1],
         )
 
     def _velocity(
-        self, step: int, part: BranchInputs, seen: Tensor, window: ReleaseWindow
+        self, step: int, part: BranchInputs, latents: Tensor, window: ReleaseWindow
     ) -> Tensor:
-        heard = self._branches[part.rows]
-        flags = torch.tensor(heard, dtype=self._dtype, device=self._placement.device)
+        has_audio = self._branches[part.rows]
+        flags = torch.tensor(has_audio, dtype=self._dtype, device=self._placement.device)
         audio = self._audio[:, :, list(window.frames)] * flags.view(-1, 1, 1, 1, 1, 1)
-        x = seen.to(self._dtype).expand(len(heard), -1, -1, -1, -1)
+        x = latents.to(self._dtype).expand(len(has_audio), -1, -1, -1, -1)
         with self._precision():
-            told = self._dit.prepare_window(
+            inputs = self._dit.prepare_window(
                 replace(part.conditions, audio=audio), self._plan.window
             )
             if uses_cache(step):
                 hidden = self.cache.fetch(window, part.rows, self._placement.device)
             else:
-                hidden = self._dit.hidden_before_last(x, part.step, told)
+                hidden = self._dit.hidden_before_last(x, part.step, inputs)
             if feeds_cache(step, self._steps):
                 self.cache.store(step, window, part.rows, hidden)
-            return self._dit.finish(hidden, x, part.step, told)
+            return self._dit.finish(hidden, x, part.step, inputs)
 
     def _padded_audio(self, audio: Tensor) -> Tensor:
         """(S, A, 10, layers, width) to (1, S, 4 l, ...): missing frames are exact zeros."""
@@ -176,7 +178,7 @@ class GuidedDiT:
         return latents.shape[3] // height, latents.shape[4] // width
 
     def _precision(self) -> AbstractContextManager[object]:
-        """The release runs under autocast: norms and softmax in float32."""
+        """Autocast, as in the release: norms and softmax run in float32."""
         if self._dtype == torch.float32:
             return nullcontext()
         return torch.autocast(self._placement.device.type, self._dtype)

@@ -1,10 +1,10 @@
-"""Clips of the released model: a picture and voices in, an mp4 out.
+"""Clips of the released model: a reference image and voices in, an mp4 out.
 
     make_clips(jobs, choice, report)
 
-All inputs are read and all encoders run before the transformer is loaded, so that mistakes show
-early and no two large models are in memory at once. Each clip is saved after every step
-(`saved_clip.py`); the same call again goes on from there.
+All inputs are read and all encoders run before the transformer is loaded. So mistakes show early,
+and no two large models are in memory at once. Each clip is saved after every step
+(`saved_clip.py`); the same call, made again, resumes there.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from torch import Tensor
 from runtime.character.pictures import read_picture
 from runtime.errors import BadInput, CheckpointError
 from runtime.hunyuan.encoders.embedding_cache import EmbeddingCache, content_hash, folder_identity
-from runtime.hunyuan.encoders.encoders import Encoders, release_encoders
+from runtime.hunyuan.encoders.loadable import Encoders, release_encoders
 from runtime.hunyuan.encoders.preprocess import IMAGE_SIZE, Size
 from runtime.hunyuan.encoders.prompts import Prompts
 from runtime.hunyuan.layout import ReleasedLayout
 from runtime.hunyuan.offline.conditions import ClipConditions, ClipRequest, prepare
 from runtime.hunyuan.offline.guided_dit import GuidedDiT
-from runtime.hunyuan.offline.loop import Clip, OfflineSettings, advance, draw_noise, start_clip
-from runtime.hunyuan.offline.model import LoadedModel, ModelChoice, load_model
-from runtime.hunyuan.offline.plan import ReleasePlan, latents_kept, uses_cache
+from runtime.hunyuan.offline.loaded_model import LoadedModel, ModelChoice, load_model
+from runtime.hunyuan.offline.sampler import Clip, OfflineSettings, advance, draw_noise, start_clip
 from runtime.hunyuan.offline.saved_clip import SavedClip
+from runtime.hunyuan.offline.schedule import ReleasePlan, latents_kept, uses_cache
 from runtime.hunyuan.vae.autoencoder import ReleasedVae
 from runtime.media_files.generate import Voices, read_voices
-from runtime.media_files.mp4 import Mp4Writer
+from runtime.media_files.mp4 import VideoFileWriter
 from runtime.timing import OUTPUT_RATE, VIDEO_FPS
 from runtime.values import Box
 
@@ -65,7 +65,7 @@ class ClipJob:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a clip is in a stage; sampling is counted in full steps."""
+    """How far a clip is in a stage; sampling counts full steps."""
 
     job: ClipJob
     stage: Stage
@@ -78,7 +78,7 @@ Report = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class ReadJob:
-    """A job whose files are read."""
+    """A job with the content of its files."""
 
     job: ClipJob
     picture: Image.Image
@@ -87,7 +87,7 @@ class ReadJob:
 
 
 def make_clips(jobs: Sequence[ClipJob], choice: ModelChoice, report: Report) -> None:
-    """Writes the video of each job. Raises AvatarError before the first step where it can."""
+    """Writes the video of each job. Raises AvatarError, if possible before the first step."""
     check_outputs(jobs)
     read = [read_job(job, choice) for job in jobs]
     encoders = release_encoders(
@@ -111,14 +111,12 @@ def check_outputs(jobs: Sequence[ClipJob]) -> None:
                 f"The folder {job.out.parent} does not exist. Make it first.", param="out"
             )
         if job.out.resolve() in seen:
-            raise BadInput(
-                f"Two jobs write {job.out}. Give each an output of its own.", param="out"
-            )
+            raise BadInput(f"Two jobs write {job.out}. Give each job another output.", param="out")
         seen.add(job.out.resolve())
 
 
 def read_job(job: ClipJob, choice: ModelChoice) -> ReadJob:
-    """Reads picture and voices; refuses a saved clip that was begun with other settings."""
+    """Reads picture and voices. BadInput if a saved clip was begun with other settings."""
     picture = read_picture(job.image, param="image")
     voices = read_voices({str(index): file for index, file in enumerate(job.voices)})
     saved = SavedClip(job.out, settings_of(job, choice), job.sampling.steps)
@@ -127,7 +125,7 @@ def read_job(job: ClipJob, choice: ModelChoice) -> ReadJob:
 
 
 def settings_of(job: ClipJob, choice: ModelChoice) -> Mapping[str, str]:
-    """All that decides the latents of a job; files by the beginning of their SHA-256."""
+    """Everything that decides the latents of a job; files by the first digits of their SHA-256."""
     sampling = job.sampling
     loras = [f"{_digest(lora.file)}:{lora.strength:g}" for lora in choice.loras]
     weights = folder_identity(ReleasedLayout.find(choice.weights).dit)[:DIGITS_SHOWN]
@@ -153,7 +151,7 @@ def settings_of(job: ClipJob, choice: ModelChoice) -> Mapping[str, str]:
 def prepare_clip(
     read: ReadJob, encoders: Encoders, cache: EmbeddingCache | None, report: Report
 ) -> ClipConditions:
-    """Runs the encoders, each gone again after its use."""
+    """Runs the encoders; each is unloaded after its use."""
     job = read.job
     report(Progress(job, "conditions", 0, 1))
     request = ClipRequest(
@@ -173,7 +171,7 @@ def prepare_clip(
 def sample_clip(
     read: ReadJob, conditions: ClipConditions, model: LoadedModel, report: Report
 ) -> Tensor:
-    """The latents (1, C, T, h, w) to decode; goes on from the last saved step."""
+    """The latents (1, C, T, h, w) to decode; resumes after the last saved step."""
     settings, frames = read.job.sampling, conditions.audio.shape[1]
     plan = ReleasePlan.of_clip(frames)
     denoiser = GuidedDiT(
@@ -193,28 +191,28 @@ def sample_clip(
 
 
 def check_finite(clip: Clip) -> None:
-    """Refuses latents that broken weights made, before they are saved."""
+    """CheckpointError for latents with NaN or infinite values, before they are saved."""
     if not bool(clip.latents.isfinite().all()):
         raise CheckpointError(
-            f"Step {clip.step} made numbers that are not finite. The weights are damaged (run "
+            f"Step {clip.step} gave values that are not finite. The weights are damaged (run "
             "`avatar weights check`), or a LoRA is too strong."
         )
 
 
 def work_of(steps: int) -> float:
-    """The work of the first steps, in full steps."""
+    """The work of the first `steps` steps, in full steps."""
     return sum(CACHED_STEP_WORK if uses_cache(step) else 1 for step in range(steps))
 
 
 def write_video(
     read: ReadJob, conditions: ClipConditions, latents: Tensor, vae: ReleasedVae, report: Report
 ) -> None:
-    """Decodes tile by tile into the mp4, which is there once it is whole."""
+    """Decodes tile by tile into the mp4, which appears under its name once it is complete."""
     fps, total = Fraction(conditions.fps), conditions.audio_frames
     samples = int(OUTPUT_RATE / fps)
     aside = read.job.out.with_name(f"{read.job.out.name}.part")
     pictures = vae.decode_stream(torch.split(latents, DECODED_AT_ONCE, dim=2))
-    with Mp4Writer(aside, conditions.size.width, conditions.size.height, fps) as video:
+    with VideoFileWriter(aside, conditions.size.width, conditions.size.height, fps) as video:
         for index, pixels in enumerate(islice(pictures, total)):
             start = index * samples
             video.write(pixels, read.voices.mixed[start : start + samples])

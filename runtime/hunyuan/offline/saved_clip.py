@@ -1,10 +1,10 @@
-"""A clip that is being sampled, on disk, so that a crash costs one step.
+"""A half-sampled clip on disk, so that a crash costs at most one step.
 
     out.mp4.state   the latents after the last finished step, and the settings that made them
-    out.mp4.cache   what the cached steps after a full one need; written with five of 50 steps
+    out.mp4.cache   the step cache of a full step before cached ones; written at five of 50 steps
 
-Both are written aside and renamed, so each is whole or the one before. The state is removed once
-the video is written.
+Both are written under a temporary name and renamed, so each is complete or its older version. Both
+are removed once the video is written.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from runtime.errors import BadInput
-from runtime.hunyuan.offline.loop import Clip
-from runtime.hunyuan.offline.plan import feeds_cache, uses_cache
+from runtime.hunyuan.offline.sampler import Clip
+from runtime.hunyuan.offline.schedule import feeds_cache, uses_cache
 from runtime.hunyuan.offline.step_cache import StepCache
 
 LATENTS = "latents"
@@ -31,7 +31,7 @@ STEP = "step"  # metadata: finished steps of the state; the cache's own step
 
 @dataclass(frozen=True, slots=True)
 class SavedClip:
-    """Where the clip of a video `out` is kept; `settings` are all that decides its latents."""
+    """The files of a video `out` in the making; `settings` are all that decides its latents."""
 
     out: Path
     settings: Mapping[str, str]
@@ -46,19 +46,19 @@ class SavedClip:
         return self.out.with_name(f"{self.out.name}.cache")
 
     def finished_steps(self) -> int:
-        """How many steps are done; 0 without a state. BadInput if it has other settings."""
+        """How many steps are done; 0 without a state. BadInput if its settings are different."""
         return int(self._metadata(self.state)[STEP]) if self.state.is_file() else 0
 
     def save(self, clip: Clip, cache: StepCache) -> None:
-        """Keeps a clip after each of its steps."""
+        """Saves a clip; call it after each step."""
         if cache.kept is not None and feeds_cache(clip.step - 1, self.steps):
             self._write(self.cache, cache.tensors(), cache.kept.step)
         self._write(self.state, {LATENTS: clip.latents}, clip.step)
 
     def load(self, cache: StepCache) -> Clip | None:
-        """The clip as it was saved last, on the CPU, with its step cache; None if it was not.
+        """The clip that was saved last, on the CPU, with its step cache; None if there is none.
 
-        Raises BadInput for files that are damaged, of other settings or lack their cache.
+        Raises BadInput if a file is damaged, has different settings or lacks its cache.
         """
         step = self.finished_steps()
         if step == 0:
@@ -68,7 +68,7 @@ class SavedClip:
         return Clip(step, self._tensors(self.state)[LATENTS])
 
     def remove(self) -> None:
-        """Forgets the clip."""
+        """Deletes the files."""
         for file in (self.state, self.cache):
             file.unlink(missing_ok=True)
 
@@ -78,8 +78,8 @@ class SavedClip:
         if found != wanted:
             have = "is missing" if found is None else f"is of step {found}"
             raise BadInput(
-                f"{self.cache} {have}; step {step} needs the one of step {wanted}. "
-                f"Remove {self.state} to begin again."
+                f"{self.cache} {have}; step {step} needs the cache of step {wanted}. "
+                f"Remove {self.state} to start over."
             )
         cache.restore(wanted, self._tensors(self.cache))
 
@@ -101,7 +101,7 @@ class SavedClip:
             raise self._damaged(file, error) from error
 
     def _damaged(self, file: Path, error: Exception) -> BadInput:
-        return BadInput(f"{file} cannot be read ({error}). Remove it to begin again.")
+        return BadInput(f"{file} cannot be read ({error}). Remove it to start over.")
 
     def _check(self, file: Path, written: Mapping[str, str]) -> None:
         names = sorted({*written, *self.settings})
@@ -110,8 +110,8 @@ class SavedClip:
             begun = ", ".join(f"{name} {written.get(name)}" for name in other)
             asked = ", ".join(f"{name} {self.settings.get(name)}" for name in other)
             raise BadInput(
-                f"{file} was begun with {begun}; this time it is {asked}. Use the settings that it "
-                "was begun with, another --out, or remove the file to begin again.",
+                f"{file} was begun with {begun}; this time it is {asked}. Use the old settings or "
+                "another --out, or remove the file to start over.",
                 param="out",
             )
 

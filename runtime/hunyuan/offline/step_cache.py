@@ -1,9 +1,9 @@
-"""The release's step cache: on 20 of 50 steps only the last block is computed.
+"""The release's step cache: 20 of 50 steps compute only the last block.
 
-Kept are the tokens that enter the last single block, of the last full step: the video tokens of
-each latent frame of the clip (where windows overlap the later one wins), and the reference and text
-tokens of each window. The windows of a cached step lie elsewhere; each takes the reference and text
-tokens of the window that wrote its first latent frame last, as the release does.
+It keeps the tokens that enter the last single block in the last full step: the video tokens of each
+latent frame of the clip (of overlapping windows the later one wins), and the reference and text
+tokens of each window. The windows of a cached step have moved; each takes the reference and text
+tokens of the window that wrote its first latent frame last, as in the release.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from runtime.hunyuan.offline.plan import ReleasePlan, ReleaseWindow
+from runtime.hunyuan.offline.schedule import ReleasePlan, ReleaseWindow
 
 
 @dataclass(frozen=True, slots=True)
 class Activations:
-    """Of one step; B branches (without conditions, with them), n tokens a latent frame."""
+    """Of one step; B branches (unconditioned, conditioned), n tokens per latent frame."""
 
     step: int
     video: Tensor  # (B, l, n, D)
@@ -29,8 +29,8 @@ class Activations:
 class StepCache:
     """The activations of one clip, in the memory of `device`; written in place.
 
-    Tokens of a window are (b, n + f * n + L, D): reference, f latent frames, text. `rows` says
-    which of the branches they belong to.
+    Tokens of a window are (b, n + f * n + L, D): reference, f latent frames, text. `rows` selects
+    their branches.
     """
 
     def __init__(
@@ -43,10 +43,10 @@ class StepCache:
         self.kept: Activations | None = None
 
     def store(self, step: int, window: ReleaseWindow, rows: slice, hidden: Tensor) -> None:
-        """Keeps the tokens of one window of `step`."""
+        """Stores the tokens of one window of `step`."""
         if self.kept is None or self.kept.step != step:
-            self.kept = None  # before there is room for the next
-            self.kept = self._room(step, hidden)
+            self.kept = None  # frees the memory first
+            self.kept = self._allocated(step, hidden)
         reference, video, text = self._parts(hidden.to(self._device))
         number = self._plan.windows(step).index(window)
         at = torch.tensor(window.latents, device=self._device)
@@ -54,7 +54,7 @@ class StepCache:
         self.kept.around[number, rows] = torch.cat((reference, text), dim=1)
 
     def fetch(self, window: ReleaseWindow, rows: slice, device: torch.device) -> Tensor:
-        """The tokens that the last full step left for a window of a later one."""
+        """The tokens of the last full step for a window of a later step."""
         assert self.kept is not None, "a cached step without a full one before it"
         written = self._plan.windows(self.kept.step)
         writer = max(i for i, w in enumerate(written) if window.latents[0] in w.latents)
@@ -65,15 +65,15 @@ class StepCache:
         return torch.cat((reference, video, text), dim=1).to(device)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is kept, for a file."""
+        """The stored tensors, for a file."""
         return {} if self.kept is None else {"video": self.kept.video, "around": self.kept.around}
 
     def restore(self, step: int, tensors: Mapping[str, Tensor]) -> None:
-        """Takes back what `tensors` gave after `step`."""
+        """Restores the tensors that `tensors` returned after `step`."""
         video, around = (tensors[name].to(self._device) for name in ("video", "around"))
         self.kept = Activations(step, video, around)
 
-    def _room(self, step: int, hidden: Tensor) -> Activations:
+    def _allocated(self, step: int, hidden: Tensor) -> Activations:
         _, tokens, size = hidden.shape
         around = tokens - self._plan.window * self._frame_tokens
         windows = len(self._plan.windows(step))

@@ -1,1 +1,1 @@
-"""Reports on a released folder: what is wrong with it, and the memory it needs."""
+"""Reports on a released folder: its faults, and the memory that it needs."""

@@ -1,4 +1,4 @@
-"""Is a released folder whole, and is it the release? One sentence for each part of it."""
+"""Checks whether a released folder is complete and is the release: one sentence for each part."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from runtime.errors import AvatarError, CheckpointError
-from runtime.hunyuan.fit import shown
 from runtime.hunyuan.layout import FORMS, Form, ReleasedLayout
 from runtime.hunyuan.tensor_file import map_safetensors, map_shards, open_pickle
 from runtime.hunyuan.weights.loading import (
@@ -27,6 +26,7 @@ from runtime.hunyuan.weights.loading import (
 )
 from runtime.models.dit.config import DiTConfig
 from runtime.models.fp8.storage import FP8
+from runtime.weights.fit import shown
 
 State = Literal["ok", "problem", "absent"]
 
@@ -39,7 +39,7 @@ BLOCK_BYTES = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What there is to say about one part. A problem's sentence says what to do."""
+    """The result of checking one part. A problem's sentence says what to do."""
 
     part: str
     state: State
@@ -47,9 +47,9 @@ class Finding:
 
 
 def check_release(folder: Path, *, hashes: bool = True) -> Iterator[Finding]:
-    """Findings part by part, as they come; every weight is read once, and once more for `hashes`.
+    """Yields a finding after each part; every weight is read once, and once more for `hashes`.
 
-    SHA-256 sums are known for what `avatar weights fetch` or the hub's own tool downloaded.
+    SHA-256 sums are known for files that `avatar weights fetch` or the hub's own tool downloaded.
     """
     try:
         layout = ReleasedLayout.find(folder)
@@ -67,7 +67,7 @@ def check_release(folder: Path, *, hashes: bool = True) -> Iterator[Finding]:
 
 
 def finding(part: str, check: Callable[[], str]) -> Finding:
-    """What a check says, be it by its result or by what it raises."""
+    """The finding of a check: the sentence that it returns, or the error that it raises."""
     try:
         return Finding(part, "ok", check())
     except AvatarError as error:
@@ -75,12 +75,12 @@ def finding(part: str, check: Callable[[], str]) -> Finding:
 
 
 def check_dit_forms(layout: ReleasedLayout, config: DiTConfig) -> Iterator[Finding]:
-    """The transformer in every form that is there; that none is there is a problem."""
+    """The transformer in every form that exists; if none does, that is a problem."""
     there = [form for form in FORMS if layout.has(form)]
     if not there:
         sentence = (
-            f"{layout.dit} holds no transformer: {layout.pickle('bf16').name} or "
-            f"{layout.pickle('fp8').name} was expected. Get one with `avatar weights fetch`."
+            f"{layout.dit} holds no transformer, neither {layout.pickle('bf16').name} nor "
+            f"{layout.pickle('fp8').name}. Get one with `avatar weights fetch`."
         )
         yield Finding("transformer", "problem", sentence)
         return
@@ -102,13 +102,13 @@ def check_dit(layout: ReleasedLayout, config: DiTConfig, form: Form) -> str:
 
 
 def dtypes(stored: StoredDit) -> str:
-    """How many tensors there are of each dtype, and a word if FP8 weights are stored wider."""
+    """The number of tensors of each dtype, and a note if FP8 weights are stored wider."""
     counts: dict[torch.dtype, int] = {}
     for tensor in stored.tensors.values():
         counts[tensor.dtype] = counts.get(tensor.dtype, 0) + 1
     words = [f"{count} {str(dtype).removeprefix('torch.')}" for dtype, count in counts.items()]
     if stored.form == "fp8" and FP8 not in counts:
-        words.append("its FP8 weights stored wider than they are: converting halves the file")
+        words.append("its FP8 weights stored in a wider type: converting halves the file")
     return ", ".join(words)
 
 
@@ -129,11 +129,11 @@ def check_vae(layout: ReleasedLayout, config: DiTConfig) -> str:
 
 
 def check_text_encoder(folder: Path, width: int) -> str:
-    """Configuration, tokenizer and finite weights, with the width that the transformer reads."""
+    """Configuration, tokenizer and finite weights, with the transformer's input width."""
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise CheckpointError(
-            f"{folder} has no tokenizer: {' or '.join(TOKENIZER_FILES)} was expected. Get the "
-            "folder again with `avatar weights fetch`."
+            f"{folder} has no tokenizer, which is {' or '.join(TOKENIZER_FILES)}. Get the folder "
+            "again with `avatar weights fetch`."
         )
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder / 'config.json'} is missing. Run `avatar weights fetch`.")
@@ -158,7 +158,7 @@ def encoder_tensors(folder: Path) -> Mapping[str, Tensor]:
 
 
 def check_whisper(layout: ReleasedLayout, config: DiTConfig) -> str:
-    """The audio encoder loads strictly and has the hidden states that the transformer hears."""
+    """The audio encoder loads strictly and has the transformer's number of hidden states."""
     from runtime.hunyuan.encoders.whisper import load_whisper
 
     encoder = load_whisper(layout.whisper)
@@ -168,27 +168,27 @@ def check_whisper(layout: ReleasedLayout, config: DiTConfig) -> str:
     if found != expected:
         raise CheckpointError(
             f"{layout.whisper} gives {found[0]} hidden states of width {found[1]}; the transformer "
-            f"hears {expected[0]} of {expected[1]}. Use the released whisper-tiny."
+            f"reads {expected[0]} of {expected[1]}. Use the released whisper-tiny."
         )
     return f"{found[0]} hidden states of width {found[1]}."
 
 
 def check_hashes(root: Path) -> str:
-    """SHA-256 of the files whose sums the hub's tool wrote down when it downloaded them."""
+    """SHA-256 of the files whose sums the hub's tool recorded when it downloaded them."""
     known = known_hashes(root)
     wrong = [name for name, expected in known.items() if sha256(root / name) != expected]
     if wrong:
         raise CheckpointError(
-            f"{len(wrong)} files are not those that were downloaded: {shown(wrong)}. Delete them "
+            f"{len(wrong)} files have changed since their download: {shown(wrong)}. Delete them "
             "and run `avatar weights fetch` again."
         )
     if not known:
-        return "None are known here: the folder was not filled by `avatar weights fetch`."
-    return f"{len(known)} files have the SHA-256 that the hub told."
+        return "None are known: `avatar weights fetch` did not fill this folder."
+    return f"{len(known)} files have the SHA-256 that the hub gave."
 
 
 def known_hashes(root: Path) -> dict[str, str]:
-    """SHA-256 by file name; the second line of a record is the hub's tag, a hash of large files."""
+    """SHA-256 by file name: the second line of a record is the hub's tag, a large file's hash."""
     known = {}
     for record in sorted((root / RECORDS).rglob("*.metadata")):
         name = str(record.relative_to(root / RECORDS)).removesuffix(".metadata")

@@ -1,10 +1,10 @@
-"""What of the released model runs where on a GPU of a given size, and the peak to expect.
+"""The memory plan of the released model: what is on the GPU at each stage, and the peak to expect.
 
-A clip has three stages: text and picture are encoded (one encoder at a time, gone after use), the
-transformer samples, the autoencoder decodes. The transformer is bf16 or FP8, and either stays on
-the GPU or, with low memory, waits in host memory block by block. Activations are traced with the
-same code that samples (`memory_trace.py`), with two blocks of each kind: four of each take 0.02 %
-more at full size.
+A clip has three stages: text and picture are encoded (one encoder at a time, unloaded after use),
+the transformer samples, the autoencoder decodes. The transformer is bf16 or FP8. It stays on the
+GPU or, with low memory, in host memory, from which blocks are copied in turn. Activations are
+traced with the sampler's own code (`memory_trace.py`) and two blocks of each kind: four of each
+take 0.02 % more at full size.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from runtime.errors import BadInput
 from runtime.hunyuan.layout import FORMS, Form
-from runtime.hunyuan.offline.plan import WINDOW, ReleasePlan
+from runtime.hunyuan.offline.schedule import WINDOW, ReleasePlan
 from runtime.hunyuan.report.memory_trace import traced_memory
 from runtime.hunyuan.vae.checkpoint import VaeConfig
 from runtime.hunyuan.vae.layers import build_layers
@@ -29,14 +29,14 @@ from runtime.models.fp8.storage import FP8, use_fp8
 from runtime.timing import FRAMES_PER_LATENT
 from runtime.weights.offload import turns_of
 
-LATENT_PX = 8  # a latent's side in the picture
+LATENT_PX = 8  # pixels along each side of a latent
 GIB = 2**30
-TEXT_TOKENS = 831  # at most, and that many rows for the text refiner
-SIDE_MULTIPLE = 16  # px; two latents a token
+TEXT_TOKENS = 831  # at most; the text refiner always has that many rows
+SIDE_MULTIPLE = 16  # px; a token covers two latents along each side
 LLAVA_PARAMETERS = 8_355_000_000  # Llama 3 8B, CLIP ViT-L/14 at 336 px, projector; in float16
 CUDA_BYTES = 800 * 2**20  # assumed: context, cuBLAS and cuDNN workspaces
 TURNS_AT_ONCE = 2  # slots of `LayerOffload`
-TILES_KEPT = 4  # temporal tiles as whole pictures: cut, joined, blended, and the one before
+TILES_KEPT = 4  # tiles in time at full picture size: cut, joined, blended, and the one before
 
 RELEASED_VAE = VaeConfig(
     block_out_channels=(128, 256, 512, 512),
@@ -52,7 +52,7 @@ RELEASED_VAE = VaeConfig(
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """The clip to make: its size in pixels, and its frames of sound."""
+    """The clip to make: its size in pixels, and its length in frames of audio."""
 
     width: int = 704
     height: int = 768
@@ -62,10 +62,10 @@ class Workload:
         for name, side in (("width", self.width), ("height", self.height)):
             if side <= 0 or side % SIDE_MULTIPLE:
                 raise BadInput(
-                    f"{name} is {side}; use a positive multiple of {SIDE_MULTIPLE}.", param=name
+                    f"{name} is {side}. Use a positive multiple of {SIDE_MULTIPLE}.", param=name
                 )
         if self.frames < 1:
-            raise BadInput(f"frames is {self.frames}; use 1 or more.", param="frames")
+            raise BadInput(f"frames is {self.frames}. Use 1 or more.", param="frames")
 
     @property
     def latent_sides(self) -> tuple[int, int]:
@@ -75,7 +75,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of a clip: what is on the GPU, what waits in host memory, the GPU's peak."""
+    """One stage of a clip: what is on the GPU and in host memory, and the GPU's peak."""
 
     name: str
     on_gpu: str
@@ -97,7 +97,7 @@ class Mode:
 
     @property
     def options(self) -> str:
-        """Of `avatar official`."""
+        """The options of `avatar official` for this mode."""
         return f"--dtype {self.form}" + (" --low-memory" if self.low_memory else "")
 
     def summary(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class Mode:
 def plan_memory(
     workload: Workload, config: DiTConfig = RELEASED, vae: VaeConfig = RELEASED_VAE
 ) -> list[Mode]:
-    """All modes, the one first that is to be preferred where there is room for it."""
+    """All modes, in order of preference if they fit."""
     autoencoder = VaeMemory.of(vae, workload)
     weights = {form: DitMemory.of(config, form) for form in FORMS}
     modes = []
@@ -122,12 +122,12 @@ def plan_memory(
 
 
 def first_that_fits(modes: Iterable[Mode], gpu_bytes: int) -> Mode | None:
-    """The preferred mode of those that fit in `gpu_bytes`; None: none does."""
+    """The preferred mode of those that fit in `gpu_bytes`; None if none fits."""
     return next((mode for mode in modes if mode.peak_bytes <= gpu_bytes), None)
 
 
 def stages(dit: DitMemory, clip: ClipMemory, vae: VaeMemory) -> tuple[Stage, ...]:
-    """What a clip goes through, in its order."""
+    """The stages of a clip, in their order."""
     model, waiting = "transformer, autoencoder", "nothing"
     weights = CUDA_BYTES + vae.weights + dit.all
     halves, cache = "both guidance halves", clip.cache
@@ -148,11 +148,11 @@ def stages(dit: DitMemory, clip: ClipMemory, vae: VaeMemory) -> tuple[Stage, ...
 
 @dataclass(frozen=True, slots=True)
 class DitMemory:
-    """Bytes of the transformer's weights: all, those that can take turns, what is left if so."""
+    """Bytes of the transformer's weights."""
 
     all: int
-    moving: int  # of the parts that take turns with low memory
-    in_turns: int
+    moving: int  # of the parts that are offloaded with low memory
+    in_turns: int  # on the GPU with low memory: all others, and the parts at work
 
     @classmethod
     def of(cls, config: DiTConfig, form: Form) -> DitMemory:
@@ -165,20 +165,20 @@ class DitMemory:
 
 
 def stored_bytes(module: nn.Module) -> int:
-    """Weights as they are loaded: float8 as it is, scales in float32, all else bfloat16."""
+    """Bytes of the loaded weights: float8 as stored, scales in float32, all else in bfloat16."""
     parameters = sum(p.numel() * (1 if p.dtype == FP8 else 2) for p in module.parameters())
     return parameters + sum(buffer.nbytes for buffer in module.buffers())
 
 
 def inner_bytes(part: nn.Module, parts: set[nn.Module]) -> int:
-    """Bytes of the parts that lie inside a part and take turns of their own."""
+    """Bytes of the parts inside a part that are offloaded separately."""
     inner = (module for module in part.modules() if module is not part and module in parts)
     return sum(stored_bytes(module) for module in inner)
 
 
 @dataclass(frozen=True, slots=True)
 class ClipMemory:
-    """Bytes that sampling a clip takes on the GPU beside weights."""
+    """Bytes that sampling a clip takes on the GPU beside the weights."""
 
     low_memory: bool
     activations: int  # of one call of the transformer, at their peak
@@ -186,26 +186,26 @@ class ClipMemory:
 
     @classmethod
     def of(cls, config: DiTConfig, workload: Workload, *, low_memory: bool) -> ClipMemory:
-        """With low memory guidance halves are apart and the cache is in host memory."""
+        """With low memory the guidance branches run in turn and the cache is in host memory."""
         activations = denoising_bytes(config, workload, branches=1 if low_memory else 2)
         return cls(low_memory, activations, cache_bytes(config, workload))
 
 
 def cache_bytes(config: DiTConfig, workload: Workload) -> int:
-    """The step cache of both guidance halves, in bfloat16."""
+    """Bytes of the step cache of both guidance branches, in bfloat16."""
     plan, tokens = ReleasePlan.of_clip(workload.frames), frame_tokens(config, workload)
     rows = plan.length * tokens + len(plan.windows(0)) * (tokens + TEXT_TOKENS)
     return 2 * rows * config.hidden_size * 2
 
 
 def frame_tokens(config: DiTConfig, workload: Workload) -> int:
-    """Of one latent frame."""
+    """The tokens of one latent frame."""
     rows, columns = workload.latent_sides
     return (rows // config.patch_size[1]) * (columns // config.patch_size[2])
 
 
 def denoising_bytes(config: DiTConfig, workload: Workload, branches: int) -> int:
-    """The peak of one call's activations, and of the copies that FP8 linears make of weights."""
+    """The peak of one call's activations and of the weight copies that FP8 linears make."""
     from torch._subclasses.fake_tensor import FakeTensorMode  # takes seconds to import
 
     shallow = replace(config, double_blocks=2, single_blocks=2)
@@ -226,7 +226,7 @@ def inputs(config: DiTConfig, workload: Workload, branches: int) -> tuple[Tensor
     rows, columns = workload.latent_sides
     tokens = (WINDOW + 1) * frame_tokens(config, workload)
     frames = FRAMES_PER_LATENT * (WINDOW - 1) + 1
-    heard = (frames, config.audio_steps, config.audio_layers, config.audio_dim)
+    audio = (frames, config.audio_steps, config.audio_layers, config.audio_dim)
     latents = torch.empty(branches, config.in_channels, WINDOW, rows, columns, dtype=torch.bfloat16)
     motion = torch.ones(branches, 4, dtype=torch.int64)
     return latents, Conditioning(
@@ -234,7 +234,7 @@ def inputs(config: DiTConfig, workload: Workload, branches: int) -> tuple[Tensor
         text_mask=None,
         pooled_text=torch.empty(branches, config.pooled_text_dim, dtype=torch.bfloat16),
         ref_latents=torch.empty_like(latents),
-        audio=torch.empty(branches, 1, *heard, dtype=torch.bfloat16),
+        audio=torch.empty(branches, 1, *audio, dtype=torch.bfloat16),
         face_masks=torch.empty(branches, 1, 1, rows, columns),
         motion_exp=motion,
         motion_pose=motion,
@@ -246,7 +246,7 @@ def inputs(config: DiTConfig, workload: Workload, branches: int) -> tuple[Tensor
 
 @dataclass(frozen=True, slots=True)
 class VaeMemory:
-    """Bytes of the autoencoder: its weights in float16, and what a tile takes with what is kept."""
+    """Bytes of the autoencoder: its weights in float16, and the peaks of encoding and decoding."""
 
     weights: int
     encoding: int

@@ -1,15 +1,15 @@
-"""How much memory a computation takes at its peak, found without doing it.
+"""The peak memory of a computation, found without running it.
 
-Tensors are traced in shape and dtype only (fake ones, or on the meta device), so that the 13 B
+Tensors are traced in shape and dtype only (fake tensors, or on the meta device), so that the 13 B
 model at full size is traced in seconds on any machine:
 
     with FakeTensorMode(), traced_memory(ignoring=weights) as memory:
         model(x)
     memory.peak_bytes
 
-What is counted is what PyTorch's allocator would hold, rounded as it rounds. Fused CUDA kernels
-are counted by their outputs: attention, RMS norm, and the layer norm that autocast runs in float32.
-Workspaces of cuBLAS and cuDNN are not counted.
+Counted are the bytes that PyTorch's allocator would hold, with its rounding. Fused CUDA kernels
+count by their outputs: attention, RMS norm, and the layer norm that autocast runs in float32.
+Workspaces of cuBLAS and cuDNN do not count.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROUNDING = 512  # bytes, of CUDA's caching allocator
 
 
 class TracedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of all tensors that operations made and that are still referred to."""
+    """Counts the bytes of all tensors that operations made and that are still referenced."""
 
     def __init__(self, ignoring: Iterable[Tensor] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -62,7 +62,7 @@ class TracedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class FusedKernels(TorchFunctionMode):
-    """Makes only the outputs of what is one kernel on a GPU."""
+    """Replaces operations that are one kernel on a GPU by their empty outputs."""
 
     def __init__(self, autocast: bool) -> None:
         super().__init__()
@@ -89,9 +89,9 @@ class FusedKernels(TorchFunctionMode):
 def traced_memory(
     ignoring: Iterable[Tensor] = (), *, autocast: bool = False
 ) -> Iterator[TracedMemory]:
-    """Traces what runs inside; `ignoring` are tensors that were there before, such as weights.
+    """Traces the block's operations; `ignoring` are tensors that existed before, such as weights.
 
-    With `autocast` it runs in mixed precision, bfloat16, as the released sampling does.
+    With `autocast` they run in mixed precision, bfloat16, as in the released sampler.
     """
     memory = TracedMemory(ignoring)
     precision = torch.autocast("cpu", torch.bfloat16, enabled=autocast)

@@ -1,7 +1,7 @@
 """The released video autoencoder: pictures to latents and back, 4x in time, 8x in space.
 
-Latent frame 0 stands for video frame 0, latent frame n >= 1 for frames 4n-3 .. 4n. A long or large
-video is cut into the release's tiles, and decoding is a stream of them.
+Latent frame 0 encodes video frame 0, latent frame n >= 1 frames 4n-3 .. 4n. A long or large video
+is cut into the release's tiles, and decoding streams them.
 
 Axes: B batch, C latent channels, T latent frames, F video frames, H W px, h w latents.
 """
@@ -33,7 +33,7 @@ PICTURE_CHANNELS = 3
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """A normal distribution of latents, not scaled: mean and log variance, (1, C, T, h, w)."""
+    """A normal distribution of unscaled latents: mean and log variance, (1, C, T, h, w)."""
 
     mean: Tensor
     logvar: Tensor
@@ -48,7 +48,7 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class ReleasedVae:
-    """Weights, and how a video is cut into tiles; nothing is remembered between calls."""
+    """Weights, and the tiles that a video is cut into; no state between calls."""
 
     module: VaeLayers
     scaling_factor: float
@@ -66,8 +66,8 @@ class ReleasedVae:
     def encode(self, video: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Latents (1, C, T, H/8, W/8) of a video (1, 3, 4(T-1)+1, H, W) in [-1, 1], scaled.
 
-        With a generator they are sampled, as the release does for its reference picture (from
-        noise without a seed); without one they are the distribution's mean.
+        With a generator they are sampled, as the release does for its reference image (without a
+        seed); without one they are the distribution's mean.
         """
         moments = self.moments(video)
         latents = moments.mean if generator is None else moments.sample(generator)
@@ -80,9 +80,9 @@ class ReleasedVae:
     def decode_stream(self, latents: Iterable[Tensor]) -> Iterator[Pixels]:
         """Video frames (H, W, 3) uint8, each as soon as no later latent can change it.
 
-        `latents` are pieces (1, C, n, h, w) of one clip in order, scaled, n >= 1; their cuts change
-        no pixel. In the release's tiles a clip of up to 16 latent frames comes at its end; of a
-        longer one 49 frames come when 17 latent frames are there, then 48 for every 12 more.
+        `latents` are scaled pieces (1, C, n, h, w) of one clip in order, n >= 1; the cuts change no
+        pixel. With the release's tiles, a clip of up to 16 latent frames is decoded at its end; a
+        longer one gives 49 frames after 17 latent frames, then 48 after every 12 more.
         """
         state = TileState()
         for piece in latents:
@@ -99,7 +99,7 @@ class ReleasedVae:
         return Moments(mean, logvar.clamp(*LOGVAR_RANGE))
 
     def decode_raw(self, latents: Tensor) -> Tensor:
-        """The video, not clamped, of latents that are not scaled; shapes as in `decode`."""
+        """The unclamped video of unscaled latents; shapes as in `decode`."""
         _check_latents(latents, self.module.post_quant_conv.in_channels)
         return run_tiled(self.module.decode, latents.to(self.device, self.dtype), self.decoding)
 
@@ -113,8 +113,8 @@ def load_vae(
 ) -> ReleasedVae:
     """The autoencoder in the release's folder `vae`.
 
-    Raises CheckpointError for files that are missing, damaged or do not fit each other, and
-    Unsupported without diffusers.
+    Raises CheckpointError if files are missing, damaged or do not fit each other, and Unsupported
+    without diffusers.
     """
     config = VaeConfig.read(folder)
     mapped = read_tensors(folder)
@@ -131,9 +131,9 @@ def load_vae(
 
 
 def to_frames(video: Tensor) -> Pixels:
-    """Pictures (F, H, W, 3) uint8 of a video (1, 3, F, H, W) in [-1, 1], which is clamped.
+    """Frames (F, H, W, 3) uint8 of a video (1, 3, F, H, W); values outside [-1, 1] are clamped.
 
-    Rounded as the release does: x / 2 + 0.5 in the video's own precision, then 255 times that in
+    Rounded as in the release: x / 2 + 0.5 in the video's own precision, then 255 times that in
     float32 with the fraction cut off.
     """
     shares = (video / 2 + 0.5).clamp(0.0, 1.0)
@@ -151,13 +151,13 @@ def _check_video(video: Tensor) -> None:
     batch, channels, frames, height, width = _five_axes(video)
     if (batch, channels) != (1, PICTURE_CHANNELS):
         raise BadInput(
-            f"The video is {tuple(video.shape)}; (1, 3, frames, height, width) is expected: "
-            "encode one RGB video at a time."
+            f"The video is {tuple(video.shape)} instead of (1, 3, frames, height, width). Encode "
+            "one RGB video at a time."
         )
     if (frames - 1) % FRAMES_PER_LATENT or height % SPATIAL_STRIDE or width % SPATIAL_STRIDE:
         raise BadInput(
-            f"The video has {frames} frames of {width}x{height} px; 4n + 1 frames are expected, "
-            f"and sides of multiples of {SPATIAL_STRIDE} px. Resize it, or repeat its last frame."
+            f"The video has {frames} frames of {width}x{height} px; it needs 4n + 1 frames and "
+            f"sides that are multiples of {SPATIAL_STRIDE} px. Resize it, or repeat its last frame."
         )
 
 
@@ -165,15 +165,15 @@ def _check_latents(latents: Tensor, channels: int) -> None:
     batch, found, frames, _, _ = _five_axes(latents)
     if (batch, found) != (1, channels) or frames == 0:
         raise BadInput(
-            f"The latents are {tuple(latents.shape)}; (1, {channels}, T, h, w) with T >= 1 is "
-            "expected: decode one clip at a time."
+            f"The latents are {tuple(latents.shape)} instead of (1, {channels}, T, h, w) with "
+            "T >= 1. Decode one clip at a time."
         )
 
 
 def _five_axes(tensor: Tensor) -> torch.Size:
     if tensor.ndim != 5:
         raise BadInput(
-            f"{tuple(tensor.shape)} has {tensor.ndim} axes, 5 are expected: "
-            "(1, channels, time, height, width). Add those that are missing."
+            f"{tuple(tensor.shape)} has {tensor.ndim} axes instead of 5: (1, channels, time, "
+            "height, width). Add the missing ones."
         )
     return tensor.shape

@@ -1,8 +1,8 @@
 """The released autoencoder's folder: config.json and pytorch_model.pt, read strictly.
 
-The tensors have the names of diffusers' HunyuanVideo autoencoder. From file to library: the entry
-`state_dict` is taken out if there is one, and `vae.` is taken out of every name. From library to
-file nothing need be done: the official loader reads names without `vae.` as well.
+The tensors have the names of diffusers' HunyuanVideo autoencoder. On reading, the entry
+`state_dict` is unwrapped if there is one, and `vae.` is removed from every name. Writing needs no
+change: the official loader also reads names without `vae.`.
 """
 
 import json
@@ -24,14 +24,14 @@ from runtime.timing import FRAMES_PER_LATENT
 CONFIG_FILE = "config.json"
 TENSORS_FILE = "pytorch_model.pt"
 SPATIAL_STRIDE = 8  # px per side of a latent
-LEVELS = 4  # of resolution; three are left by halving width and height
+LEVELS = 4  # of resolution; between them width and height are halved three times
 NAMES_SHOWN = 5
 _AGAIN = "Download the folder vae of the release again: avatar weights fetch."
 
 
 @dataclass(frozen=True, slots=True)
 class VaeConfig:
-    """The numbers of config.json. What it may leave out has the official class's default here."""
+    """The numbers of config.json. Optional ones have the official class's defaults."""
 
     block_out_channels: tuple[int, ...]
     layers_per_block: int
@@ -40,12 +40,12 @@ class VaeConfig:
     sample_size: int  # px: side of a tile
     scaling_factor: float  # latents are multiplied by it for the transformer
     sample_tsize: int = 64  # frames of a tile
-    mid_block_causal_attn: bool = False  # may a frame look at later ones within its tile?
+    mid_block_causal_attn: bool = False  # True: no frame attends to later ones of its tile
     mid_block_add_attention: bool = True
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The configuration in a folder. CheckpointError names what is missing or cannot be."""
+        """The configuration in a folder. CheckpointError names the missing or invalid field."""
         file = folder / CONFIG_FILE
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
@@ -64,14 +64,14 @@ class VaeConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The configuration of config.json's object; fields that mean nothing here are ignored."""
+        """The configuration from config.json's object; unused fields are ignored."""
         fixed = {
             "time_compression_ratio": FRAMES_PER_LATENT,
             "spatial_compression_ratio": SPATIAL_STRIDE,
         }
         for name, only in fixed.items():
             if values.get(name, only) != only:
-                raise CheckpointError(f"{name} is {values[name]!r}, only {only} is known.")
+                raise CheckpointError(f"{name} is {values[name]!r}; only {only} is supported.")
         try:
             return cls(
                 block_out_channels=tuple(values["block_out_channels"]),
@@ -99,16 +99,16 @@ class VaeConfig:
         }
         for name, value in wholes.items():
             if type(value) is not int or value < 1:
-                raise CheckpointError(f"{name} is {value!r}, a whole number from 1 is expected.")
+                raise CheckpointError(f"{name} is {value!r}; it must be a whole number from 1 on.")
         if not isinstance(self.scaling_factor, int | float) or self.scaling_factor <= 0:
             raise CheckpointError(
-                f"scaling_factor is {self.scaling_factor!r}, a number above 0 is expected."
+                f"scaling_factor is {self.scaling_factor!r}; it must be a number above 0."
             )
         self._check_widths()
         if min(self.sample_size // SPATIAL_STRIDE, self.sample_tsize // FRAMES_PER_LATENT) < 2:
             raise CheckpointError(
-                f"Tiles of {self.sample_size} px and {self.sample_tsize} frames cannot overlap: "
-                f"at least {2 * SPATIAL_STRIDE} px and {2 * FRAMES_PER_LATENT} frames are expected."
+                f"Tiles of {self.sample_size} px and {self.sample_tsize} frames cannot overlap; "
+                f"they need {2 * SPATIAL_STRIDE} px and {2 * FRAMES_PER_LATENT} frames at least."
             )
 
     def _check_widths(self) -> None:
@@ -116,8 +116,8 @@ class VaeConfig:
         fit = all(type(width) is int and width > 0 and width % groups == 0 for width in widths)
         if len(widths) != LEVELS or not fit:
             raise CheckpointError(
-                f"block_out_channels is {list(widths)}: {LEVELS} multiples of norm_num_groups, "
-                f"{groups}, are expected."
+                f"block_out_channels is {list(widths)}; it must be {LEVELS} multiples of "
+                f"norm_num_groups, {groups}."
             )
 
     @property
@@ -138,10 +138,10 @@ class VaeConfig:
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """The tensors of pytorch_model.pt by the library's names, mapped from the file if it can be.
+    """The tensors of pytorch_model.pt by the library's names, mapped from the file if possible.
 
-    Copy what is kept: a mapped tensor dies with its file. Raises CheckpointError for a file that
-    is missing, cut short, or holds more than tensors.
+    Copy what you keep: a mapped tensor is valid only as long as its file. Raises CheckpointError if
+    the file is missing, truncated, or holds anything but tensors.
     """
     file = folder / TENSORS_FILE
     if not file.is_file():
@@ -152,7 +152,8 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
         )
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{file} is no file of tensors, or holds code ({str(error).splitlines()[0]}). {_AGAIN}"
+            f"{file} is no file of tensors, or has code in it ({str(error).splitlines()[0]}). "
+            f"{_AGAIN}"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         reason = first_sentence(error)
@@ -167,9 +168,9 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 def check_tensors(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: Path
 ) -> None:
-    """Are these the names and shapes that are expected, and their values finite?
+    """Compares names and shapes, and checks that all values are finite.
 
-    Raises CheckpointError that names the first of each kind.
+    CheckpointError names the first few faults of each kind.
     """
     common = sorted(set(expected) & set(tensors))
     found = {

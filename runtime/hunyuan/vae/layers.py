@@ -1,7 +1,7 @@
-"""The layers of the released autoencoder: diffusers' HunyuanVideo autoencoder, its attention ours.
+"""The layers of the released autoencoder: diffusers' HunyuanVideo autoencoder with our attention.
 
-The library always attends causally; in the release its config.json decides. Names and shapes of
-the tensors are the released ones (see `vae_checkpoint.py`).
+The library always attends causally; in the release config.json decides. The tensors have the
+released names and shapes (see `checkpoint.py`).
 
 Axes: B batch, C channels, T frames or latent frames, H W their size.
 """
@@ -18,7 +18,7 @@ from runtime.hunyuan.vae.checkpoint import VaeConfig
 
 
 class VaeLayers(nn.Module):
-    """Encoder and decoder of one tile; latents are not scaled here."""
+    """Encoder and decoder of one tile, with unscaled latents."""
 
     encoder: nn.Module
     decoder: nn.Module
@@ -46,8 +46,9 @@ class VaeLayers(nn.Module):
 class MidBlock(nn.Module):
     """The library's middle block with attention over whole frames, without its mask.
 
-    A causal frame attends to itself and to earlier frames. Frame by frame that needs no mask, whose
-    size would be the square of all tokens of a tile. The tensors' names stay the library's.
+    With causal attention a frame attends to itself and to earlier frames. Frame by frame this needs
+    no mask, whose size would be the square of all tokens of a tile. The tensors keep the library's
+    names.
     """
 
     def __init__(self, block: Any, is_causal: bool) -> None:
@@ -71,15 +72,15 @@ class MidBlock(nn.Module):
         keys, values = attention.to_k(tokens), attention.to_v(tokens)
         attended = []
         for frame, queries in enumerate(attention.to_q(tokens).chunk(frames, dim=2)):
-            seen = (frame + 1 if self.is_causal else frames) * height * width
-            k, v = keys[:, :, :seen], values[:, :, :seen]
+            visible = (frame + 1 if self.is_causal else frames) * height * width
+            k, v = keys[:, :, :visible], values[:, :, :visible]
             attended.append(functional.scaled_dot_product_attention(queries, k, v))
         out: Tensor = attention.to_out[0](torch.cat(attended, dim=2))
         return rearrange(out, "b 1 (t h w) c -> b c t h w", t=frames, h=height)
 
 
 def build_layers(config: VaeConfig) -> VaeLayers:
-    """The layers on the meta device: names and shapes, no memory. Unsupported without diffusers."""
+    """The layers on the meta device: shapes without memory. Unsupported without diffusers."""
     try:
         from diffusers import AutoencoderKLHunyuanVideo
     except ImportError as error:

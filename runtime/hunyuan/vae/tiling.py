@@ -1,13 +1,13 @@
-"""Overlapping tiles for the released autoencoder, in space and in time; time as a stream.
+"""Overlapping tiles for the released autoencoder, in space and in time; tiles in time are a stream.
 
-The autoencoder normalises over all that it sees, so tiles are part of its result, not only a way
-to save memory: other tiles give another picture. These are the release's, checked against tensors
-of the official code. Tiles overlap by a quarter. Where they do, one fades into the next linearly,
-and what was faded already is faded again: with the tile above first, then with the tile to the
-left. Tiles of time are cut first, each of them into tiles of space.
+The autoencoder normalises over its whole input, so tiles are part of its result, not only a way to
+save memory: other tiles give other pixels. These are the release's, checked against tensors of the
+official code. Tiles overlap by a quarter. In the overlap one tile fades into the next linearly,
+first with the tile above, then, on the result of that, with the tile to the left. A video is cut in
+time first, and each of these tiles in space.
 
-A tile of time holds one entry more than its size. Of all but the first tile that entry only warms
-up the causal layers: its output is dropped.
+A tile in time has one entry more than its size. In all but the first tile that entry only warms up
+the causal layers, and its output is dropped.
 
 Axes: B batch, C channels, T entries in time (video frames or latent frames), H W (px or latents).
 """
@@ -30,7 +30,7 @@ Run = Callable[[Tensor], Tensor]  # one tile (B, C, T, H, W) to its latents or b
 class AxisTiles:
     """Tiles along one axis: `size` and `stride` count inputs, `blend` and `keep` outputs.
 
-    An axis that is no longer than `size` is not cut.
+    An axis of at most `size` is not cut.
     """
 
     size: int
@@ -47,7 +47,7 @@ class AxisTiles:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """How one direction, encoding or decoding, is cut; rows and columns alike."""
+    """The tiles of one direction, encoding or decoding; rows and columns have the same."""
 
     time: AxisTiles
     space: AxisTiles
@@ -55,10 +55,10 @@ class Tiles:
 
 @dataclass(frozen=True, slots=True)
 class TileState:
-    """What a stream of tiles in time remembers; a new one begins a stream.
+    """The state of a stream of tiles in time; a new one begins a stream.
 
     `inputs` (B, C, T, H, W) begin where the next tile begins. `faded` are the last outputs of the
-    tile before, into which the next one fades; None before the first tile.
+    tile before, which fade into the next tile; None before the first tile.
     """
 
     inputs: Tensor | None = None
@@ -66,7 +66,7 @@ class TileState:
 
 
 def run_tiled(run: Run, inputs: Tensor, tiles: Tiles) -> Tensor:
-    """What `run` makes of `inputs` (B, C, T, H, W), all of them at once."""
+    """The outputs of `run` for `inputs` (B, C, T, H, W), all at once."""
     state, outputs = push_tiles(run, tiles, TileState(), inputs)
     return torch.cat(outputs + flush_tiles(run, tiles, state), dim=_TIME)
 
@@ -76,7 +76,7 @@ def push_tiles(
 ) -> tuple[TileState, list[Tensor]]:
     """The outputs that become final with the next `inputs` (B, C, T, H, W), T >= 1, any cut.
 
-    A tile runs as soon as it is whole. Nothing is final before `size + 1` inputs are there.
+    A tile runs as soon as it is complete. Nothing is final before `size + 1` inputs have come.
     """
     pending = inputs if state.inputs is None else torch.cat([state.inputs, inputs], dim=_TIME)
     faded = state.faded
@@ -93,10 +93,10 @@ def flush_tiles(run: Run, tiles: Tiles, state: TileState) -> list[Tensor]:
     if state.inputs is None:
         return []
     pending, faded = state.inputs, state.faded
-    if faded is None:  # one tile holds all
+    if faded is None:  # everything fits into one tile
         return [tile_space(run, pending.contiguous(), tiles.space)]
     outputs = []
-    while pending.shape[_TIME] > 1:  # of a single entry the output would be dropped
+    while pending.shape[_TIME] > 1:  # the output of a single entry would be dropped
         final, faded = _next_tile(run, tiles, pending, faded)
         outputs.append(final)
         pending = pending[:, :, tiles.time.stride :]
@@ -104,7 +104,7 @@ def flush_tiles(run: Run, tiles: Tiles, state: TileState) -> list[Tensor]:
 
 
 def tile_space(run: Run, inputs: Tensor, tiles: AxisTiles) -> Tensor:
-    """What `run` makes of `inputs` (B, C, T, H, W), cut if a side is longer than a tile."""
+    """The outputs of `run` for `inputs` (B, C, T, H, W), cut if a side is longer than a tile."""
     height, width = inputs.shape[_ROWS:]
     if max(height, width) <= tiles.size:
         return run(inputs)
@@ -125,9 +125,9 @@ def tile_space(run: Run, inputs: Tensor, tiles: AxisTiles) -> Tensor:
 
 
 def fade(before: Tensor, after: Tensor, axis: int, extent: int) -> Tensor:
-    """`after`, into whose first `extent` entries along `axis` the last ones of `before` fade.
+    """`after`, with its first `extent` entries along `axis` blended with the last of `before`.
 
-    The weight of `after` is k / extent for k = 0 .. extent - 1: it begins at exactly 0.
+    The weight of `after` is k / extent for k = 0 .. extent - 1, so it begins at exactly 0.
     """
     extent = min(extent, before.shape[axis], after.shape[axis])
     if extent == 0:
@@ -144,8 +144,11 @@ def fade(before: Tensor, after: Tensor, axis: int, extent: int) -> Tensor:
 def _next_tile(
     run: Run, tiles: Tiles, pending: Tensor, faded: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """The final outputs of the tile at the start of `pending`, and those that fade on."""
-    inputs = pending[:, :, : tiles.time.size + 1].contiguous()  # sums as if it were not cut out
+    """The final outputs of the tile at the start of `pending`, and those that fade into the next.
+
+    The inputs are copied: sums over a view could round differently.
+    """
+    inputs = pending[:, :, : tiles.time.size + 1].contiguous()
     outputs = tile_space(run, inputs, tiles.space)
     keep = tiles.time.keep
     if faded is None:
@@ -153,4 +156,5 @@ def _next_tile(
     else:
         outputs = fade(faded, outputs[:, :, 1:], _TIME, tiles.time.blend)
     fading = max(outputs.shape[_TIME] - tiles.time.blend, 0)
-    return outputs[:, :, :keep], outputs[:, :, fading:].clone()  # a view would hold the whole tile
+    # Cloned, because a view would keep the whole tile in memory.
+    return outputs[:, :, :keep], outputs[:, :, fading:].clone()

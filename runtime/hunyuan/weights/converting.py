@@ -1,8 +1,8 @@
-"""The released transformer as sharded safetensors, in bf16 or FP8, beside or apart from the pickle.
+"""Converts the released transformer to sharded safetensors, in bf16 or FP8.
 
-Tensors keep their names; the scale of a float8 weight stands beside it as `<name>.weight_scale`.
-What `load_dit` and the hub's tools need to find them is an index, which is written last: a
-conversion that was stopped leaves no index, so nothing half is ever loaded.
+Tensors keep their names; the scale of a float8 weight is stored with it as `<name>.weight_scale`.
+`load_dit` and the hub's tools find the tensors by an index, which is written last: an interrupted
+conversion leaves no index, so no partial model is ever loaded.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from runtime.errors import BadInput
 from runtime.hunyuan.layout import Form, ReleasedLayout
 from runtime.hunyuan.weights.loading import StoredDit, check_fit, empty_dit, open_dit, read_config
 from runtime.models.fp8.storage import FP8, SCALE_SUFFIX, block_linears, quantize
-from runtime.weights.mapped_pages import let_go
+from runtime.weights.mapped_pages import release_pages
 
 SHARD_BYTES = 2 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What came out: the index, its shards, their bytes in all."""
+    """The written files: the index, its shards, and their bytes in all."""
 
     index: Path
     shards: tuple[Path, ...]
@@ -43,9 +43,9 @@ def convert(
 ) -> Conversion:
     """Writes the transformer of a released folder as safetensors into `out`, or the same folder.
 
-    To FP8 it takes the released FP8 file if there is one, and else quantises the bf16 weights as
-    the release does. `on_shard` hears the share that is done. In memory is one shard at a time.
-    Raises CheckpointError for a source that does not fit, BadInput where the disk is too small.
+    For FP8 it uses the released FP8 file if there is one; otherwise it quantises the bf16 weights
+    as the release does. `on_shard` gets the share that is done. Memory holds one shard at a time.
+    Raises CheckpointError if the source does not fit, BadInput if the disk is too small.
     """
     source = ReleasedLayout.find(folder)
     config = read_config(source)
@@ -68,7 +68,7 @@ def convert(
         places |= dict.fromkeys(tensors, path.name)
         total += sum(tensor.nbytes for tensor in tensors.values())
         for name in names:
-            let_go(stored.tensors[name])
+            release_pages(stored.tensors[name])
         on_shard(done / len(shards))
     target.dit_config.write_text(json.dumps(config.to_dict(), indent=2))
     index = {"metadata": {"total_size": total}, "weight_map": places}
@@ -77,7 +77,7 @@ def convert(
 
 
 def open_source(layout: ReleasedLayout, to: Form) -> StoredDit:
-    """The pickle that the form is made from."""
+    """The pickle to make the form from."""
     if to == "fp8" and not layout.pickle("fp8").is_file() and layout.pickle("bf16").is_file():
         return open_dit(layout, "bf16", converted=False)
     return open_dit(layout, to, converted=False)
@@ -92,7 +92,7 @@ def sizes(stored: StoredDit, quantized: set[str]) -> dict[str, int]:
 
 
 def plan_shards(sizes: dict[str, int], shard_bytes: int) -> list[list[str]]:
-    """Names in their order, cut so that no shard is larger than it must be."""
+    """The names in their order, cut into shards of at most `shard_bytes`, or of one tensor."""
     shards: list[list[str]] = [[]]
     filled = 0
     for name, size in sizes.items():
@@ -114,11 +114,11 @@ def shard_paths(index: Path, count: int) -> list[Path]:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Raises BadInput where the disk has less than `needed` bytes left."""
+    """BadInput if the disk has less than `needed` bytes left."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise BadInput(
-            f"{folder} has {free / 1e9:.1f} GB left; {needed / 1e9:.1f} GB are needed. "
+            f"{folder} has {free / 1e9:.1f} GB left; the conversion needs {needed / 1e9:.1f} GB. "
             "Make room, or name a folder on another disk."
         )
 
@@ -126,7 +126,7 @@ def check_room(folder: Path, needed: int) -> None:
 def converted(
     stored: StoredDit, names: list[str], quantized: set[str]
 ) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a shard, copied out of the source file, float8 where asked."""
+    """The tensors of a shard, copied from the source file; those in `quantized` in float8."""
     for name in names:
         tensor = stored.tensors[name]
         if name not in quantized:

@@ -1,7 +1,7 @@
-"""Downloads the release from the Hugging Face hub, resuming where an earlier download stopped.
+"""Downloads the release from the Hugging Face hub; an interrupted download resumes.
 
-The hub's tool checks sizes, resumes and writes down the SHA-256 of what it fetched; `checking.py`
-reads that. What the release's loop does not need (its own face detector) is left out.
+The hub's tool checks sizes, resumes, and records the SHA-256 of each file, which `checking.py`
+reads. The release's own face detector is left out: nothing here needs it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ TERMS = f"""\
 {REPOSITORY} comes under the Tencent Hunyuan Community License Agreement.
 - It does not apply in the European Union, the United Kingdom and South Korea: there you have no
   right to use these weights, nor what they produce.
-- A service with more than 100 million monthly active users needs a licence of its own from Tencent.
-- Weights and output must not be used to improve another AI model that is not one of Hunyuan's.
-- It has an acceptable use policy. Whoever gives the weights on gives the agreement with them.
+- A service with more than 100 million monthly active users needs a separate licence from Tencent.
+- Weights and output must not be used to improve an AI model that is not one of Hunyuan's.
+- It has an acceptable use policy. If you pass the weights on, you must pass the agreement on too.
 This is a summary: read the agreement at https://huggingface.co/{REPOSITORY}/blob/main/LICENSE
-LLaVA (Llama 3), CLIP and Whisper are in the same folder and carry terms of their own."""
+LLaVA (Llama 3), CLIP and Whisper are in the same folder and have their own terms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Files that make up a release in the asked forms, and what of them is not on disk yet."""
+    """The files of a release in the wanted forms, their bytes, and the bytes still to download."""
 
     files: tuple[str, ...]
     bytes: int
@@ -40,16 +40,16 @@ class Download:
 
 
 @dataclass(frozen=True, slots=True)
-class Hub:
-    """Where the release is fetched from. `endpoint` None is the hub, or HF_ENDPOINT's mirror."""
+class HuggingFaceHub:
+    """The repository to fetch from. `endpoint` None is the hub, or HF_ENDPOINT's mirror."""
 
     repository: str = REPOSITORY
     revision: str = "main"
     endpoint: str | None = None
 
     def look(self, folder: Path, forms: Sequence[Form]) -> Download:
-        """What `fetch` would do. Raises AvatarError where the hub does not answer."""
-        with plain_failures(self):
+        """What `fetch` would download. AvatarError if the hub does not answer."""
+        with plain_errors(self):
             files = self._snapshot(folder, forms, dry_run=True)
         if not files:
             raise NotFound(
@@ -63,19 +63,19 @@ class Hub:
         )
 
     def fetch(self, folder: Path, forms: Sequence[Form]) -> ReleasedLayout:
-        """Downloads with a progress bar and gives the release. Run again, it resumes.
+        """Downloads the release, with a progress bar. Called again, it resumes.
 
-        Raises BadInput where the disk is too small, AvatarError where the hub does not answer.
+        Raises BadInput if the disk is too small, AvatarError if the hub does not answer.
         """
         needed = self.look(folder, forms).missing_bytes
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
         if free < needed:
             raise BadInput(
-                f"{folder} has {free / 1e9:.1f} GB left and {needed / 1e9:.1f} GB are missing. "
-                "Make room, or fetch one form of the transformer only: --form fp8."
+                f"{folder} has {free / 1e9:.1f} GB left, and {needed / 1e9:.1f} GB are still to "
+                "download. Make room, or fetch only one form of the transformer: --form fp8."
             )
-        with plain_failures(self):
+        with plain_errors(self):
             self._snapshot(folder, forms)
         return ReleasedLayout.find(folder)
 
@@ -90,7 +90,7 @@ class Hub:
 
 
 def patterns(forms: Sequence[Form]) -> list[str]:
-    """Which files of the repository are needed for these forms of the transformer."""
+    """The files of the repository to download for these forms of the transformer."""
     layout = ReleasedLayout(Path("ckpts"))
     files = [layout.pickle(form) for form in forms]
     if "fp8" in forms:
@@ -100,7 +100,7 @@ def patterns(forms: Sequence[Form]) -> list[str]:
 
 
 def hub_api(endpoint: str | None) -> HfApi:
-    """The hub's client. Raises Unsupported where it is not installed."""
+    """The hub's client. Unsupported if it is not installed."""
     try:
         from huggingface_hub import HfApi
     except ImportError as error:
@@ -112,16 +112,18 @@ def hub_api(endpoint: str | None) -> HfApi:
 
 
 @contextmanager
-def plain_failures(hub: Hub) -> Iterator[None]:
-    """What goes wrong on the way from the hub, in one sentence with what to do."""
+def plain_errors(hub: HuggingFaceHub) -> Iterator[None]:
+    """Turns the client's errors into an AvatarError that says what to do."""
     try:
         yield
-    except OSError as error:  # as all of the client's errors are
-        raise told(error.__cause__ or error, f"{hub.repository} at {hub.revision}") from error
+    except OSError as error:  # the base class of all of the client's errors
+        raise plain_error(
+            error.__cause__ or error, f"{hub.repository} at {hub.revision}"
+        ) from error
 
 
-def told(error: BaseException, source: str) -> AvatarError:
-    """The error to raise for one of the hub's client."""
+def plain_error(error: BaseException, source: str) -> AvatarError:
+    """The error to raise for an error of the hub's client."""
     from huggingface_hub.errors import (
         GatedRepoError,
         RepositoryNotFoundError,
@@ -130,13 +132,13 @@ def told(error: BaseException, source: str) -> AvatarError:
 
     if isinstance(error, GatedRepoError):
         return AvatarError(
-            f"{source} is gated: its terms must be accepted on its page first. Accept them, sign "
-            "in with `hf auth login`, and run this again."
+            f"{source} is gated. Accept its terms on its page, sign in with `hf auth login`, and "
+            "run this again."
         )
     if isinstance(error, RepositoryNotFoundError | RevisionNotFoundError):
         return NotFound(f"The hub has no {source}. Check the names.")
     reason = str(error).strip().partition("\n")[0]
     return AvatarError(
-        f"{source} could not be downloaded ({reason}). Check the network and run this again: it "
-        "goes on where it stopped."
+        f"{source} could not be downloaded ({reason}). Check the network and run this again: the "
+        "download resumes."
     )

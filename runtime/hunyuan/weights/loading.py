@@ -1,9 +1,9 @@
-"""The released video transformer from its folder, strictly, in bfloat16 or float8.
+"""Loads the released video transformer from its folder, strictly, in bfloat16 or float8.
 
-The file is mapped and its tensors are given one by one, converted and on their device, to a model
-that had no memory of its own. Where nothing is to be converted the model uses the file's pages: on
-a CPU the file must not be changed while the model lives. Pages that were copied are let go, so that
-host memory never holds a weight twice.
+The file is mapped. Its tensors are converted and moved to the device one by one, and become the
+weights of a model without memory. A tensor that needs no conversion stays in the mapped file: on a
+CPU the file must not change while the model is in use. Pages of copied tensors are released, so
+that host memory never holds a weight twice.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import torch
 from torch import Tensor
 
 from runtime.errors import CheckpointError
-from runtime.hunyuan.fit import misfits, shown
 from runtime.hunyuan.layout import FORMS, Form, ReleasedLayout
 from runtime.hunyuan.tensor_file import map_pickle, map_shards, read_json
 from runtime.hunyuan.weights.lora import Lora, Update, read_loras
 from runtime.models.dit.config import RELEASED, DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.models.fp8.storage import FP8, SCALE_SUFFIX, dequantize, quantize, use_fp8
-from runtime.weights.mapped_pages import let_go
+from runtime.weights.fit import misfits, shown
+from runtime.weights.mapped_pages import release_pages
 
 WEIGHT_SCALE = f".weight{SCALE_SUFFIX}"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredDit:
-    """The transformer on disk: its tensors, and the scales of those that are float8."""
+    """The transformer on disk: its tensors, and the scales of the float8 ones."""
 
     file: Path
     form: Form
@@ -47,9 +47,9 @@ def load_dit(
 ) -> DiT:
     """The transformer of a released folder, for inference.
 
-    `form` "fp8" keeps the blocks' weights float8 with their scales (`Fp8Linear`); all else is
-    converted to `dtype`. Raises CheckpointError that names what is missing, unexpected or of
-    another shape, and what to do.
+    `form` "fp8" keeps the blocks' weights in float8 with their scales (`Fp8Linear`); all others are
+    converted to `dtype`. CheckpointError names tensors that are missing, unexpected or of another
+    shape, and says what to do.
     """
     layout = ReleasedLayout.find(folder)
     config = read_config(layout)
@@ -63,21 +63,21 @@ def load_dit(
         made = own(name, value, stored.scales, merged, dtype)
         tensors |= {key: tensor.to(device) for key, tensor in made.items()}
         if tensors[name].data_ptr() != value.data_ptr():
-            let_go(value)
+            release_pages(value)
     check_finite(tensors, stored.file)
     model.load_state_dict(tensors, assign=True)
     return model.eval().requires_grad_(False)
 
 
 def read_config(layout: ReleasedLayout) -> DiTConfig:
-    """The transformer's sizes: the 13 B release's, unless a config.json of ours says others."""
+    """The transformer's sizes, from our config.json if there is one, else the 13 B release's."""
     if not layout.dit_config.is_file():
         return RELEASED
     return DiTConfig.from_dict(read_json(layout.dit_config))
 
 
 def empty_dit(config: DiTConfig, form: Form) -> DiT:
-    """The transformer without memory (on the meta device), to compare with or to fill."""
+    """The transformer on the meta device, without memory, to compare with or to fill."""
     with torch.device("meta"):
         model = DiT(config)
         if form == "fp8":
@@ -86,9 +86,9 @@ def empty_dit(config: DiTConfig, form: Form) -> DiT:
 
 
 def open_dit(layout: ReleasedLayout, form: Form, *, converted: bool = True) -> StoredDit:
-    """The tensors of a form: converted shards if there are any and wanted, else the pickle.
+    """The tensors of a form: of converted shards if they exist and `converted`, else the pickle.
 
-    Raises CheckpointError where there is neither, or the FP8 pickle lacks its map.
+    CheckpointError if there is neither, or if the FP8 pickle lacks its map.
     """
     index = layout.shard_index(form)
     if converted and index.is_file():
@@ -104,9 +104,9 @@ def open_dit(layout: ReleasedLayout, form: Form, *, converted: bool = True) -> S
 
 
 def no_file(layout: ReleasedLayout, form: Form) -> str:
-    """What to say where a form is not there."""
+    """The message for a form that does not exist."""
     others = [other for other in FORMS if layout.has(other)]
-    there = f"The {others[0]} form is there: ask for that one, or fetch" if others else "Fetch"
+    there = f"The {others[0]} form is there: use that one, or fetch" if others else "Fetch"
     return f"{layout.pickle(form)} is missing. {there} it: `avatar weights fetch --form {form}`."
 
 
@@ -114,9 +114,8 @@ def read_scale_map(layout: ReleasedLayout) -> dict[str, Tensor]:
     """The scales (1,) float32 of the FP8 weights, by the names of the weights."""
     if not layout.fp8_map.is_file():
         raise CheckpointError(
-            f"{layout.pickle('fp8')} has no map: {layout.fp8_map.name} was expected beside it and "
-            "holds the scales without which its weights mean nothing. Fetch it: "
-            "`avatar weights fetch --form fp8`."
+            f"{layout.pickle('fp8')} has no map: {layout.fp8_map.name} is missing beside it, which "
+            "holds the scales of its weights. Fetch it: `avatar weights fetch --form fp8`."
         )
     return {
         f"{name}.weight": scale.float().reshape(-1)
@@ -125,7 +124,7 @@ def read_scale_map(layout: ReleasedLayout) -> dict[str, Tensor]:
 
 
 def check_fit(stored: StoredDit, model: DiT) -> None:
-    """Compares names, shapes, float8 weights and scales. Raises CheckpointError."""
+    """Compares names, shapes, float8 weights and scales. CheckpointError if one does not fit."""
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     scales = {name: shape for name, shape in shapes.items() if name.endswith(WEIGHT_SCALE)}
     scaled = {name.removesuffix(SCALE_SUFFIX): shape for name, shape in scales.items()}
@@ -145,14 +144,14 @@ def check_fit(stored: StoredDit, model: DiT) -> None:
     strays = [n for n, value in stored.tensors.items() if value.dtype == FP8 and n not in scaled]
     if strays:
         raise CheckpointError(
-            f"{stored.file} holds {len(strays)} float8 weights without scales ({shown(strays)}) "
-            "where bf16 was expected. If it is the FP8 file, name it ..._fp8.pt, put its map "
-            "beside it and ask for the fp8 form."
+            f"{stored.file} should be bf16 but holds {len(strays)} float8 weights without scales "
+            f"({shown(strays)}). If it is the FP8 file, name it ..._fp8.pt, put its map beside it "
+            "and ask for the fp8 form."
         )
 
 
 def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Raises CheckpointError that names the tensors with NaN or infinite values."""
+    """CheckpointError that names the tensors with NaN or infinite values, if there are any."""
     if broken := [name for name, tensor in tensors.items() if not is_finite(tensor)]:
         raise CheckpointError(
             f"{source} has NaN or infinite values in {len(broken)} tensors: {shown(broken)}. "
@@ -161,10 +160,10 @@ def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Without a copy of the tensor. Numbers that are no floats always are."""
+    """Whether all values are finite, found without a copy. Integers always are."""
     if not tensor.is_floating_point() or not tensor.numel():
         return True
-    if tensor.dtype == FP8:  # has no infinity; NaN is all ones but for the sign
+    if tensor.dtype == FP8:  # has no infinity; in NaN all bits but the sign are one
         bits = tensor.view(torch.uint8)
         return not bool(((bits & 0x7F) == 0x7F).any())
     return bool(torch.stack(torch.aminmax(tensor)).isfinite().all())
@@ -177,7 +176,7 @@ def own(
     updates: Sequence[Update],
     dtype: torch.dtype,
 ) -> dict[str, Tensor]:
-    """One tensor of the file as the model's own, with its scale if it has one, updates added."""
+    """One tensor of the file as the model's, with its scale if it has one, and updates added."""
     if name not in scales:
         return {name: add(value, updates).to(dtype)}
     weight, scale = value.to(FP8), scales[name]

@@ -1,13 +1,13 @@
-"""Which of our linear layers a name in a LoRA file means.
+"""Maps the layer names of LoRA files to our linear layers.
 
-Three ways to name the layers are in use and are told apart by the names themselves:
+Three naming schemes are in use; the names themselves show which one it is:
 
     kohya       lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight, .lora_up.weight, .alpha
     PEFT        base_model.model.double_blocks.0.img_attn_qkv.lora_A.weight, .lora_B.weight
     diffusers   transformer.transformer_blocks.0.attn.to_q.lora_A.weight, .lora_B.weight
 
-In diffusers' HunyuanVideo the queries, keys, values and (in single blocks) the MLP are layers of
-their own; here they are rows of one. Source: its HunyuanVideoTransformer3DModel.
+In diffusers' HunyuanVideo the queries, keys, values and (in single blocks) the MLP are separate
+layers; here they are rows of one. Source: its HunyuanVideoTransformer3DModel.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ DIFFUSERS_OTHERS = {
 
 
 def split_ending(key: str) -> tuple[str, Half] | None:
-    """A key's layer and which half of its update it holds; None for an ending that is not known."""
+    """A key's layer and the half of its update that it holds; None for an unknown ending."""
     for ending, half in ENDINGS.items():
         if key.endswith(ending):
             return key.removesuffix(ending), half
@@ -109,7 +109,7 @@ def split_ending(key: str) -> tuple[str, Half] | None:
 
 
 def find_layer(name: str, linears: Collection[str]) -> Layer | None:
-    """Which of `linears`, our layers' names, a name without its ending means, if any."""
+    """The one of `linears`, our layers' names, that a name without its ending means, if any."""
     if name.startswith(KOHYA_PREFIX):
         wanted = name.removeprefix(KOHYA_PREFIX)
         found = [one for one in linears if one.replace(".", "_") == wanted]
@@ -121,7 +121,7 @@ def find_layer(name: str, linears: Collection[str]) -> Layer | None:
 
 
 def of_diffusers(name: str) -> Layer | None:
-    """Our layer for diffusers' name of it."""
+    """Our layer for diffusers' name; None if there is none."""
     if name in DIFFUSERS_OTHERS:
         return Layer(DIFFUSERS_OTHERS[name])
     block = re.fullmatch(r"(.+_blocks)\.(\d+)\.(.+)", name)

@@ -1,1 +1,1 @@
-"""Video autoencoders: pictures to latents and back."""
+"""Video autoencoders: frames to latents and back."""

@@ -1,14 +1,13 @@
-"""The built-in model's video autoencoder: causal, 4x in time, 8x in space, anchored to a picture.
+"""The built-in model's video autoencoder: causal, 4x in time, 8x in space, with a reference image.
 
 Latent frame 0 stands for video frame 0 and latent frame n >= 1 for frames 4n-3 .. 4n, the rule of
-HunyuanVideo's autoencoder (arXiv 2412.03603, section 4.1). An encoder group never sees another
-group, and the decoder sees one latent frame of the past: so encoding and decoding are exact
-however a video is cut.
+HunyuanVideo's autoencoder (arXiv 2412.03603, section 4.1). The encoder sees one group of four
+frames at a time and the decoder one latent frame of the past, so encoding and decoding give the
+same result for any cut of a video.
 
-What is ours: the decoder is *anchored* (picture_decoder.py). It knows the character's picture, so
-latents need to say what changes rather than what everything looks like. Encoder and decoder both
-contain a linear map, the principal components of what changes in drawn people, and convolutions
-that refine it.
+Unlike HunyuanVideo's, the decoder has the reference image (compositing_decoder.py): latents need
+only describe changes from it. Encoder and decoder both contain a linear map, the principal
+components (PCA) of what changes in drawn people, and convolutions that refine it.
 
 Axes: B batch, C latent channels, T latent frames, F video frames, H W pixels, h w latents.
 """
@@ -23,11 +22,11 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from runtime.models.autoencoder.picture_decoder import (
+from runtime.models.autoencoder.compositing_decoder import (
     PATCH,
     SPATIAL_STRIDE,
-    Anchor,
-    Decoder,
+    CompositingDecoder,
+    ReferenceFeatures,
     ResidualBlock,
 )
 from runtime.timing import FRAMES_PER_LATENT
@@ -35,7 +34,7 @@ from runtime.timing import FRAMES_PER_LATENT
 
 @dataclass(frozen=True, slots=True)
 class AutoencoderConfig:
-    """Sizes of the autoencoder; widths are channels at 1/4 and 1/8 of the resolution."""
+    """Sizes of the autoencoder. Widths are channels at 1/4 and 1/8 of the resolution."""
 
     latent_channels: int = 48
     widths: tuple[int, int] = (48, 64)
@@ -52,14 +51,14 @@ class AutoencoderConfig:
 
 
 class DecoderState(NamedTuple):
-    """All that a decoder remembers: the anchor and the latent frame before, (B, C, h, w)."""
+    """A decoder between two latent frames."""
 
-    anchor: Anchor
-    previous: Tensor
+    reference: ReferenceFeatures
+    previous: Tensor  # the last latent frame, scaled, (B, C, h, w)
 
 
-class Encoder(nn.Module):
-    """Four pictures to one latent frame."""
+class FrameEncoder(nn.Module):
+    """Four video frames to one latent frame."""
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
@@ -74,10 +73,10 @@ class Encoder(nn.Module):
 
     def forward(self, groups: Tensor) -> Tensor:
         """(B, 3, 4, H, W) in [-1, 1] -> (B, C, H/8, W/8), not scaled."""
-        pictures = rearrange(groups, "b c f h w -> b (c f) h w")
-        x = self.fine(self.patch_in(F.pixel_unshuffle(pictures, PATCH)))
+        frames = rearrange(groups, "b c f h w -> b (c f) h w")
+        x = self.fine(self.patch_in(F.pixel_unshuffle(frames, PATCH)))
         x = self.middle(self.down1(x))
-        refined: Tensor = self.linear(pictures) + self.out(F.relu(x))
+        refined: Tensor = self.linear(frames) + self.out(F.relu(x))
         return refined
 
 
@@ -87,10 +86,10 @@ def _bias(module: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> Tensor:
 
 
 class Autoencoder(nn.Module):
-    """Encoder, decoder and the scaling of latents that a denoiser sees.
+    """Encoder, decoder, and the scaling of latents for the denoiser.
 
-    `latent_mean` (C,) is that of the training pictures, `latent_std` (C,) is one number: how far
-    latents of moving faces are from those of the same face at rest.
+    `latent_mean` (C,) is the mean over the training frames. `latent_std` (C,) repeats one number:
+    the typical distance between latents of a moving face and of the same face at rest.
     """
 
     latent_mean: Tensor
@@ -99,14 +98,16 @@ class Autoencoder(nn.Module):
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config.latent_channels, config.decoder_widths, config.max_flow_px)
+        self.encoder = FrameEncoder(config)
+        self.decoder = CompositingDecoder(
+            config.latent_channels, config.decoder_widths, config.max_flow_px
+        )
         self.register_buffer("latent_mean", torch.zeros(config.latent_channels))
         self.register_buffer("latent_std", torch.ones(config.latent_channels))
         self._initialize()
 
     def _initialize(self) -> None:
-        """Signals of unit size inside; the refinements start at almost nothing."""
+        """Signals of unit size inside; the refinements start close to zero."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -114,21 +115,24 @@ class Autoencoder(nn.Module):
         for module in self.modules():
             if isinstance(module, ResidualBlock):
                 module.conv2.weight.data.mul_(0.2)
-        heads = (self.encoder.out, self.decoder.flow, self.decoder.paint[-1])
-        for head in heads:
-            head.get_parameter("weight").data.mul_(0.02)
-        through = slice(PATCH**2, 2 * PATCH**2)
-        self.decoder.paint[-1].get_parameter("bias").data[through] = 3.0  # nearly all of it
+        outputs = (self.encoder.out, self.decoder.flow, self.decoder.paint[-1])
+        for output in outputs:
+            output.get_parameter("weight").data.mul_(0.02)
+        share = slice(PATCH**2, 2 * PATCH**2)
+        self.decoder.paint[-1].get_parameter("bias").data[share] = 3.0  # sigmoid: 95 %
         self.decoder.latent_in.weight.data.mul_(0.3)
 
     @torch.no_grad()
     def start_from(self, components: Tensor) -> None:
-        """Begin as the linear code of orthonormal rows (C, 3 * 4 * 8 * 8), ordered (c f p q)."""
+        """Start as the linear code of orthonormal components (C, 3 * 4 * 8 * 8), ordered (c f p q).
+
+        The linear maps are fixed from then on.
+        """
         kernels = components.reshape(self.encoder.linear.weight.shape)
         for linear in (self.encoder.linear, self.decoder.linear):
             linear.weight.copy_(kernels)
             _bias(linear).zero_()
-            linear.requires_grad_(False)  # only the convolutions learn
+            linear.requires_grad_(False)
 
     def encode(self, video: Tensor) -> Tensor:
         """Encode (B, 3, 4(T-1)+1, H, W) in [-1, 1] to scaled latents (B, C, T, H/8, W/8)."""
@@ -146,17 +150,17 @@ class Autoencoder(nn.Module):
         return rearrange(self.scale(latents), "(b t) c h w -> b c t h w", b=batch)
 
     def still(self, picture: Tensor) -> Tensor:
-        """The latent frame (B, C, h, w) of an unmoving picture (B, 3, H, W) in [-1, 1]."""
+        """The latent frame (B, C, h, w) of a still image (B, 3, H, W) in [-1, 1]."""
         return self.scale(self._still(picture))
 
     def reference(self, picture: Tensor, latent_frames: int) -> Tensor:
-        """The picture as a still video, (B, C, T, h, w): a latent frame stands for itself."""
+        """The image as a still video of T latent frames, (B, C, T, h, w)."""
         return self.still(picture)[:, :, None].expand(-1, -1, latent_frames, -1, -1)
 
-    def anchor(self, picture: Tensor) -> Anchor:
-        """The decoder's view of a picture (B, 3, H, W)."""
-        anchor: Anchor = self.decoder.anchor(picture, self._still(picture))
-        return anchor
+    def reference_features(self, picture: Tensor) -> ReferenceFeatures:
+        """The decoder's features of a reference image (B, 3, H, W)."""
+        features: ReferenceFeatures = self.decoder.anchor(picture, self._still(picture))
+        return features
 
     def _still(self, picture: Tensor) -> Tensor:
         group = repeat(picture, "b c h w -> b c f h w", f=FRAMES_PER_LATENT)
@@ -164,20 +168,22 @@ class Autoencoder(nn.Module):
         return still
 
     def start(self, picture: Tensor) -> DecoderState:
-        """The decoder's state before the first latent frame: the picture (B, 3, H, W), unmoved."""
-        anchor = self.anchor(picture)
-        return DecoderState(anchor, self.scale(anchor.still))
+        """The decoder's state before the first latent frame: the reference image (B, 3, H, W)."""
+        features = self.reference_features(picture)
+        return DecoderState(features, self.scale(features.still))
 
     def decode(self, latent: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        """Decode the next latent frame (B, C, h, w) to four pictures (B, 3, 4, H, W) in [-1, 1].
+        """Decode the next latent frame (B, C, h, w) to four frames (B, 3, 4, H, W) in [-1, 1].
 
-        Of the very first latent frame of a stream only the last picture is a video frame.
+        Of a stream's first latent frame only the last of the four is a video frame.
         """
-        pictures = self.decoder(self.unscale(latent), self.unscale(state.previous), state.anchor)
-        return pictures.clamp(-1.0, 1.0), DecoderState(state.anchor, latent)
+        frames = self.decoder(self.unscale(latent), self.unscale(state.previous), state.reference)
+        return frames.clamp(-1.0, 1.0), DecoderState(state.reference, latent)
 
     def scale(self, latent: Tensor) -> Tensor:
+        """Latents (B, C, h, w) of the encoder as the denoiser sees them."""
         return (latent - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
 
     def unscale(self, latent: Tensor) -> Tensor:
+        """The inverse of `scale`."""
         return latent * self.latent_std[:, None, None] + self.latent_mean[:, None, None]

@@ -1,8 +1,8 @@
-"""Pictures as bytes, on the device that made them: RGB, or the planes that video encoders take.
+"""Frames as bytes, on the device that decoded them: RGB, or I420 planes for video encoders.
 
-I420 is the plane of luma followed by those of U and V at half the resolution; NV12 interleaves U
-and V. Luma and chroma are BT.601, limited range (ITU-R BT.601-7, section 3.5): what libswscale
-makes of RGB by default, and so what the RGB path sends. Three bytes a pixel become one and a half.
+I420 is the plane of luma, followed by U and V at half the resolution: one and a half bytes a pixel
+instead of three. Luma and chroma are BT.601, limited range (ITU-R BT.601-7, section 3.5).
+libswscale converts RGB in the same way by default, so both layouts lead to the same video.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from runtime.errors import BadInput
 
-Layout = Literal["rgb", "i420", "nv12"]
+Layout = Literal["rgb", "i420"]
 
 LUMA = (65.481, 128.553, 24.966)  # of R, G, B in [0, 1]; BT.601 with 219 steps of luma
 BLUE = (-37.797, -74.203, 112.0)  # 224 steps of chroma
@@ -23,30 +23,28 @@ RED = (112.0, -93.786, -18.214)
 LUMA_BLACK, CHROMA_ZERO = 16.0, 128.0
 
 
-def to_bytes(pictures: Tensor, layout: Layout = "rgb") -> Tensor:
-    """Pictures (F, 3, H, W) in [0, 1] as uint8: (F, H, W, 3), or planes (F, 3 H / 2, W).
+def to_bytes(frames: Tensor, layout: Layout = "rgb") -> Tensor:
+    """Frames (F, 3, H, W) in [0, 1] as uint8: rgb (F, H, W, 3), or i420 (F, 3 H / 2, W).
 
-    The planes are those of `av.VideoFrame.from_ndarray` with format yuv420p or nv12. BadInput where
-    a side is odd, for a chroma sample stands for two by two pixels.
+    The planes are those of `av.VideoFrame.from_ndarray` with format yuv420p. Raises BadInput if a
+    side is odd: a chroma sample covers two by two pixels.
     """
     if layout == "rgb":
-        return _rounded(pictures * 255.0).permute(0, 2, 3, 1).contiguous()
-    frames, _, height, width = pictures.shape
+        return _rounded(frames * 255.0).permute(0, 2, 3, 1).contiguous()
+    count, _, height, width = frames.shape
     if height % 2 or width % 2:
         raise BadInput(
-            f"A picture of {width} x {height} has no {layout} planes: both sides must be even. "
+            f"A frame of {width} x {height} has no {layout} planes: both sides must be even. "
             "Use rgb, or an even size.",
             param="layout",
         )
-    luma, *chroma = _weighted(pictures)
-    parts = chroma if layout == "i420" else [torch.stack(chroma, dim=-1)]
-    planes = torch.cat([luma.flatten(1), *(part.flatten(1) for part in parts)], dim=1)
-    return _rounded(planes).view(frames, 3 * height // 2, width)
+    planes = torch.cat([plane.flatten(1) for plane in _yuv(frames)], dim=1)
+    return _rounded(planes).view(count, 3 * height // 2, width)
 
 
-def _weighted(pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _yuv(frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Luma (F, H, W), U and V (F, H/2, W/2), 0 to 255."""
-    whole = pictures.float()
+    whole = frames.float()
     halves = F.avg_pool2d(whole, 2)
     return (
         _mixed(whole, LUMA) + LUMA_BLACK,
@@ -55,11 +53,12 @@ def _weighted(pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def _mixed(pictures: Tensor, weights: tuple[float, float, float]) -> Tensor:
-    """Pictures (F, 3, H, W) to (F, H, W). The weights are no tensor: that would be a copy from the
-    host, and a GPU would be waited for.
+def _mixed(frames: Tensor, weights: tuple[float, float, float]) -> Tensor:
+    """The weighted sum over colours, (F, 3, H, W) to (F, H, W).
+
+    The weights are no tensor: copying them from the host would make the host wait for the GPU.
     """
-    red, green, blue = pictures.unbind(1)
+    red, green, blue = frames.unbind(1)
     return weights[0] * red + weights[1] * green + weights[2] * blue
 
 

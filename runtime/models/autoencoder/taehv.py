@@ -1,18 +1,18 @@
-"""TAEHV's decoder of HunyuanVideo latents: small, causal, and exact however a stream is cut.
+"""TAEHV's decoder of HunyuanVideo latents: small, causal, and exact for any cut of a stream.
 
     decoder = load_taehv(Path("taehv.pth"), torch.device("cuda"), torch.float16)
     state = decoder.start(height=64, width=64)                 # latent rows and columns
     for latents in stream:                                     # (1, 16, T, 64, 64), any T
         frames, state = decoder.decode_video(latents, state)   # uint8 (4 T or 4 T - 3, 512, 512, 3)
 
-The weights are published (`taehv.pth`, github.com/madebyollin/taehv) and load by their own names;
-layers, widths and conventions below are those of that repository's taehv.py. Latents are what the
-denoiser makes: there is no further scale or shift. A latent frame becomes four pictures; of a
-stream's first one only the last picture is a video frame.
+The published weights (`taehv.pth`, github.com/madebyollin/taehv) load under their own names;
+layers, widths and conventions are those of that repository's taehv.py. Latents are the denoiser's,
+without further scale or shift. A latent frame becomes four frames; of a stream's first one only the
+last of the four is a video frame.
 
-Time is the batch axis. A memory block sees the picture before each one, so what a stream remembers
-is one feature map a block. Latent frames run one by one: every call has the same shapes, and
-neither a cut nor a fixed-address graph can change a bit.
+Time is the batch axis. A memory block sees each frame beside the one before it, so the state of a
+stream is one feature map for each block. Latent frames run one by one: every call has the same
+shapes, so neither a cut nor a CUDA graph changes the result.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from runtime.timing import FRAMES_PER_LATENT
 
 LATENT_CHANNELS = 16
 WIDTHS = (256, 128, 64, 64)  # channels at 1, 2, 4 and 8 times the latents' resolution
-GROWTH = (1, 2, 2)  # pictures that each stage makes of one
-MEMORY_BLOCKS = 3  # in a stage
+GROWTH = (1, 2, 2)  # frames that each stage makes of one
+MEMORY_BLOCKS = 3  # of a stage
 FIRST_STAGE, STAGE_LAYERS = 3, 6  # published layer numbers: stage s begins at 3 + 6 s
-GROW, PROJECT = 4, 5  # places within a stage, after the memory blocks and the upsampling
-LATENT_RANGE = 3.0  # latents are squashed softly into -3 .. 3
+GROW, PROJECT = 4, 5  # numbers within a stage, after the memory blocks and the upsampling
+LATENT_RANGE = 3.0  # tanh limits latents to -3 .. 3
 CHANNELS_LAST = torch.channels_last
 
 
 @dataclass(frozen=True, slots=True)
 class TaehvState:
-    """What one stream's decoder remembers; a value, so keeping an old one is how to go back."""
+    """The decoder between two latent frames of a stream. A value: to rewind, keep an old one."""
 
-    memories: tuple[Tensor, ...]  # by memory block: its newest input, (1, width, rows, columns)
+    memories: tuple[Tensor, ...]  # the newest input of each memory block, (1, width, rows, columns)
     is_started: bool  # False before the first latent frame
 
 
 class MemoryBlock(nn.Module):
-    """A residual block that sees each picture beside the one before it."""
+    """A residual block that sees each frame beside the one before it."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -63,13 +63,13 @@ class MemoryBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
-        """x (t, width, rows, columns), memory (1, width, rows, columns) from before x[0]."""
+        """x (t, width, rows, columns); memory (1, width, rows, columns) is the frame before it."""
         before = torch.cat([memory, x[:-1]])
         return F.relu(self.conv(torch.cat([x, before], dim=1)) + x)
 
 
 class TimeGrow(nn.Module):
-    """Makes `growth` pictures of one by a linear map of its channels."""
+    """Makes `growth` frames of one by a linear map of its channels."""
 
     def __init__(self, width: int, growth: int) -> None:
         super().__init__()
@@ -77,13 +77,13 @@ class TimeGrow(nn.Module):
         self.conv = nn.Conv2d(width, growth * width, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (t, width, rows, columns) to (growth * t, width, rows, columns), in time's order."""
+        """x (t, width, rows, columns) to (growth * t, width, rows, columns), in order of time."""
         grown = [part for one in self.conv(x).split(1) for part in one.chunk(self.growth, dim=1)]
         return torch.cat(grown).contiguous(memory_format=CHANNELS_LAST)
 
 
 class Taehv(nn.Module):
-    """The decoder. Holds weights only, channels last; `load_taehv` makes one from a file."""
+    """The decoder. Holds weights only, channels last; `load_taehv` reads them from a file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class Taehv(nn.Module):
         return self.decoder["1"].get_parameter("weight")
 
     def start(self, height: int, width: int) -> TaehvState:
-        """The state before the first latent frame, of `height` rows and `width` columns."""
+        """The state before the first latent frame of `height` rows and `width` columns."""
         shapes = [
             (1, WIDTHS[stage], height << stage, width << stage)
             for stage in range(len(GROWTH))
@@ -114,45 +114,45 @@ class Taehv(nn.Module):
 
     @torch.inference_mode()
     def decode(self, latent: Tensor, state: TaehvState) -> tuple[Tensor, TaehvState]:
-        """The next latent frame (1, 16, h, w) to four pictures (1, 3, 4, 8h, 8w) in [-1, 1].
+        """Decode the next latent frame (1, 16, h, w) to four frames (1, 3, 4, 8h, 8w) in [-1, 1].
 
-        Of the very first latent frame of a stream only the last picture is a video frame.
+        Of a stream's first latent frame only the last of the four is a video frame.
         """
-        pictures, following = self._step(latent, state)
-        return (2 * pictures - 1).movedim(0, 1)[None], following
+        frames, following = self._step(latent, state)
+        return (2 * frames - 1).movedim(0, 1)[None], following
 
     @torch.inference_mode()
     def decode_video(
         self, latents: Tensor, state: TaehvState, layout: Layout = "rgb"
     ) -> tuple[Tensor, TaehvState]:
-        """The next latent frames (1, 16, T, h, w) as uint8 video frames on the latents' device.
+        """Decode the next latent frames (1, 16, T, h, w) to uint8 video frames on their device.
 
-        (F, 8h, 8w, 3), or (F, 12h, 8w) in planes (pixel_planes.py); F is 4 T - 3 where the stream
-        begins, else 4 T.
+        The frames are (F, 8h, 8w, 3), or (F, 12h, 8w) as planes (pixel_planes.py). F is 4 T - 3 at
+        the beginning of a stream, then 4 T.
         """
         self._check(latents, state)
         chunks = []
         for latent in latents.unbind(2):
             shown = FRAMES_PER_LATENT if state.is_started else 1
-            pictures, state = self._step(latent, state)
-            chunks.append(to_bytes(pictures[-shown:], layout))
+            frames, state = self._step(latent, state)
+            chunks.append(to_bytes(frames[-shown:], layout))
         return torch.cat(chunks), state
 
     def _step(self, latent: Tensor, state: TaehvState) -> tuple[Tensor, TaehvState]:
-        """One latent frame (1, 16, h, w) to pictures (4, 3, 8h, 8w) in [0, 1]."""
+        """One latent frame (1, 16, h, w) to frames (4, 3, 8h, 8w) in [0, 1]."""
         latent = latent.to(self._weight).contiguous(memory_format=CHANNELS_LAST)
         x = F.relu(self.decoder["1"](torch.tanh(latent / LATENT_RANGE) * LATENT_RANGE))
-        old, kept = iter(state.memories), []
+        old, new = iter(state.memories), []
         for stage in range(len(GROWTH)):
             for block in range(MEMORY_BLOCKS):
-                kept.append(x[-1:])
+                new.append(x[-1:])
                 x = self.decoder[_name(stage, block)](x, next(old))
-            # Published the other way round; a map of channels and repeated pixels commute.
+            # taehv.py upsamples first; a map of channels and repeated pixels commute.
             x = self.decoder[_name(stage, GROW)](x)
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
             x = self.decoder[_name(stage, PROJECT)](x)
-        pictures = self.decoder["22"](F.relu(x)).clamp(0, 1)
-        return pictures, TaehvState(tuple(kept), True)
+        frames = self.decoder["22"](F.relu(x)).clamp(0, 1)
+        return frames, TaehvState(tuple(new), True)
 
     @staticmethod
     def _check(latents: Tensor, state: TaehvState) -> None:
@@ -160,21 +160,21 @@ class Taehv(nn.Module):
         fits = latents.dim() == 5 and latents.shape[:2] == (1, LATENT_CHANNELS)
         if not fits or latents.shape[-2:] != (rows, columns):
             raise BadInput(
-                f"The latents have shape {tuple(latents.shape)}; this stream decodes "
-                f"(1, {LATENT_CHANNELS}, any, {rows}, {columns}). Start another for another size.",
+                f"The latents have shape {tuple(latents.shape)}, but this stream decodes "
+                f"(1, {LATENT_CHANNELS}, any, {rows}, {columns}). Start a stream for each size.",
                 param="latents",
             )
 
 
-def _name(stage: int, place: int) -> str:
-    """The published number of a layer."""
-    return str(FIRST_STAGE + STAGE_LAYERS * stage + place)
+def _name(stage: int, layer: int) -> str:
+    """The published number of a stage's layer."""
+    return str(FIRST_STAGE + STAGE_LAYERS * stage + layer)
 
 
 def load_taehv(file: Path, device: torch.device | str, dtype: torch.dtype) -> Taehv:
-    """The decoder of a published file, .pth or .safetensors; its encoder is left aside.
+    """The decoder of a published file, .pth or .safetensors; the encoder in it is ignored.
 
-    CheckpointError says what does not fit: TAEHV's files for other models have other shapes.
+    Raises CheckpointError with what does not fit: TAEHV's files for other models have other shapes.
     """
     with torch.device("meta"):
         decoder = Taehv()
@@ -206,5 +206,8 @@ def _read(file: Path) -> dict[str, Tensor]:
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
         raise CheckpointError(f"{file} is no whole file of weights. Copy it again.") from error
     if not isinstance(found, dict):
-        raise CheckpointError(f"{file} holds {type(found).__name__}, expected a state dict.")
+        raise CheckpointError(
+            f"{file} holds a {type(found).__name__} instead of a state dict. Use taehv.pth of "
+            "github.com/madebyollin/taehv."
+        )
     return found

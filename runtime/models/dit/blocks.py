@@ -1,7 +1,7 @@
-"""The two kinds of transformer block: double (image and text streams apart) and single (together).
+"""The two kinds of transformer block: double (image and text apart) and single (together).
 
-In both, every token attends to every token of [reference | video | text]; only padding of the
-text is kept apart (`JointMask`).
+In both, every token attends to every token of [reference | video | text], except for padding of
+the text (`attention_mask`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from runtime.models.dit.rope import apply_rope
 
 
 def attention_mask(text_mask: Tensor | None, image_tokens: int) -> Tensor | None:
-    """Who sees whom, (B, 1, N, N) bool, or None when all tokens see all.
+    """The tokens that each token attends to, (B, 1, N, N) bool; None: all of them.
 
-    The release packs a sample into two segments by *counting* valid text tokens: the image and the
-    first `sum(text_mask)` text tokens, and the rest, whose tokens see each other only. Where the
-    ones of the mask stand does not matter here.
+    The release splits a sample into two segments by *counting* valid text tokens: the image with
+    the first `sum(text_mask)` text tokens, and the rest. Tokens attend within their segment. The
+    positions of the ones in the mask do not matter.
     """
     if text_mask is None:
         return None
@@ -67,7 +67,7 @@ class DoubleBlock(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """img (B, R+N, D), txt (B, L, D), modulation of img and txt (B, 6 D) each.
 
-        rotation (R+N, 1, 1, head_dim / 2), complex or in real pairs, turns the image tokens only.
+        rotation (R+N, 1, 1, head_dim / 2), complex or in real pairs, is for the image tokens only.
         """
         img_parts, txt_parts = (part.unsqueeze(1).chunk(6, dim=-1) for part in modulation)
 
@@ -88,7 +88,7 @@ class DoubleBlock(nn.Module):
 
 
 class SingleBlock(nn.Module):
-    """All tokens in one stream; attention and MLP side by side."""
+    """All tokens with the same weights; attention and MLP in parallel."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()

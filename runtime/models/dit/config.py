@@ -1,4 +1,4 @@
-"""Sizes of the video transformer (MM-DiT): the released 13 B model and the built-in tiny one."""
+"""Sizes of the video transformer (MM-DiT): the released 13 B model and the built-in one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Injection = Literal["token", "channel", "add"]
 
 @dataclass(frozen=True, slots=True)
 class DiTConfig:
-    """Everything that decides the shape of the model and what its output means.
+    """Everything that decides the shapes of the model and the meaning of its output.
 
-    The last five fields are ours. With their defaults the state dict has exactly the names of a
-    HunyuanVideo-Avatar checkpoint.
+    The last five fields are additions to HunyuanVideo-Avatar. With their defaults the state dict
+    has exactly the names of its checkpoint.
     """
 
     hidden_size: int
@@ -34,18 +34,18 @@ class DiTConfig:
     text_dim: int = 4096
     pooled_text_dim: int = 768
     refiner_blocks: int = 2
-    audio_steps: int = 10  # encoder steps heard around each video frame
+    audio_steps: int = 10  # encoder steps around each video frame
     audio_layers: int = 5  # encoder hidden states per step
     audio_dim: int = 384
     audio_hidden: int = 1024
     audio_tokens: int = 4  # tokens per video frame
     adapter_dim: int = 1024
     emotion: bool = False  # has the Audio Emotion Module (paper eq. 6)
-    motion_cues: int = 0  # numbers per video frame that steer blinks, gaze, sway; 0: no module
-    frame_maps: bool = False  # each of a latent frame's four video frames is heard its own way;
-    # windows then hear four of the first latent frame too. Cues have such maps in any case.
+    motion_cues: int = 0  # numbers per video frame for blinks, gaze and sway; 0: no module
+    frame_maps: bool = False  # a projection of the audio for each of a latent frame's four frames;
+    # windows then need audio for four frames of the first latent frame too. Cues always have one.
     prediction: Prediction = "velocity"  # "residual": the output is added to the reference
-    injection: Injection = "add"  # how the picture reaches the video: `image_injection`
+    injection: Injection = "add"  # of the reference image into the video: `image_injection`
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.heads or self.hidden_size % 4:
@@ -72,13 +72,14 @@ class DiTConfig:
     def head_dim(self) -> int:
         return self.hidden_size // self.heads
 
-    def frames_heard(self, latent_frames: int) -> int:
-        """Video frames of sound in a window of T latent frames: 4 T with `frame_maps`, or 4 T - 3.
+    def audio_frame_count(self, latent_frames: int) -> int:
+        """Frames of audio for a window of T latent frames: 4 T with `frame_maps`, or 4 T - 3.
 
-        The first latent frame then hears its last video frame alone, four times, as in the release.
+        With 4 T - 3 the first latent frame uses the audio of its last video frame four times, as in
+        the release.
         """
-        alone = 0 if self.frame_maps else FRAMES_PER_LATENT - 1
-        return FRAMES_PER_LATENT * latent_frames - alone
+        missing = 0 if self.frame_maps else FRAMES_PER_LATENT - 1
+        return FRAMES_PER_LATENT * latent_frames - missing
 
     @property
     def mlp_size(self) -> int:
@@ -96,12 +97,12 @@ class DiTConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DiTConfig:
-        """Reads what `to_dict` wrote; lists stand for tuples. Raises CheckpointError."""
+        """The configuration that `to_dict` wrote, with lists for tuples. Raises CheckpointError."""
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise CheckpointError(
-                f"The model's description has unknown fields {', '.join(unknown)}; "
-                f"known are {', '.join(sorted(known))}."
+                f"The model's description has unknown fields {', '.join(unknown)}. Known fields "
+                f"are {', '.join(sorted(known))}."
             )
         try:
             as_written: dict[str, Any] = {

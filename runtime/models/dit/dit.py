@@ -1,14 +1,14 @@
 """HunyuanVideo-Avatar's video transformer (MM-DiT), with the names of the released state dict.
 
-Tokens stand in the order [reference | video | text]; the reference is the picture's first latent
-frame, at time -1, and the picture is added to every video token as well (`image_injection` has the
+The order of tokens is [reference | video | text]. The reference is the reference image's first
+latent frame, at time -1; the image is also added to every video token (`image_injection` has the
 paper's other variants). One call is
 
     step = dit.prepare_step(t, cond)          per timestep and prompt
     window = dit.prepare_window(cond, T)      per window
     out = dit.denoise(x, step, window)        the transformer itself
 
-and `dit(x, t, cond)` is the three in a row, giving the velocity. Flow convention: sigma = t / 1000,
+and `dit(x, t, cond)` runs all three and returns the velocity. Flow convention: sigma = t / 1000,
 x = (1 - sigma) * clean + sigma * noise, velocity = noise - clean.
 """
 
@@ -19,18 +19,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from runtime.flow_matching import TIMESTEPS
-from runtime.models.dit.audio_adapter import AudioAdapter, AudioProjection, group_frames
+from runtime.models.dit.audio_adapter import (
+    AudioAdapter,
+    AudioProjection,
+    FrameMaps,
+    adapter_keys_values,
+    group_frames,
+)
 from runtime.models.dit.blocks import DoubleBlock, SingleBlock, attention_mask
 from runtime.models.dit.conditioning import (
     Conditioning,
-    EmotionAdapter,
-    FrameMaps,
     StepInputs,
     WindowInputs,
     check_conditioning,
     still_latents,
 )
 from runtime.models.dit.config import DiTConfig
+from runtime.models.dit.emotion_adapter import EmotionAdapter
 from runtime.models.dit.image_injection import VideoPictureEmbed
 from runtime.models.dit.initialization import initialize
 from runtime.models.dit.layers import (
@@ -45,7 +50,7 @@ from runtime.models.dit.layers import (
 from runtime.models.dit.rope import rotations
 from runtime.models.dit.text_refiner import TextRefiner
 
-SMALLEST_SIGMA = 1e-3  # below it a residual prediction is not turned into a velocity
+SMALLEST_SIGMA = 1e-3  # smallest divisor when a residual prediction becomes a velocity
 
 
 class DiT(nn.Module):
@@ -81,15 +86,14 @@ class DiT(nn.Module):
             self.emotion_blocks = Stack([EmotionAdapter(config) for _ in range(config.adapters)])
         initialize(self)
 
-    # What a call returns ------------------------------------------------------------------
-
     def forward(
         self, x: Tensor, t: Tensor, cond: Conditioning, tokens: Tensor | None = None
     ) -> Tensor:
         """Velocity (B, C, T, H, W) of noisy latents x (B, C, T, H, W) at t (B,), 0 .. 1000.
 
-        With `tokens`, indices (n,) into the h * w grid, only these tokens of every latent frame and
-        of the reference exist; the velocity then is patches (B, T, n, C * 4), as `patchify` makes.
+        With `tokens`, indices (n,) into the h * w grid, the window has only these tokens in every
+        latent frame and in the reference. The velocity is then in patches (B, T, n, C * patch), as
+        those of `patchify`.
         """
         prediction, still = self._predict(x, t, cond, tokens)
         if self.config.prediction == "velocity":
@@ -101,7 +105,7 @@ class DiT(nn.Module):
     def predict_clean(
         self, x: Tensor, t: Tensor, cond: Conditioning, tokens: Tensor | None = None
     ) -> Tensor:
-        """The clean latents the model believes in; shapes as `forward`."""
+        """The predicted clean latents; shapes as in `forward`."""
         prediction, still = self._predict(x, t, cond, tokens)
         if self.config.prediction == "residual":
             return self._at_tokens(still, tokens) + prediction
@@ -122,8 +126,6 @@ class DiT(nn.Module):
     def _sigma(t: Tensor, like: Tensor) -> Tensor:
         return (t.float() / TIMESTEPS).view(-1, *[1] * (like.dim() - 1))
 
-    # Conditions ---------------------------------------------------------------------------
-
     def vector(self, t: Tensor, cond: Conditioning) -> Tensor:
         """The modulation vector (B, D): time, motion, fps and pooled text."""
         vec: Tensor = (
@@ -136,24 +138,24 @@ class DiT(nn.Module):
         return vec
 
     def prepare_step(self, t: Tensor, cond: Conditioning) -> StepInputs:
-        """Text tokens and modulations of timestep t (B,); sound and picture are not read."""
+        """Text tokens and modulations of timestep t (B,); audio and reference are not read."""
         text_mask = None if cond.text_mask is None else cond.text_mask.bool()
         if text_mask is not None and bool(text_mask.all()):
             text_mask = None
         vec = self.vector(t, cond)
-        active = F.silu(vec)
+        activated = F.silu(vec)
         return StepInputs(
             text=self.txt_in(cond.text_states, t, text_mask),
             text_mask=text_mask,
-            double=tuple((b.img_mod(active), b.txt_mod(active)) for b in self.double_blocks),
-            single=tuple(block.modulation(active) for block in self.single_blocks),
+            double=tuple((b.img_mod(activated), b.txt_mod(activated)) for b in self.double_blocks),
+            single=tuple(block.modulation(activated) for block in self.single_blocks),
             final=self.final_layer.adaLN_modulation(vec),
         )
 
     def prepare_window(
         self, cond: Conditioning, latent_frames: int, tokens: Tensor | None = None
     ) -> WindowInputs:
-        """Reference, positions, masks and the keys of sound and emotion; t is not read."""
+        """Reference, positions, masks and the keys of audio and emotion; t is not read."""
         check_conditioning(cond, self.config, latent_frames)
         patch = self.config.patch_size
         grid = patchify(cond.ref_latents, patch)
@@ -161,26 +163,25 @@ class DiT(nn.Module):
         rotation = rotations(cond.freqs_cos, cond.freqs_sin)[:, None, None]
         masks = self._face_masks(cond.face_masks, latent_frames, tokens)
         emotion, emotion_masks = self._emotion(cond, rotation, masks)
-        first, injected = self._picture(reference)
+        reference_tokens, injected = self._reference(reference)
         return WindowInputs(
-            reference=first,
+            reference=reference_tokens,
             injected=injected,
             rotation=self._rotation_at(rotation, latent_frames + 1, tokens),
             masks=masks,
-            audio=self.hear(cond, latent_frames),
+            audio=self.audio_keys_values(cond, latent_frames),
             emotion=emotion,
             emotion_masks=emotion_masks,
             tokens=tokens,
             still=still_latents(cond),
         )
 
-    def hear(self, cond: Conditioning, latent_frames: int) -> tuple[Tensor, ...]:
-        """Keys and values of the sound, per adapter: what alone changes from window to window."""
-        tokens = self.heard_tokens(cond, latent_frames)
-        return tuple(a.keys_values(tokens) for a in self.audio_adapter_blocks)
+    def audio_keys_values(self, cond: Conditioning, latent_frames: int) -> tuple[Tensor, ...]:
+        """Each adapter's keys and values of the audio: all that changes with every window."""
+        return adapter_keys_values(self.audio_adapter_blocks, self.embed_audio(cond, latent_frames))
 
-    def heard_tokens(self, cond: Conditioning, latent_frames: int) -> Tensor:
-        """Keys before their projection, (B, T, S, keys, D): sound, then motion cues."""
+    def embed_audio(self, cond: Conditioning, latent_frames: int) -> Tensor:
+        """Audio tokens, then motion cue tokens, of each latent frame: (B, T, S, keys, D)."""
         tokens = group_frames(self.audio_proj(cond.audio), latent_frames)
         if self.config.frame_maps:
             tokens = self.audio_frames(tokens)
@@ -189,18 +190,18 @@ class DiT(nn.Module):
         cues = group_frames(cond.cues.unsqueeze(3), latent_frames)
         return torch.cat((tokens, self.cue_frames(cues)), dim=3)
 
-    def _picture(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """The picture (B, T, n, C * patch) as tokens in front, and as what is added to the video's.
+    def _reference(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """The reference's tokens (B, n, D), and its addition (B, T * n, D) to the video's tokens.
 
-        See `image_injection`. (B, n, D) and (B, T * n, D); with "token" the latter is zero.
+        From patches (B, T, n, C * patch), see `image_injection`. With "token" the addition is zero.
         """
         if self.config.injection == "add":
             return self.img_in(patches[:, :1]), self.before_proj(self.ref_in(patches))
         if isinstance(self.img_in, VideoPictureEmbed):
             return self.ref_in(patches[:, :1]), self.img_in.picture(patches)
-        first: Tensor = self.img_in(patches[:, :1])
+        reference: Tensor = self.img_in(patches[:, :1])
         batch, frames, tokens = patches.shape[:3]
-        return first, first.new_zeros(batch, frames * tokens, first.shape[2])
+        return reference, reference.new_zeros(batch, frames * tokens, reference.shape[2])
 
     @staticmethod
     def _rotation_at(rotation: Tensor, frames: int, tokens: Tensor | None) -> Tensor:
@@ -209,7 +210,7 @@ class DiT(nn.Module):
         return torch.unflatten(rotation, 0, (frames, -1))[:, tokens].flatten(0, 1)
 
     def _face_masks(self, masks: Tensor, latent_frames: int, tokens: Tensor | None) -> Tensor:
-        """(B, S, 1 or T, H, W) to (B, T, n, S, 1), by the nearest (upper left) latent."""
+        """(B, S, 1 or T, H, W) to (B, T, n, S, 1), the mask at each token's upper left latent."""
         _, ph, pw = self.config.patch_size
         grid = masks[..., ::ph, ::pw].flatten(3)
         if tokens is not None:
@@ -220,12 +221,12 @@ class DiT(nn.Module):
     def _emotion(
         self, cond: Conditioning, rotation: Tensor, masks: Tensor
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """Keys of the emotion references per adapter, and the masks with the asked strength."""
+        """Each adapter's keys of the emotion references, and the masks times the strengths."""
         if cond.emotion_latents is None:
             return (), None
         batch, speakers = cond.emotion_latents.shape[:2]
-        pictures = cond.emotion_latents.flatten(0, 1).unsqueeze(2)
-        patches = patchify(pictures, self.config.patch_size)
+        references = cond.emotion_latents.flatten(0, 1).unsqueeze(2)
+        patches = patchify(references, self.config.patch_size)
         tokens = self.emotion_in(patches).unflatten(0, (batch, speakers))
         at_reference = rotation[: tokens.shape[2]]
         if cond.emotion_scale is not None:
@@ -233,12 +234,10 @@ class DiT(nn.Module):
         keys = tuple(block.keys_values(tokens, at_reference) for block in self.emotion_blocks)
         return keys, masks.flatten(1, 2).unsqueeze(1)
 
-    # The transformer ----------------------------------------------------------------------
-
     def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
-        """The model's own output, velocity or residual, shaped as `forward` says.
+        """The model's own output, velocity or residual; shapes as in `forward`.
 
-        Where `window.newest` asks for the last latent frames only, T counts these.
+        With `window.newest` it is of these last latent frames only.
         """
         hidden = self.hidden_before_last(x, step, window)
         return self.finish(hidden, x, step, window)
@@ -246,7 +245,7 @@ class DiT(nn.Module):
     def hidden_before_last(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
         """All tokens before the last single block, (B, n + T * n + L, D): the step cache.
 
-        A cached step passes the stored tokens to `finish`, with its own x and `step`.
+        A cached step passes stored tokens to `finish`, with its own x and `step`.
         """
         video = self.img_in(patchify(x, self.config.patch_size, window.tokens)) + window.injected
         img, txt = torch.cat((window.reference, video), dim=1), step.text
@@ -256,29 +255,29 @@ class DiT(nn.Module):
         ):
             img, txt = block(img, txt, modulation, window.rotation, mask)
             if index % 2 == 1:
-                img = self.listen(img, index // 2, window)
+                img = self.apply_adapters(img, index // 2, window)
         hidden = torch.cat((img, txt), dim=1)
         for single, single_modulation in zip(self.single_blocks[:-1], step.single, strict=False):
             hidden = single(hidden, single_modulation, window.rotation, mask)
         return hidden
 
-    def listen(self, img: Tensor, index: int, window: WindowInputs) -> Tensor:
-        """Adds sound and emotion to the video tokens; the reference tokens get nothing."""
+    def apply_adapters(self, img: Tensor, index: int, window: WindowInputs) -> Tensor:
+        """Image tokens after adapter `index` has added audio and emotion to those of the video."""
         reference, video = torch.tensor_split(img, [window.masks.shape[2]], dim=1)
-        return torch.cat((reference, video + self.heard(video, index, window)), dim=1)
+        return torch.cat((reference, video + self.adapter_output(video, index, window)), dim=1)
 
-    def heard(self, video: Tensor, index: int, window: WindowInputs) -> Tensor:
-        """What adapter `index` adds to the video tokens (B, T * n, D)."""
-        added: Tensor = self.audio_adapter_blocks[index](video, window.audio[index], window.masks)
+    def adapter_output(self, video: Tensor, index: int, window: WindowInputs) -> Tensor:
+        """Audio and emotion that adapter `index` adds to the video tokens (B, T * n, D)."""
+        audio: Tensor = self.audio_adapter_blocks[index](video, window.audio[index], window.masks)
         if window.emotion_masks is None:
-            return added
-        felt: Tensor = self.emotion_blocks[index](
+            return audio
+        emotion: Tensor = self.emotion_blocks[index](
             video,
             window.emotion[index],
             window.emotion_masks,
             window.rotation[window.masks.shape[2] :],
         )
-        return added + felt
+        return audio + emotion
 
     def finish(self, hidden: Tensor, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
         """The last single block and the final layer."""

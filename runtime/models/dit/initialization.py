@@ -2,15 +2,15 @@
 
 Gates and the output start at zero (adaLN-zero, arXiv 2212.09748, section 3.2): the untrained model
 is the identity in every block and predicts zero. The adapters start small rather than at zero, so
-that the sound is heard from the first step on.
+that the audio has an effect from the first training step on.
 """
 
 from __future__ import annotations
 
 from torch import nn
 
-from runtime.models.dit.audio_adapter import AudioAdapter
-from runtime.models.dit.conditioning import EmotionAdapter, FrameMaps
+from runtime.models.dit.audio_adapter import AudioAdapter, FrameMaps
+from runtime.models.dit.emotion_adapter import EmotionAdapter
 from runtime.models.dit.image_injection import VideoPictureEmbed
 from runtime.models.dit.layers import FinalLayer, Modulation, NumberEmbedder, PatchEmbed
 from runtime.models.dit.text_refiner import RefinerBlock
@@ -19,7 +19,7 @@ SMALL = 0.02
 
 
 def initialize(model: nn.Module) -> None:
-    """Fills every parameter of a DiT in place; nothing to do on the meta device."""
+    """Fill every parameter of a DiT in place. On the meta device this does nothing."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)

@@ -1,10 +1,10 @@
-"""The small parts of the video transformer, with the names of the released state dict."""
+"""Small modules of the video transformer, with the names of the released state dict."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ Block = TypeVar("Block", bound=nn.Module)
 
 
 def sinusoid(values: Tensor) -> Tensor:
-    """Numbers (n,) as (n, 256) float32: cosines, then sines; the numbers are not scaled."""
+    """Embedding of numbers (n,) as (n, 256) float32: cosines, then sines. No prescaling."""
     half = SINUSOID_DIM // 2
     steps = torch.arange(half, dtype=torch.float32, device=values.device)
     rates = torch.exp(-math.log(SINUSOID_PERIOD) * steps / half)
@@ -41,7 +41,7 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 def patchify(x: Tensor, patch_size: tuple[int, int, int], tokens: Tensor | None = None) -> Tensor:
     """Latents (B, C, T, H, W) as (B, T, h*w, C * patch), values in the order channel, row, column.
 
-    `tokens`, indices into the h*w grid, keeps only these tokens of every latent frame.
+    With `tokens`, indices into the h*w grid, only these tokens of every latent frame.
     """
     _, ph, pw = patch_size
     patches = rearrange(x, "b c t (h ph) (w pw) -> b t (h w) (c ph pw)", ph=ph, pw=pw)
@@ -56,13 +56,14 @@ def unpatchify(patches: Tensor, patch_size: tuple[int, int, int], rows: int) -> 
 
 
 class Stack(nn.ModuleList, Generic[Block]):
-    """A list of modules that knows their type."""
+    """A ModuleList with a known type of module."""
 
     def __init__(self, blocks: Iterable[Block]) -> None:
         super().__init__(blocks)
 
-    def __iter__(self) -> Iterator[Block]:
-        return cast("Iterator[Block]", super().__iter__())
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[Block]: ...
 
 
 class PatchEmbed(nn.Module):
@@ -107,7 +108,7 @@ class TanhGELU(nn.Module):
     """GELU by the tanh formula, which equals x * sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3).
 
     A CPU computes the sigmoid form more than twice as fast (measured on 256 x 640 numbers), so
-    eager inference takes it; elsewhere the built-in is at least as good.
+    eager inference on a CPU uses it; elsewhere the built-in function is at least as fast.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -132,7 +133,7 @@ class MLP(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """Holds the weight of a query or key norm; `normalize_heads` applies two of them at once."""
+    """The weight of a query or key norm; `normalize_heads` applies two of them at once."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -146,7 +147,7 @@ def normalize_heads(qk: Tensor, q_norm: RMSNorm, k_norm: RMSNorm) -> Tensor:
 
 
 class Modulation(nn.Module):
-    """Turns SiLU(vec) (B, D) into a block's shifts, scales and gates (B, parts * D)."""
+    """SiLU(vec) (B, D) to a block's shifts, scales and gates (B, parts * D)."""
 
     def __init__(self, hidden_size: int, parts: int) -> None:
         super().__init__()

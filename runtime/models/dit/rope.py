@@ -1,7 +1,7 @@
-"""Rotary positions on the (time, row, column) grid, with the reference picture at time -1.
+"""Rotary positions on the (time, row, column) grid, with the reference image at time -1.
 
-HunyuanVideo-Avatar puts one extra frame, the reference, in front of the video: same rows and
-columns, time -1. Rotated pairs are neighbours (2k, 2k+1); cos and sin hold every angle twice.
+HunyuanVideo-Avatar puts one extra latent frame, the reference, before the video: same rows and
+columns, time -1. Numbers 2k and 2k+1 are rotated as a pair; cos and sin contain each angle twice.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def rope_freqs(
 ) -> tuple[Tensor, Tensor]:
     """cos and sin, float32, each (tokens, sum(dims)), time-major, then rows, then columns.
 
-    `frames` counts latent frames of the window, from time 0; `rows` and `columns` count tokens.
-    With `reference` the rows of the reference (time -1) come first.
+    `frames` counts latent frames from time 0; `rows` and `columns` count tokens. With `reference`
+    the tokens of the reference (time -1) come first.
     """
     start = -1 if reference else 0
     grid = torch.meshgrid(
@@ -44,17 +44,17 @@ def rotations(cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def apply_rope(x: Tensor, rotation: Tensor) -> Tensor:
-    """Rotates neighbouring pairs of the last axis, in float32.
+    """Rotate the pairs (a, b) of the last axis of x (..., head_dim), in float32.
 
-    out[2k] = a cos - b sin and out[2k+1] = b cos + a sin: one complex product, ten times faster
-    on a CPU than written out. `rotation` broadcasts against x (..., head_dim) seen in pairs; as
-    real pairs (..., head_dim / 2, 2), `torch.view_as_real` of it, the product is written out, which
-    compilers fuse with what stands around it (they know no complex numbers).
+    out[2k] = a cos - b sin and out[2k+1] = b cos + a sin. A complex `rotation` broadcasts against x
+    seen as (..., head_dim / 2) pairs: one complex product, on a CPU ten times faster than the
+    formula in real numbers. A `rotation` in real pairs (`torch.view_as_real`) takes the formula,
+    which compilers fuse with the operations around it; they do not support complex numbers.
     """
     pairs = torch.unflatten(x.float(), -1, (-1, 2))
     if rotation.is_complex():
-        turned = torch.view_as_real(torch.view_as_complex(pairs) * rotation)
+        rotated = torch.view_as_real(torch.view_as_complex(pairs) * rotation)
     else:
         (a, b), (cos, sin) = pairs.unbind(-1), rotation.unbind(-1)
-        turned = torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1)
-    return turned.flatten(-2).type_as(x)
+        rotated = torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1)
+    return rotated.flatten(-2).type_as(x)

@@ -1,4 +1,4 @@
-"""The token refiner: two small self-attention blocks between the text encoder and the DiT."""
+"""The token refiner: small self-attention blocks between the text encoder and the DiT."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.layers import MLP, NORM_EPS, NumberEmbedder
 
-MLP_RATIO = 4  # always, whatever the main blocks have
+MLP_RATIO = 4  # whatever `DiTConfig.mlp_ratio` is
 
 
 class TextMeanEmbedder(nn.Module):
@@ -26,7 +26,7 @@ class TextMeanEmbedder(nn.Module):
 
 
 class RefinerBlock(nn.Module):
-    """Self-attention and MLP with gates, but neither shift nor scale, from the condition."""
+    """Self-attention and MLP; the condition gives their gates, but no shift and no scale."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class RefinerBlock(nn.Module):
 
 
 class RefinerStack(nn.Module):
-    """Holds the blocks under their released name."""
+    """The blocks under their released name."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class RefinerStack(nn.Module):
 
 
 class TextRefiner(nn.Module):
-    """Text states (B, L, text_dim) to text tokens (B, L, D), knowing the timestep."""
+    """Text states (B, L, text_dim) and the timestep to text tokens (B, L, D)."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class TextRefiner(nn.Module):
         self.individual_token_refiner = RefinerStack(config)
 
     def forward(self, text_states: Tensor, t: Tensor, text_mask: Tensor | None) -> Tensor:
-        """text_mask (B, L) bool, or None when every token is valid."""
+        """text_mask (B, L) bool; None: every token is valid."""
         condition = self.t_embedder(t) + self.c_embedder(masked_mean(text_states, text_mask))
         visible = None if text_mask is None else visible_keys(text_mask)
         x: Tensor = self.input_embedder(text_states)
@@ -84,7 +84,7 @@ def masked_mean(text_states: Tensor, text_mask: Tensor | None) -> Tensor:
 
 
 def visible_keys(text_mask: Tensor) -> Tensor:
-    """(B, 1, L, L) bool: valid tokens see valid ones, and everybody sees token 0 (as released)."""
+    """(B, 1, L, L) bool: valid tokens attend to valid ones; all attend to token 0 (as released)."""
     visible = text_mask[:, None, :] & text_mask[:, :, None]
     visible[:, :, 0] = True
     return visible.unsqueeze(1)

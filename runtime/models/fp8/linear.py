@@ -1,8 +1,8 @@
-"""Released FP8 linears multiplied in FP8: the weight is read as it lies, never dequantised.
+"""Linear layers with the release's FP8 weights, multiplied in FP8.
 
-`Fp8Linear` (fp8.py) is the release's arithmetic, which dequantises its weight in every call. These
-quantise the activations instead, row by row, and take the tensor cores' FP8 product. The result
-differs by the activations' rounding, about 2.5 % of a number each, averaged over a sum.
+`Fp8Linear` (storage.py) is the release's arithmetic: it dequantises its weight in every call. The
+layers here quantise the activations instead, row by row, and use the tensor cores' FP8 product. The
+result differs by the rounding of the activations, about 2.5 % of each number, averaged over a sum.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from runtime.errors import Unsupported
 from runtime.models.fp8.matmul import MULTIPLE, Fp8Matrix, check_device, fits, fp8_linear
 from runtime.models.fp8.storage import Fp8Linear
 
-MODULATIONS = ("_mod.linear", ".modulation.linear")  # how their linears' names end
+MODULATIONS = ("_mod.linear", ".modulation.linear")  # endings of their linears' names
 
 
 class ScaledFp8Linear(Fp8Linear):
-    """`Fp8Linear` with the FP8 product; the same tensors under the same names."""
+    """`Fp8Linear` with the FP8 product; it has the same tensors under the same names."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in_features) to (..., out_features), in the dtype of x."""
@@ -26,12 +26,12 @@ class ScaledFp8Linear(Fp8Linear):
 
 
 def use_scaled_products(model: nn.Module, device: torch.device | None = None) -> None:
-    """Puts FP8 products in place of the dequantising ones, sharing their tensors.
+    """Replace the dequantising linears of a model by `ScaledFp8Linear`, which share their tensors.
 
-    Modulations keep theirs: they are computed once a session, and every token is scaled by them.
-    `device` is where the products will run, None: where the weights are. Unsupported where the
-    model has no FP8 weights, where one has a side that is no multiple of 16, or where the GPU has
-    no FP8 units.
+    Modulations are not replaced: they are computed once per session, and every token is scaled by
+    them. `device` is the device of the products, None: that of the weights. Raises Unsupported if
+    the model has no FP8 weights, if a side of one is no multiple of 16, or if the GPU has no FP8
+    units.
     """
     linears = {
         name: module
@@ -39,12 +39,12 @@ def use_scaled_products(model: nn.Module, device: torch.device | None = None) ->
         if type(module) is Fp8Linear and not name.endswith(MODULATIONS)
     }
     if not linears:
-        raise Unsupported("The model has no FP8 weights; load its FP8 file.", param="precision")
+        raise Unsupported("The model has no FP8 weights. Load its FP8 file.", param="precision")
     for name, linear in linears.items():
         check_device(device or linear.weight.device)
         if not fits(*linear.weight.shape):
             raise Unsupported(
-                f"{name} is {tuple(linear.weight.shape)}; FP8 products need multiples of "
+                f"{name} is {tuple(linear.weight.shape)}, but FP8 products need multiples of "
                 f"{MULTIPLE}. Run this model with dequantised weights.",
                 param="precision",
             )

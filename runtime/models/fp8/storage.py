@@ -1,8 +1,8 @@
-"""Linear layers whose weights stay float8 (e4m3) in memory, in the form of the released FP8 file.
+"""Linear layers with float8 (e4m3) weights in memory, in the form of the released FP8 file.
 
-Of that file only the linears inside the double and single blocks are float8, modulations included:
-320 in the 13 B model. A weight has one float32 scale, the weight meant is `float8 * scale`, and
-activations are never quantised. Source: the official converter's golden data.
+In that file the linears inside the double and single blocks are float8, modulations included: 320
+in the 13 B model. Each weight has one float32 scale and stands for `float8 * scale`. Activations
+are not quantised. Source: the official converter's golden data.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ BLOCKS = ("double_blocks.", "single_blocks.")
 
 
 def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """A weight of any shape as float8, and its scale (1,) float32: the largest value becomes 448.
+    """A weight of any shape as float8, and its scale (1,) float32; its largest magnitude is 448.
 
     A weight of zeros gets the scale 1.
     """
     largest = weight.float().abs().max().reshape(1)
     scale = torch.where(largest > 0, largest / FP8_MAX, torch.ones_like(largest))
-    return stored(weight, scale), scale
+    return round_to_fp8(weight, scale), scale
 
 
-def stored(values: Tensor, scale: Tensor) -> Tensor:
-    """What float8 keeps of `values / scale`; what lies beyond its range saturates."""
+def round_to_fp8(values: Tensor, scale: Tensor) -> Tensor:
+    """`values / scale` as float8; numbers beyond its range saturate."""
     return (values.float() / scale).clamp_(-FP8_MAX, FP8_MAX).to(FP8)
 
 
 def dequantize(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
-    """The weight meant; weight and scale are both converted before they are multiplied."""
+    """`weight * scale`; both are converted to `dtype` before they are multiplied."""
     return weight.to(dtype) * scale.to(dtype)
 
 
 class Fp8Linear(nn.Module):
     """`nn.Linear` with a float8 weight, dequantised in every call to the dtype of the product.
 
-    That is its input's, or autocast's where that is on. Move it with `.to(device)`; `.to(dtype)`
-    would convert the float8 weight too.
+    That is the dtype of its input, or autocast's if autocast is on. Move it with `.to(device)`;
+    `.to(dtype)` would convert the float8 weight too.
     """
 
     weight_scale: Tensor
@@ -62,13 +62,13 @@ class Fp8Linear(nn.Module):
 
 
 def product_dtype(x: Tensor) -> torch.dtype:
-    """The dtype in which a matrix product of x is computed."""
+    """The dtype of a matrix product of x: autocast's if it is on, else that of x."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def block_linears(model: nn.Module) -> dict[str, nn.Linear]:
-    """The linears that the released FP8 file stores as float8, by their names."""
+    """The linears that the released FP8 file stores as float8, by name."""
     return {
         name: module
         for name, module in model.named_modules()
@@ -77,7 +77,7 @@ def block_linears(model: nn.Module) -> dict[str, nn.Linear]:
 
 
 def use_fp8(model: nn.Module) -> None:
-    """Puts an empty `Fp8Linear` in place of every linear of the blocks."""
+    """Replace every linear of the blocks by an empty `Fp8Linear`."""
     for name, linear in block_linears(model).items():
         empty = Fp8Linear(linear.in_features, linear.out_features, linear.bias is not None)
         model.set_submodule(name, empty)

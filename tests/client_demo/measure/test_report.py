@@ -5,8 +5,8 @@ import json
 
 from rich.console import Console
 
-from client_demo.measure.measure import Flow, Offset
 from client_demo.measure.report import InterruptReport, SpeakerReport, TalkReport, show, since_ms
+from client_demo.measure.stream_analysis import FrameDelivery, LipSyncOffset
 
 
 def report(**changed) -> TalkReport:
@@ -18,10 +18,10 @@ def report(**changed) -> TalkReport:
         "first_frame_ms": 300,
         "speakers": [speaker],
         "interruption": InterruptReport(12, 180, None),
-        "sound_ahead": Offset(-20, 0.8),
+        "sound_ahead": LipSyncOffset(-20, 0.8),
         "clock_offset_ms": 4.2,
         "recording_alignment": "packets",
-        "flow": Flow(250, 25.0, 3, 1),
+        "flow": FrameDelivery(250, 25.0, 3, 1),
     }
     return TalkReport(**fields | changed)
 
@@ -32,14 +32,14 @@ def shown(one: TalkReport) -> str:
     return text.getvalue()
 
 
-def test_the_table_says_what_was_measured():
+def test_the_table_shows_the_figures():
     table = shown(report())
 
     for cell in ("640 ms", "-20 ms", "+4.2 ms", "started → cleared", "interrupt → quiet", "3 / 1"):
         assert cell in table
 
 
-def test_what_was_not_seen_is_a_dash_and_never_a_number():
+def test_an_unknown_value_is_a_dash_and_never_a_number():
     table = shown(report(sound_ahead=None, clock_offset_ms=None, interruption=None))
 
     assert "interrupt →" not in table
@@ -57,3 +57,12 @@ def test_unknown_times_have_no_difference():
     assert since_ms(1.0, 1.5) == 500
     assert since_ms(None, 1.5) is None
     assert since_ms(1.0, None) is None
+
+
+def test_a_voice_within_the_mix_says_why_its_sound_is_unknown():
+    one = SpeakerReport("ben", "b.wav", 5000, 818, None, 605, 5000, 5010, False, None, 3350)
+    table = shown(report(speakers=[*report().speakers, one]))
+
+    assert "ben: silence first" in table
+    assert "3,350 ms" in table
+    assert table.count("another voice was sounding") == 2

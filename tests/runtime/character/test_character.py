@@ -23,11 +23,22 @@ def edit(folder: Path, **fields: object) -> None:
 def test_a_folder_becomes_a_character(folder: Path) -> None:
     character = Character.load(folder)
     assert character.speaker_ids == ("ana", "ben")
-    assert character.pixels().shape == (64, 64, 3)
-    assert character.emotion_pixels("happy").shape == (64, 64, 3)
-    assert (character.emotion_pixels("neutral") == character.pixels()).all()
+    assert character.picture.pixels.shape == (64, 64, 3)
+    assert (character.picture.width, character.picture.height) == (64, 64)
+    assert character.emotion_picture("happy").pixels.shape == (64, 64, 3)
+    assert character.emotion_picture("neutral") is character.picture
     assert character.summary()["speakers"][0]["box"]["width"] == pytest.approx(0.25)
     assert character.summary()["emotions"] == ["happy", "neutral"]
+
+
+def test_images_are_decoded_once_per_character(folder: Path) -> None:
+    character = Character.load(folder)
+    happy = character.emotion_picture("happy")
+    for file in folder.glob("*.webp"):
+        file.unlink()
+    assert character.emotion_picture("happy") is happy
+    assert character.picture.pixels.shape == (64, 64, 3)
+    assert not character.picture.pixels.flags.writeable
 
 
 def test_speakers_are_numbered_from_left_to_right(folder: Path) -> None:
@@ -62,11 +73,11 @@ def test_the_digest_follows_what_shapes_the_video(folder: Path, tmp_path: Path) 
         ({"speakers": "ana"}, "must be a list"),
         ({"speakers": [{"id": "ana", "box": [0, 0, 1, 1]}]}, "Give numbers"),
         ({"speakers": [{"id": "ana", "box": {"x": "0", "y": 0, "width": 1, "height": 1}}]}, "Give"),
-        ({"speakers": [{"id": "ana"}]}, "needed are"),
+        ({"speakers": [{"id": "ana"}]}, "Required are"),
         ({"speakers": [{"id": "A", "box": {"x": 0, "y": 0, "width": 1, "height": 1}}]}, "no id"),
         ({"emotions": ["happy"]}, "must be an object"),
         ({"emotions": {"happy": "../x.webp"}}, "plain file name"),
-        ({"colour": "red"}, "known are"),
+        ({"colour": "red"}, "allowed are"),
     ],
 )
 def test_a_wrong_card_names_its_field(
@@ -90,7 +101,7 @@ def test_unknown_moods_and_speakers_list_the_known(folder: Path) -> None:
     with pytest.raises(NotFound, match="ana, ben"):
         character.speaker_index("bob")
     with pytest.raises(NotFound, match="happy"):
-        character.emotion_pixels("sad")
+        character.emotion_picture("sad")
     edit(folder, emotions={"furious": "happy.webp"})
     with pytest.raises(NotFound, match="surprised"):
         Character.load(folder)

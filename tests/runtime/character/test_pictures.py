@@ -44,7 +44,7 @@ def test_usual_formats_are_read_as_rgb(kind: str) -> None:
         (b"ID3\x04" + bytes(200), "cannot be read"),
         (encoded(Image.new("RGB", (300, 300)), "PNG")[:200], "cannot be read"),
         (bomb(60_000), "Scale it down"),
-        (encoded(Image.new("RGB", (20, 900))), "both sides need 64"),
+        (encoded(Image.new("RGB", (20, 900))), "each side needs 64"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "cannot be read"),
     ],
 )

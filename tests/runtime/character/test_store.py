@@ -1,13 +1,17 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from runtime.character.store import (
+    DEFAULT_CHARACTER,
     NewCharacter,
     add_character,
     default_character,
     find_character,
     find_characters,
+    folder_stamp,
     preview,
 )
 from runtime.errors import BadInput, NotFound
@@ -27,9 +31,32 @@ def new(tmp_path: Path, **changes: object) -> NewCharacter:
 def test_an_added_character_is_found_at_the_models_size(tmp_path: Path) -> None:
     root = tmp_path / "characters"
     added = add_character(new(tmp_path, boxes=(Box(0.3, 0.3, 0.2, 0.3),)), root)
-    assert added.pixels().shape == (256, 256, 3)
+    assert added.picture.pixels.shape == (256, 256, 3)
     assert find_character("duo", [root]).digest() == added.digest()
     assert added.speaker_ids == ("speaker-1",)
+
+
+def test_an_added_picture_is_stored_without_loss(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    made = new(tmp_path, picture=tmp_path / "noise.png", boxes=(Box(0.3, 0.3, 0.2, 0.3),))
+    added = add_character(made, tmp_path / "characters")
+    assert np.array_equal(added.picture.pixels, noise)
+
+
+def test_a_stamp_changes_with_any_file_of_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    assert folder_stamp(folder) == ()
+    folder.mkdir()
+    stamps = [folder_stamp(folder)]
+    (folder / "a").write_text("1")
+    stamps.append(folder_stamp(folder))
+    (folder / "a").write_text("22")
+    stamps.append(folder_stamp(folder))
+    (folder / "a").rename(folder / "b")
+    stamps.append(folder_stamp(folder))
+    assert len(set(stamps)) == 4
+    assert folder_stamp(folder) == stamps[-1]
 
 
 def test_names_go_with_their_boxes_and_numbers_from_the_left(tmp_path: Path) -> None:
@@ -104,5 +131,14 @@ def test_the_speakers_choose_the_character_where_none_is_asked_for(tmp_path: Pat
     assert default_character(both) is one
     assert default_character(both, ["ana"]) is one
     assert default_character(both, ["ben"]) is duo
-    with pytest.raises(BadInput, match="with the speakers ana, zoe"):
+    with pytest.raises(BadInput, match="has the speakers ana, zoe"):
         default_character(both, ["zoe", "ana"])
+
+
+def test_the_default_is_the_first_of_ones_own_characters_else_the_built_in_one(
+    tmp_path: Path,
+) -> None:
+    assert default_character(find_characters()).id == DEFAULT_CHARACTER
+    square = draw(tmp_path / "square.png")
+    own = add_character(new(tmp_path, id="zz", picture=square, boxes=BOXES[:1]), tmp_path / "own")
+    assert default_character({**find_characters(), "zz": own}) is own

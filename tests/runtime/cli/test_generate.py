@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from runtime.cli.generate import app
-from tests.runtime.media_files.test_sound_file import tone, write_wav
 from tests.support.small_world import draw, save_model, small_character, small_model
+from tests.support.wav_files import tone, write_wav
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_two_speak_and_one_is_happy(world: Path, tmp_path: Path) -> None:
         (["--audio", "{world}/a.wav", "--engine", "warp"], "no engine 'warp'"),
         (["--audio", "{world}/a.wav", "--engine", "onnx", "--engines", "none"], "avatar export"),
         (["--audio", "{world}/a.wav", "--engine", "onnx", "--provider", "vino"], "cpu, cuda, tens"),
-        (["--audio", "{world}/a.wav", "--provider", "cuda"], "expected the engine onnx"),
+        (["--audio", "{world}/a.wav", "--provider", "cuda"], "only the engine onnx has providers"),
     ],
 )
 def test_mistakes_are_told_in_one_line(

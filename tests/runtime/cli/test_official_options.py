@@ -49,7 +49,7 @@ def test_faces_go_to_the_speakers_of_their_names() -> None:
 def test_faces_that_do_not_go_with_the_speakers_are_refused(
     audio: tuple[str, ...], face: tuple[str, ...]
 ) -> None:
-    with pytest.raises(BadInput, match="do not go with the speakers"):
+    with pytest.raises(BadInput, match="do not match the speakers"):
         to_job(JobOptions(image=Path("a.png"), out=Path("a.mp4"), audio=audio, face=face))
 
 
@@ -107,12 +107,12 @@ def test_several_faces_stand_in_one_field(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("out,sed\nb.mp4,3\n", r"jobs\.csv has the columns sed"),
+        ("out,sed\nb.mp4,3\n", r"jobs\.csv has the unknown columns sed"),
         ("out,seed\n", "has no jobs"),
         ("", "has no jobs"),
         ("out,seed\nb.mp4,three\n", "Line 2 of .*three"),
-        ("out,seed\nb.mp4\n", "Line 2 .*not as many fields"),
-        ("out,seed\nb.mp4,1\nc.mp4,2,3\n", "Line 3 .*not as many fields"),
+        ("out,seed\nb.mp4\n", "Line 2 .*more or fewer fields"),
+        ("out,seed\nb.mp4,1\nc.mp4,2,3\n", "Line 3 .*more or fewer fields"),
     ],
 )
 def test_mistakes_in_a_csv_are_named(tmp_path: Path, text: str, message: str) -> None:

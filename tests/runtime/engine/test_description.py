@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from runtime.engine.description import (
-    Built,
     EngineDescription,
+    EngineKey,
     TensorSpec,
     file_hash,
     find_engine,
@@ -16,7 +16,7 @@ from runtime.engine.description import (
 )
 from runtime.errors import EngineError
 
-BUILT = Built(
+BUILT = EngineKey(
     "denoiser", "tensorrt", "bf16", "3 latent frames", "abc", "tensorrt 11.3", "H200, sm_90"
 )
 OTHERS = {
@@ -31,7 +31,7 @@ OTHERS = {
 }
 
 
-def put(root: Path, built: Built = BUILT) -> Path:
+def put(root: Path, built: EngineKey = BUILT) -> Path:
     """An engine of one small file in a folder of engines."""
     folder = root / built.folder
     folder.mkdir(parents=True)
@@ -54,9 +54,9 @@ def test_the_engine_that_was_asked_for_is_found(tmp_path: Path) -> None:
     assert find_engine(tmp_path, BUILT)[0] == folder
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Built)])
-def test_every_field_makes_another_key(name: str) -> None:
-    assert replace(BUILT, **{name: OTHERS[name]}).key != BUILT.key
+@pytest.mark.parametrize("name", [field.name for field in fields(EngineKey)])
+def test_every_field_changes_the_digest(name: str) -> None:
+    assert replace(BUILT, **{name: OTHERS[name]}).digest != BUILT.digest
 
 
 @pytest.mark.parametrize("name", ["precision", "shape", "checkpoint", "library", "gpu", "exporter"])

@@ -9,25 +9,22 @@ import pytest
 import torch
 
 from runtime.character.character import Character
-from runtime.engine.choice import (
-    built_audio_encoder,
-    built_decoder,
-    built_denoiser,
-    open_engines,
-    stream_shape,
-)
-from runtime.engine.cpu.decoder import FusedDecoder
-from runtime.engine.description import Built, find_engine
+from runtime.engine.choice import open_engines, stream_shape
+from runtime.engine.cpu.decoder import CpuDecoder
+from runtime.engine.description import EngineKey, find_engine
+from runtime.engine.engine_keys import audio_encoder_key, decoder_key, denoiser_key
 from runtime.engine.kinds import PROVIDERS, EngineChoice
 from runtime.engine.onnx_engine import MODEL, OnnxDecoder, OnnxPart, provider_device
 from runtime.engine.parts import WindowShape, whole
+from runtime.engine.torch_engine import default_engines
 from runtime.errors import BadInput, EngineError, NotFound, Unsupported
-from runtime.stream.constants import picture_tensor
+from runtime.stream.constants import image_tensor
 from runtime.stream.engines import Engines
 from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import StreamPreset
 from runtime.weights.checkpoint import AvatarModel, load
 from tests.support.exported import SHAPE, model_folder, small_engines
+from tests.support.small_model import random_model
 from tests.support.small_world import babble, pixels, run, small_character
 
 PRESET = StreamPreset("all past", window=3, hop=1, shift=0, steps=2)
@@ -43,14 +40,18 @@ def onnx_engines(shape: WindowShape = SHAPE) -> Engines:
     return open_engines(EngineChoice("onnx", root=root), model, shape)
 
 
-def video(character: Character, engines: Engines | None) -> np.ndarray:
+def torch_engines() -> Engines:
+    return default_engines(small_engines()[0])
+
+
+def video(character: Character, engines: Engines) -> np.ndarray:
     stream = StreamingGenerator(small_engines()[0], character, PRESET, engines=engines)
     stream.push("ana", babble(1.0))
     return pixels(run(stream)).astype(np.int16)
 
 
 def test_a_stream_shows_the_same_pictures_as_torch(character: Character) -> None:
-    difference = np.abs(video(character, onnx_engines()) - video(character, None))
+    difference = np.abs(video(character, onnx_engines()) - video(character, torch_engines()))
     assert difference.max() <= 1  # of 255: float32 sums in another order, then rounding
 
 
@@ -74,7 +75,7 @@ def test_no_engine_for_that_many_speakers_names_both_sides() -> None:
 def test_another_checkpoint_is_refused() -> None:
     _, root = small_engines()
     with pytest.raises(EngineError, match=r"checkpoint [0-9a-f]+, wanted is [0-9a-f]+"):
-        open_engines(EngineChoice("onnx", root=root), AvatarModel.random(1), SHAPE)
+        open_engines(EngineChoice("onnx", root=root), random_model(1), SHAPE)
 
 
 def test_a_missing_precision_says_how_to_build_it() -> None:
@@ -86,12 +87,12 @@ def test_a_missing_precision_says_how_to_build_it() -> None:
 def test_torch_decodes_beside_onnx_runtime_on_a_cpu() -> None:
     model, root = small_engines()
     engines = open_engines(EngineChoice("onnx", root=root), model, SHAPE)
-    assert isinstance(engines.decoder, FusedDecoder)
+    assert isinstance(engines.decoder, CpuDecoder)
 
 
 def test_windows_of_another_length_are_refused_in_a_call() -> None:
     model, root = small_engines()
-    built = built_decoder(model, SHAPE.rows, SHAPE.columns, "onnx")
+    built = decoder_key(model, SHAPE.rows, SHAPE.columns, "onnx")
     decoder = OnnxDecoder(OnnxPart(*find_engine(root, built)))
     with pytest.raises(EngineError, match="built for latent"):
         decoder.decode(torch.zeros(1, 16, 4, 4), model.autoencoder.start(torch.zeros(1, 3, 64, 64)))
@@ -99,22 +100,22 @@ def test_windows_of_another_length_are_refused_in_a_call() -> None:
 
 def test_onnx_runtime_decodes_as_torch_does(character: Character) -> None:
     model, root = small_engines()
-    built = built_decoder(model, SHAPE.rows, SHAPE.columns, "onnx")
+    built = decoder_key(model, SHAPE.rows, SHAPE.columns, "onnx")
     decoder = OnnxDecoder(OnnxPart(*find_engine(root, built)))
-    state = model.autoencoder.start(picture_tensor(character.pixels(), model))
+    state = model.autoencoder.start(image_tensor(character.picture.pixels, model))
     latent = state.previous + torch.randn(state.previous.shape)
     with torch.inference_mode():
         expected, _ = model.autoencoder.decode(latent, state)
     torch.testing.assert_close(decoder.decode(latent, state)[0], expected, atol=1e-4, rtol=0)
 
 
-def built_parts() -> dict[str, Built]:
+def built_parts() -> dict[str, EngineKey]:
     model, _ = small_engines()
     part = whole(model.dit.config)[0]
     return {
-        "denoiser": built_denoiser(model.dit, part, SHAPE, "onnx", "fp32"),
-        "decoder": built_decoder(model, SHAPE.rows, SHAPE.columns, "onnx"),
-        "audio_encoder": built_audio_encoder(model, "onnx"),
+        "denoiser": denoiser_key(model.dit, part, SHAPE, "onnx", "fp32"),
+        "decoder": decoder_key(model, SHAPE.rows, SHAPE.columns, "onnx"),
+        "audio_encoder": audio_encoder_key(model, "onnx"),
     }
 
 
@@ -192,7 +193,7 @@ def test_a_stream_on_a_gpu_shows_the_same_pictures_as_torch_on_a_cpu(
         model, character, PRESET, engines=open_engines(choice, model, SHAPE)
     )
     stream.push("ana", babble(1.0))
-    difference = np.abs(pixels(run(stream)).astype(np.int16) - video(character, None))
+    difference = np.abs(pixels(run(stream)).astype(np.int16) - video(character, torch_engines()))
     assert difference.mean() < 1  # of 255: TF32, as ONNX Runtime multiplies unless told otherwise
 
 
@@ -219,7 +220,7 @@ def test_the_host_does_not_wait_for_a_call_and_what_follows_reads_its_result() -
 def test_a_provider_is_asked_of_onnx_runtime_only() -> None:
     with pytest.raises(NotFound, match="cpu, cuda, tensorrt"):
         EngineChoice("onnx", provider="openvino")
-    with pytest.raises(BadInput, match="engine torch, expected the engine onnx"):
+    with pytest.raises(BadInput, match="engine torch, but only the engine onnx has providers"):
         EngineChoice("torch", provider="cpu")
 
 

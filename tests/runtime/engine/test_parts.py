@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from runtime.engine.choice import denoiser_parts, part_weights_hash
+from runtime.engine.engine_keys import denoiser_parts, part_weights_hash
 from runtime.engine.parts import DenoiserPart, in_blocks, named_values, whole
 from runtime.errors import Unsupported
 from runtime.models.dit.config import RELEASED, DiTConfig
 from runtime.models.dit.dit import DiT
-from runtime.weights.checkpoint import SMALL_DIT
-from tests.runtime.models.dit.test_dit import SMALL, T, conditioning, noisy, random_dit
+from tests.support.small_dit import SMALL, T, conditioning, noisy, random_dit
+from tests.support.small_model import SMALL_DIT
 
 FOUR = replace(SMALL_DIT, double_blocks=4, single_blocks=3)
 CUTS = {

@@ -10,12 +10,17 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from runtime.engine.choice import ENGINES, open_engines
 from runtime.engine.kinds import PRECISIONS, EngineChoice
-from runtime.engine.torch_engine import CompiledBlocks, CompiledDenoiser, NarrowDenoiser
+from runtime.engine.torch_engine import (
+    CompiledBlocks,
+    CompiledDenoiser,
+    NarrowDenoiser,
+    default_engines,
+)
 from runtime.errors import Unsupported
 from runtime.stream.generator import StreamingGenerator
-from runtime.weights.checkpoint import AvatarModel
-from tests.runtime.models.dit.test_dit import T, conditioning, noisy, random_dit
 from tests.support.exported import SHAPE
+from tests.support.small_dit import T, conditioning, noisy, random_dit
+from tests.support.small_model import random_model
 from tests.support.small_world import PRESETS, babble, pixels, run, small_character, small_model
 
 
@@ -36,7 +41,7 @@ def test_cuda_graphs_without_a_gpu_are_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["torch", "torch-compiled"])
 def test_a_precision_that_was_not_loaded_is_refused(kind: str) -> None:
-    with pytest.raises(Unsupported, match=rf"loaded in fp32, and {kind} was asked for bf16"):
+    with pytest.raises(Unsupported, match=rf"loaded in fp32, but {kind} was asked for bf16"):
         open_engines(EngineChoice(kind, "bf16"), small_model(), SHAPE)
 
 
@@ -86,10 +91,10 @@ def test_the_whole_denoiser_is_captured_in_one_graph() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 def test_a_stream_on_compiled_torch_shows_the_same_pictures_on_a_gpu(tmp_path: Path) -> None:
-    model, character = AvatarModel.random(0).to("cuda"), small_character(tmp_path)
+    model, character = random_model(0).to("cuda"), small_character(tmp_path)
     engines = open_engines(EngineChoice("torch-compiled"), model, SHAPE)
     videos = []
-    for one in (engines, None):
+    for one in (engines, default_engines(model)):
         stream = StreamingGenerator(model, character, PRESETS[0], engines=one)
         stream.push("ana", babble(1.0))
         videos.append(pixels(run(stream)).astype(int))

@@ -1,4 +1,4 @@
-"""A download with every tensor of the release, of tiny width: checked, converted, talking."""
+"""A download with every tensor of the release, in tiny width: checked, converted, streamed."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from runtime.cli.generate import app
 from runtime.hunyuan.layout import ReleasedLayout
-from tests.runtime.media_files.test_sound_file import write_wav
 from tests.support.released_folder import TINY_RELEASE, write_tiny_release
 from tests.support.small_world import babble, draw
+from tests.support.wav_files import write_wav
 
 
 def call(*arguments: object) -> str:
@@ -40,7 +40,7 @@ def talk(folder: Path, out: str, *arguments: str) -> int:
         return sum(1 for _ in video.decode(video=0))
 
 
-def test_a_download_is_whole_converts_and_talks(folder: Path) -> None:
+def test_a_download_is_complete_converts_and_talks(folder: Path) -> None:
     assert "PROBLEM" not in call("weights", "check", folder / "weights")
     assert talk(folder, "released.mp4") == 12
     layout = ReleasedLayout.find(folder / "weights")

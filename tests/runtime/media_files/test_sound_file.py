@@ -1,4 +1,3 @@
-import wave
 from pathlib import Path
 
 import av
@@ -7,19 +6,7 @@ import pytest
 
 from runtime.errors import BadInput
 from runtime.media_files.sound_file import read_sound
-
-
-def write_wav(file: Path, samples: np.ndarray, rate: int, channels: int = 1) -> Path:
-    with wave.open(str(file), "wb") as out:
-        out.setnchannels(channels)
-        out.setsampwidth(2)
-        out.setframerate(rate)
-        out.writeframes((samples * 32767).astype("<i2").tobytes())
-    return file
-
-
-def tone(seconds: float, rate: int) -> np.ndarray:
-    return 0.5 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate)
+from tests.support.wav_files import tone, write_wav
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])

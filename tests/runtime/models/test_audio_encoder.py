@@ -6,13 +6,13 @@ import torch
 from runtime.errors import CheckpointError
 from runtime.models.audio_encoder import (
     TINY,
-    WHISPER_TINY,
     AudioEncoder,
     AudioEncoderConfig,
     sinusoids,
 )
 
 SMALL = AudioEncoderConfig(width=16, heads=2, layers=2, max_steps=20)
+WHISPER_TINY = AudioEncoderConfig(width=384, heads=6, layers=4, max_steps=1500)
 
 
 def test_every_layer_and_the_input_are_returned():

@@ -44,7 +44,7 @@ def in_one_process(character: Character, preset: StreamPreset) -> StreamingGener
 
 def say(stream: StreamingGenerator, seconds: float, seed: int = 0) -> None:
     stream.push("ana", babble(seconds, seed))
-    stream.fill_silence("ben", stream.heard_samples("ana"))
+    stream.fill_silence("ben", stream.pushed_samples("ana"))
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4, 5])
@@ -125,7 +125,7 @@ def test_frames_that_are_not_shown_yet_are_no_place_to_go_back_to(
     stream = pipeline.open(character, THREE_STEPS[0])
     say(stream, 1.0)
     stream.tick()
-    with pytest.raises(BadInput, match="Cannot go back"):
+    with pytest.raises(BadInput, match="Cannot rewind"):
         stream.rewind(1)
 
 

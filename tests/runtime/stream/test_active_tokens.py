@@ -10,11 +10,12 @@ from runtime.character.character import Character
 from runtime.character.store import find_characters
 from runtime.engine.torch_engine import default_engines
 from runtime.models.dit.conditioning import StepInputs, WindowInputs
-from runtime.stream.active_tokens import moving_tokens
-from runtime.stream.constants import moving_strip
+from runtime.stream.active_tokens import find_active_tokens
+from runtime.stream.constants import WindowConditioning, active_tokens_of
 from runtime.stream.generator import StreamingGenerator
 from runtime.values import Box
 from runtime.weights.checkpoint import AvatarModel
+from tests.support.small_model import random_model
 from tests.support.small_world import PRESETS, babble, small_character, small_model
 
 
@@ -26,14 +27,14 @@ def character(tmp_path_factory: pytest.TempPathFactory) -> Character:
 def test_characters_with_as_many_speakers_share_their_number_of_tokens() -> None:
     counts: dict[int, set[int]] = {}
     for each in find_characters().values():
-        tokens = moving_tokens(each.boxes, 8, 8)
+        tokens = find_active_tokens(each.boxes, 8, 8)
         assert tokens is not None
         counts.setdefault(len(each.speakers), set()).add(len(tokens))
     assert counts == {1: {48}, 2: {56}}
 
 
 def test_head_and_shoulders_are_kept_and_a_wall_beside_them_is_not() -> None:
-    tokens = moving_tokens([Box(0.28, 0.3, 0.44, 0.36)], 8, 8)
+    tokens = find_active_tokens([Box(0.28, 0.3, 0.44, 0.36)], 8, 8)
     assert tokens is not None
     kept = np.isin(np.arange(64), tokens).reshape(8, 8)
     assert kept[1:, 2:6].all()
@@ -42,39 +43,39 @@ def test_head_and_shoulders_are_kept_and_a_wall_beside_them_is_not() -> None:
 
 
 def test_a_face_that_fills_the_picture_keeps_every_token() -> None:
-    assert moving_tokens([Box(0.05, 0.05, 0.9, 0.9)], 8, 8) is None
+    assert find_active_tokens([Box(0.05, 0.05, 0.9, 0.9)], 8, 8) is None
 
 
 def test_a_model_that_predicts_velocity_denoises_every_token(character: Character) -> None:
     model = small_model()
-    assert moving_strip(model, character) is not None
+    assert active_tokens_of(model, character) is not None
     config = replace(model.dit.config, prediction="velocity")
-    assert moving_strip(AvatarModel.random(0, config), character) is None
+    assert active_tokens_of(random_model(0, config), character) is None
 
 
-def test_a_strip_pastes_what_it_cut(character: Character) -> None:
-    strip = moving_strip(small_model(), character)
-    assert strip is not None
+def test_active_tokens_put_what_they_took(character: Character) -> None:
+    active = active_tokens_of(small_model(), character)
+    assert active is not None
     latents = torch.randn(2, 16, 3, 8, 8)
-    pasted = strip.paste(strip.cut(latents))
-    kept = pasted != 0
-    assert torch.equal(pasted[kept], latents[kept])
-    assert int(kept[0, 0, 0].sum()) == 4 * len(strip.tokens)
+    put = active.put(active.take(latents))
+    kept = put != 0
+    assert torch.equal(put[kept], latents[kept])
+    assert int(kept[0, 0, 0].sum()) == 4 * len(active.tokens)
 
 
-def test_what_is_left_out_stays_the_picture(character: Character) -> None:
+def test_inactive_tokens_stay_the_reference_image(character: Character) -> None:
     model = small_model()
     stream = StreamingGenerator(model, character, PRESETS[0], engines=default_engines(model))
     stream.push("ana", babble(1.0))
     while stream.ready():
         stream.tick()
-    strip = moving_strip(model, character)
-    assert strip is not None
+    active = active_tokens_of(model, character)
+    assert active is not None
     final = torch.stack(list(stream.state.levels[-1].values()), dim=1)[None]
-    moved = final - stream._scene.still[None, :, None]
-    outside = moved - strip.paste(strip.cut(moved))
+    change = final - stream.stages.constants.still[None, :, None]
+    outside = change - active.put(active.take(change))
     assert outside.abs().max() < 1e-5
-    assert strip.cut(moved).abs().max() > 0.1
+    assert active.take(change).abs().max() > 0.1
 
 
 class Whole:
@@ -90,7 +91,7 @@ class Whole:
 def test_an_engine_may_answer_for_more_latent_frames_than_asked_for(character: Character) -> None:
     model, shown = small_model(), []
     whole = replace(default_engines(model), denoiser=Whole(model))
-    for engines in (whole, None):
+    for engines in (whole, default_engines(model)):
         stream = StreamingGenerator(model, character, PRESETS[0], engines=engines)
         stream.push("ana", babble(0.6))
         shown.append(np.stack([frame.pixels for frame in stream.flush()]))
@@ -98,17 +99,23 @@ def test_an_engine_may_answer_for_more_latent_frames_than_asked_for(character: C
     assert np.abs(one - other).max() <= 1  # sums in another order may round the other way
 
 
-def test_windows_of_one_mood_are_told_what_the_model_prepares_anew(character: Character) -> None:
+def test_cached_conditioning_is_what_the_model_prepares_anew(
+    character: Character,
+) -> None:
     model = small_model()
     stream = StreamingGenerator(model, character, PRESETS[0], engines=default_engines(model))
     stream.push("ana", babble(1.5))
-    for mood in ("neutral", "happy", "neutral"):
-        stream.set_emotion("ana", mood, 0.7)
+    for emotion in ("neutral", "happy", "neutral"):
+        stream.set_emotion("ana", emotion, 0.7)
+        window = stream.state.tick.steps[0].window
         stream.tick()
-        kept = stream._window(stream.plan.seen(stream.state.at - 1, 0))
-        stream._unheard = None
-        anew = stream._window(stream.plan.seen(stream.state.at - 1, 0))
-        assert torch.equal(kept.still, anew.still)
-        assert torch.equal(kept.injected, anew.injected)
-        for one, other in zip(kept.emotion + kept.audio, anew.emotion + anew.audio, strict=True):
-            assert torch.equal(one, other)
+        state, constants = stream.state, stream.stages.constants
+        fresh = WindowConditioning(model, constants, PRESETS[0], seed=0)
+        cached, anew = (
+            one.inputs(window, state.audio_features, state.emotions)
+            for one in (stream.stages.conditioning, fresh)
+        )
+        assert torch.equal(cached.still, anew.still)
+        assert torch.equal(cached.injected, anew.injected)
+        both = zip(cached.emotion + cached.audio, anew.emotion + anew.audio, strict=True)
+        assert all(torch.equal(one, other) for one, other in both)

@@ -9,9 +9,11 @@ from runtime.character.character import Character
 from runtime.engine.torch_engine import default_engines
 from runtime.errors import BadInput, NotFound
 from runtime.models.dit.conditioning import StepInputs, WindowInputs
+from runtime.spans import SpanRecorder
 from runtime.stream.engines import Engines
 from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import StreamPreset
+from runtime.stream.tick import STAGES
 from tests.support.small_world import PRESETS, babble, pixels, run, small_character, small_model
 
 INTERACTIVE = PRESETS[0]
@@ -115,8 +117,8 @@ def test_memory_does_not_grow_with_the_stream(one: Character, preset: StreamPres
 
     def remembered() -> tuple[int, ...]:
         state = stream.state
-        dicts = (*state.levels, state.decoders, state.sounds)
-        return (*map(len, dicts), len(state.heard[0].pcm) // 8000)
+        dicts = (*state.levels, state.decoder_states, state.audio_features)
+        return (*map(len, dicts), len(state.audio[0].pcm) // 8000)
 
     sizes = []
     for _ in range(120 // preset.hop):
@@ -159,7 +161,8 @@ def test_after_a_rewind_the_stream_is_as_if_it_had_never_gone_on(
     before = run(stream)
     resumed = stream.rewind(frame)
     assert frame <= resumed <= frame + 3
-    assert stream.heard_samples("ana") == 640 * frame
+    assert resumed == stream.resume_frame(frame)
+    assert stream.pushed_samples("ana") == 640 * frame
     kept = before[:resumed]
     stream.push("ana", babble(2.0)[640 * frame :])
     after = run(stream)
@@ -188,8 +191,8 @@ def test_an_interrupted_speaker_leaves_the_other_one_talking(two: Character) -> 
     stream.push("ben", babble(2.0, seed=1))
     run(stream)
     stream.rewind(13, clear={"ana"})
-    assert stream.heard_samples("ana") == 13 * 640
-    assert stream.heard_samples("ben") == 32_000
+    assert stream.pushed_samples("ana") == 13 * 640
+    assert stream.pushed_samples("ben") == 32_000
 
 
 def test_going_back_is_bounded_and_says_how_far(one: Character) -> None:
@@ -251,6 +254,17 @@ def test_a_tick_that_is_given_up_leaves_the_stream_as_it_stood(one: Character, s
     assert list(doubtful.begin_tick(lambda: next(answers))) == []
     assert doubtful.next_frame == plain.next_frame
     assert np.array_equal(pixels(run(plain)), pixels(run(doubtful)))
+
+
+def test_a_recorder_has_the_stages_of_finished_ticks(one: Character) -> None:
+    stream = start(one, INTERACTIVE)
+    assert stream.drain_spans_ms() == {}
+    stream.spans = SpanRecorder()
+    stream.push("ana", babble(2.0))
+    stream.begin_tick(lambda: True)
+    assert stream.drain_spans_ms() == {}
+    stream.tick()
+    assert list(stream.drain_spans_ms()) == list(STAGES)
 
 
 def test_unknown_names_and_wrong_values_are_refused(one: Character) -> None:

@@ -14,10 +14,11 @@ from runtime.engine.choice import open_engines, stream_shape
 from runtime.engine.kinds import EngineChoice
 from runtime.engine.torch_engine import default_engines
 from runtime.models.autoencoder.pixel_planes import Layout
-from runtime.stream.device_copy import to_device
 from runtime.stream.generator import StreamingGenerator
+from runtime.stream.readback import to_device
 from runtime.values import Frame
 from runtime.weights.checkpoint import AvatarModel
+from tests.support.small_model import random_model
 from tests.support.small_world import PRESETS, babble, pixels, run, small_character, small_model
 
 WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize")
@@ -33,7 +34,7 @@ def test_on_a_cpu_nothing_is_copied() -> None:
 
 @pytest.fixture
 def model() -> AvatarModel:
-    return AvatarModel.random(0).to("cuda")
+    return random_model(0).to("cuda")
 
 
 @pytest.fixture

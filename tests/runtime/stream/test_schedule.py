@@ -4,9 +4,11 @@ import itertools
 
 import pytest
 
+from runtime.audio.windows import needed_samples
 from runtime.errors import BadInput
 from runtime.models.dit.config import RELEASED, TINY
-from runtime.stream.schedule import WindowPlan, newest_frames
+from runtime.stream.constants import newest_frames
+from runtime.stream.schedule import WindowPlan
 
 PLANS = [
     WindowPlan(window, hop, shift, steps)
@@ -24,11 +26,11 @@ def test_every_latent_frame_passes_every_level_once_and_in_order() -> None:
     for plan in PLANS:
         level: dict[int, int] = {}
         for at, step in itertools.product(positions(plan), range(plan.steps)):
-            for latent in plan.moved(at, step):
+            for latent in plan.tick(at).steps[step].updated:
                 if latent >= 0:
                     assert level.get(latent, 0) == step
                     level[latent] = step + 1
-        final = plan.final_before(positions(plan)[-1])
+        final = plan.tick(positions(plan)[-1]).final_before
         assert all(level[latent] == plan.steps for latent in range(final))
 
 
@@ -37,36 +39,48 @@ def test_the_context_has_reached_the_level_of_its_window() -> None:
         reached = [0] * (plan.steps + 1)  # latent frames below reached[k] have a level-k value
         for at, step in itertools.product(positions(plan), range(plan.steps)):
             if step > 0:
-                assert plan.seen(at, step).stop <= max(0, reached[step])
-            reached[step + 1] = plan.moved(at, step).stop
+                assert plan.tick(at).steps[step].window.stop <= max(0, reached[step])
+            reached[step + 1] = plan.tick(at).steps[step].updated.stop
 
 
 def test_windows_have_one_length_and_end_with_what_they_move() -> None:
     for plan in PLANS:
         for at, step in itertools.product(positions(plan), range(plan.steps)):
-            seen, moved = plan.seen(at, step), plan.moved(at, step)
-            assert (len(seen), len(moved)) == (plan.window, plan.hop)
-            assert seen.stop == moved.stop
+            call = plan.tick(at).steps[step]
+            assert (len(call.window), len(call.updated)) == (plan.window, plan.hop)
+            assert call.window.stop == call.updated.stop
 
 
-def test_a_tick_hears_nothing_beyond_its_newest_latent_frame() -> None:
+def test_a_tick_needs_no_audio_beyond_its_newest_latent_frame() -> None:
     for plan in PLANS:
         for at, step in itertools.product(positions(plan), range(plan.steps)):
-            assert newest_frames(plan.seen(at, step), 1).stop - 1 <= 4 * (plan.heard_before(at) - 1)
+            tick = plan.tick(at)
+            assert newest_frames(tick.steps[step].window, 1).stop - 1 <= 4 * tick.audio[-1]
+            assert tick.needed_samples == needed_samples(tick.audio[-1])
+
+
+def test_a_tick_has_the_audio_of_all_its_windows() -> None:
+    for plan in PLANS:
+        for at in positions(plan):
+            tick = plan.tick(at)
+            windows = {n for call in tick.steps for n in call.window if n >= 0}
+            assert windows <= set(tick.audio)
 
 
 def test_the_lag_is_known_beforehand_and_constant() -> None:
     for plan in PLANS:
         for at in positions(plan):
-            assert plan.heard_before(at) - plan.final_before(at) == plan.lag
-            assert plan.final_before(at) == plan.moved(at, plan.steps - 1).stop
+            tick = plan.tick(at)
+            assert tick.audio.stop - tick.final_before == plan.lag
+            assert tick.final_before == tick.steps[-1].updated.stop
 
 
-def test_nothing_older_than_announced_is_seen_again() -> None:
+def test_no_window_reaches_further_back_than_announced() -> None:
     for plan in PLANS:
         for at in positions(plan):
             later = itertools.product((at, at + plan.hop, at + 5 * plan.hop), range(plan.steps))
-            assert plan.oldest_seen(at) == min(plan.seen(then, step).start for then, step in later)
+            oldest = min(plan.tick(then).steps[step].window.start for then, step in later)
+            assert at - plan.tick(at).reach == oldest
 
 
 @pytest.mark.parametrize(("length", "window", "shift", "steps"), [(60, 5, 2, 4), (99, 9, 3, 5)])
@@ -75,12 +89,12 @@ def test_with_hop_equal_window_it_is_the_papers_fusion_far_from_the_ends(
 ) -> None:
     plan = WindowPlan(window, window, shift, steps)
     for step in range(steps):
-        ours = {plan.seen(at, step).start for at in range(0, length, window)}
+        ours = {plan.tick(at).steps[step].window.start for at in range(0, length, window)}
         paper = {start - step * shift for start in range(0, length, window)}
         assert ours == paper
 
 
-def test_a_window_hears_the_last_frames_of_its_latent_frames() -> None:
+def test_a_window_has_the_audio_of_the_last_frames_of_its_latent_frames() -> None:
     assert list(newest_frames(range(0, 3), 9)) == list(range(0, 9))
     assert list(newest_frames(range(7, 9), 5)) == [28, 29, 30, 31, 32]
     assert list(newest_frames(range(7, 9), 8)) == list(range(25, 33))
@@ -88,8 +102,8 @@ def test_a_window_hears_the_last_frames_of_its_latent_frames() -> None:
 
 
 def test_a_model_with_frame_maps_hears_four_frames_of_the_first_latent_frame_too() -> None:
-    assert RELEASED.frames_heard(3) == 9
-    assert TINY.frames_heard(3) == 12
+    assert RELEASED.audio_frame_count(3) == 9
+    assert TINY.audio_frame_count(3) == 12
 
 
 @pytest.mark.parametrize("bad", [(3, 0, 0, 3), (3, 4, 0, 3), (3, 1, -1, 3), (3, 1, 0, 0)])

@@ -6,8 +6,8 @@ import torch
 from runtime.models.dit.dit import DiT
 from runtime.models.dit.layers import Modulation
 from runtime.models.fp8.storage import Fp8Linear, quantize
-from runtime.weights.device_weights import VisitingModulation, bytes_on_device, place
-from tests.runtime.models.dit.test_dit import SMALL, random_dit
+from runtime.weights.device_weights import OffloadedModulation, bytes_on_device, load_to_device
+from tests.support.small_dit import SMALL, random_dit
 
 META = torch.device("meta")
 
@@ -26,14 +26,14 @@ def test_a_visiting_modulation_computes_the_same(is_fp8: bool) -> None:
         narrow.weight_scale.copy_(scale)
         modulation.linear = narrow  # type: ignore[assignment]
     x = torch.randn(2, 16)
-    assert torch.equal(VisitingModulation(modulation)(x), modulation(x))
+    assert torch.equal(OffloadedModulation(modulation)(x), modulation(x))
 
 
 def test_all_but_the_modulations_go_to_the_device() -> None:
     dit = random_dit()
     names = set(dict(dit.named_parameters()))
     expected = bytes_on_device(dit)
-    place(dit, META)
+    load_to_device(dit, META)
     left = names - on_device(dit)
     assert left == {name for name in names if "_mod.linear" in name or ".modulation." in name}
     placed = sum(2 * value.numel() for value in dit.parameters() if value.device == META)
@@ -42,7 +42,7 @@ def test_all_but_the_modulations_go_to_the_device() -> None:
 
 def test_blocks_that_engines_run_stay_on_the_host() -> None:
     dit = random_dit()
-    place(dit, META, blocks=False)
+    load_to_device(dit, META, blocks=False)
     assert not any(name.startswith(("double_blocks", "single_blocks")) for name in on_device(dit))
     assert any(name.startswith("audio_adapter_blocks") for name in on_device(dit))
 
@@ -50,11 +50,11 @@ def test_blocks_that_engines_run_stay_on_the_host() -> None:
 def test_the_names_of_weights_stay() -> None:
     dit = random_dit()
     before = list(dit.state_dict())
-    place(dit, META)
+    load_to_device(dit, META)
     assert list(dit.state_dict()) == before
 
 
 def test_on_a_cpu_nothing_moves() -> None:
     dit = DiT(SMALL)
-    place(dit, torch.device("cpu"))
+    load_to_device(dit, torch.device("cpu"))
     assert isinstance(dit.double_blocks[0].img_mod, Modulation)

@@ -8,20 +8,16 @@ import torch
 from torch import Tensor
 
 from runtime.models.dit.conditioning import Conditioning
-from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.models.dit.rope import rope_freqs
 from runtime.models.fp8.storage import use_fp8
 from runtime.weights.offload import LayerOffload, turns_of
+from tests.support.small_dit import SMALL_OFFICIAL
 
-CONFIG = DiTConfig(
-    hidden_size=32,
-    heads=2,
+CONFIG = replace(
+    SMALL_OFFICIAL,
     double_blocks=3,
     single_blocks=4,
-    rope_dims=(4, 6, 6),
-    text_dim=8,
-    pooled_text_dim=8,
     audio_dim=4,
     audio_hidden=16,
     adapter_dim=16,

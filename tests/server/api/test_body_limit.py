@@ -6,7 +6,7 @@ import pytest
 from server.api.body_limit import BodyLimit
 from server.config import Limits, Listen, Model, ServerConfig
 from tests.support.engines import make_characters
-from tests.support.flash import FlashEngine
+from tests.support.flash import FlashBackend
 from tests.support.stand import serving
 
 LIMITS = Limits(max_body_bytes=10_000, max_picture_bytes=1_000_000)
@@ -22,7 +22,7 @@ def root(tmp_path_factory):
 @pytest.fixture
 async def stand(root):
     config = ServerConfig(limits=LIMITS, model=Model(characters=(root,)))
-    async with serving(config, FlashEngine(root)) as stand:
+    async with serving(config, FlashBackend(root)) as stand:
         yield stand
 
 
@@ -116,7 +116,7 @@ async def test_one_picture_that_is_too_large_is_refused_by_its_own_limit(stand):
 @pytest.mark.parametrize("length", ["content-length: 5000", "transfer-encoding: chunked"])
 async def test_without_the_key_no_body_is_read(root, length):
     config = ServerConfig(limits=LIMITS, listen=Listen(api_key=KEY))
-    async with serving(config, FlashEngine(root)) as stand:
+    async with serving(config, FlashBackend(root)) as stand:
         status, found = await answer(stand, ["POST /v1/characters HTTP/1.1", MULTIPART, length])
         assert status == 401
         assert found["error"]["code"] == "unauthorized"
@@ -124,7 +124,7 @@ async def test_without_the_key_no_body_is_read(root, length):
 
 async def test_the_key_is_checked_once_for_a_request(root):
     config = ServerConfig(limits=LIMITS, listen=Listen(api_key=KEY))
-    async with serving(config, FlashEngine(root)) as stand:
+    async with serving(config, FlashBackend(root)) as stand:
         checks = []
         check = stand.hub.access.check
         stand.hub.access.check = lambda headers: (checks.append(1), check(headers))

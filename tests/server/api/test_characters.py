@@ -11,7 +11,7 @@ from PIL import Image
 from server.api.app import create_app
 from server.config import Model, ServerConfig
 from tests.support.engines import make_characters
-from tests.support.flash import FlashEngine
+from tests.support.flash import FlashBackend
 
 BOX = json.dumps([{"x": 0.3, "y": 0.3, "width": 0.4, "height": 0.4}])
 
@@ -28,7 +28,7 @@ def root(made, tmp_path):
 
 @contextlib.asynccontextmanager
 async def requests(root):
-    app = create_app(ServerConfig(model=Model(characters=(root,))), FlashEngine(root))
+    app = create_app(ServerConfig(model=Model(characters=(root,))), FlashBackend(root))
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),

@@ -12,7 +12,7 @@ import client_demo
 from server.api.app import create_app
 from server.config import Listen, Model, ServerConfig
 from tests.support.engines import make_characters
-from tests.support.flash import FlashEngine
+from tests.support.flash import FlashBackend
 
 SHIPPED = Path(client_demo.__file__).parent
 FOR_README = {"cast.webp", "talking.webp"}
@@ -37,7 +37,7 @@ def copied(tmp_path) -> Path:
 
 @contextlib.asynccontextmanager
 async def requests(listen: Listen, root: Path):
-    app = create_app(ServerConfig(listen, model=Model(characters=(root,))), FlashEngine(root))
+    app = create_app(ServerConfig(listen, model=Model(characters=(root,))), FlashBackend(root))
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),

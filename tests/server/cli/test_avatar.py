@@ -13,7 +13,7 @@ from server.cli import serve as cli_serve
 from server.cli.avatar import COMMANDS
 from server.config import Listen, ServerConfig
 from server.config_file import load_config
-from tests.support.flash import FlashEngine
+from tests.support.flash import FlashBackend
 
 
 @pytest.fixture(autouse=True)
@@ -111,12 +111,12 @@ def test_a_provider_that_is_not_here_fails_in_one_line_before_the_server_listens
     assert "Ready" not in done.stdout
     assert "Traceback" not in done.stderr
     told = done.stderr.splitlines()[-1]
-    assert told.startswith("avatar serve: ONNX Runtime here has ")
+    assert told.startswith("avatar serve: CUDAExecutionProvider was asked for")
     assert "CUDAExecutionProvider was asked for" in told
 
 
 def test_a_server_that_could_not_start_leaves_the_log_as_it_was(monkeypatch, tmp_path):
-    monkeypatch.setattr(cli_serve, "RuntimeEngine", lambda model: FlashEngine(tmp_path))
+    monkeypatch.setattr(cli_serve, "RuntimeBackend", lambda model: FlashBackend(tmp_path))
     before = list(logging.getLogger("uvicorn.error").filters)
     with pytest.raises(AvatarError, match="no character"):
         cli_serve.run(ServerConfig(listen=Listen(port=0)))

@@ -7,8 +7,7 @@ import pytest
 
 from server.generation.tick_scheduler import TickTimes
 from server.protocol.server_events import AvatarState, OutputStopped
-from tests.server.generation.test_playing import is_loud, is_white, loud
-from tests.support.playing import playing
+from tests.support.playing import is_loud, is_white, loud, playing
 from tests.support.virtual_clock import run_virtually
 
 ASKING_S = 0.02  # a tick's work is queued; 160 ms of video
@@ -26,7 +25,7 @@ def test_idling_on_a_device_never_runs_dry(device_ms: int) -> None:
         return stage
 
     stage = run_virtually(story())
-    assert stage.playout.held_slots == 0
+    assert stage.held_slots == 0
     frames = [played.frame for _, played in stage.sent]
     assert frames == list(range(len(frames)))
 
@@ -42,7 +41,7 @@ def test_the_next_tick_is_asked_for_while_the_device_works() -> None:
 
     stage = run_virtually(story())
     assert stage.heard_ms() == pytest.approx(10_000, abs=0.1)
-    assert stage.playout.held_slots == 0
+    assert stage.held_slots == 0
     assert stage.of(OutputStopped)[0].audio_end_ms == 10_000
     assert [e.state for e in stage.of(AvatarState)] == ["speaking", "idle"]
     assert all(is_white(played) == is_loud(played) for _, played in stage.sent)
@@ -56,7 +55,7 @@ def test_an_interruption_drops_what_is_still_coming(device_ms: int) -> None:
             stage.say("ana", loud(10_000))
             await asyncio.sleep(at)
             clear = asyncio.get_running_loop().time()
-            stage.cut("ana")
+            stage.interrupt("ana")
             await asyncio.sleep(1)
             stage.say("ana", loud(500))
             await asyncio.sleep(2)

@@ -70,6 +70,7 @@ async def test_a_call_that_was_taken_back_is_held_by_nobody():
     async with asyncio.timeout(10):
         while alive():  # noqa: ASYNC110  (the thread lets go when it will)
             await asyncio.sleep(0.001)
+    assert alive() is None
     await thread.aclose()
 
 

@@ -1,18 +1,17 @@
 """A released folder, of tiny width, behind the server: `avatar serve --weights DIR`."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from runtime.character.character import Character
+from runtime.character.registry import CharacterRegistry
 from runtime.errors import CheckpointError
 from server.config import ConfigError, Model
 from server.config_file import load_config
 from server.generation.interface import StreamRequest
-from server.generation.runtime_backend import RuntimeEngine
+from server.generation.runtime_backend import RuntimeBackend
 from server.playout import Slice
 from server.webrtc.tracks import PictureTrack
 from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
@@ -20,11 +19,9 @@ from tests.support.small_world import small_character
 from tests.support.taehv_file import write_taehv
 
 
-class OneCharacter(RuntimeEngine):
-    """A server without the built-in characters, whose pictures are large for a test."""
-
-    def characters(self) -> Mapping[str, Character]:
-        return {"small": super().characters()["small"]}
+def one_character(config: Model) -> RuntimeBackend:
+    """A backend without the built-in characters, whose pictures are large for a test."""
+    return RuntimeBackend(config, CharacterRegistry(config.characters))
 
 
 @pytest.fixture(scope="module")
@@ -44,24 +41,24 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 def test_without_a_decoder_it_does_not_start(config: Model) -> None:
     with pytest.raises(CheckpointError, match=r"taehv\.pth is missing.*--decoder"):
-        OneCharacter(config).load()
+        one_character(config).load()
 
 
 @pytest.mark.slow
 def test_it_is_served_with_presets_of_its_own(config: Model) -> None:
     assert config.checkpoint is not None
     write_taehv(config.checkpoint / "ckpts" / "taehv.pth")  # where it is looked for
-    engine = OneCharacter(config)
+    engine = one_character(config)
     engine.load()
     times = engine.times("interactive")
     assert (times.hop_ms, times.lag_ms) == (640, 0)
     assert not engine.has_emotions()
-    stream = engine.open(StreamRequest(engine.characters()["small"], "interactive", 0))
+    stream = engine.open(StreamRequest(engine.characters.read()["small"], "interactive", 0))
     for speaker in ("ana", "ben"):
-        stream.fill_silence(speaker, stream.needed())
-    tick = stream.tick()
-    assert [frame.index for frame in tick.frames] == list(range(13))
-    assert tick.frames[0].pixels.shape == (64, 64, 3)
+        stream.fill_silence(speaker, stream.needed_samples)
+    frames = stream.begin_tick(lambda: False)
+    assert [frame.index for frame in frames] == list(range(13))
+    assert frames[0].pixels.shape == (64, 64, 3)
 
 
 def test_a_decoder_that_is_not_there_is_refused_with_its_key(tmp_path: Path) -> None:
@@ -73,7 +70,7 @@ def test_a_decoder_that_is_not_there_is_refused_with_its_key(tmp_path: Path) -> 
 async def test_planes_go_to_the_encoder_as_they_are(shape: tuple[int, ...], layout: str) -> None:
     track = PictureTrack()
     pixels = np.full(shape, 90, np.uint8)
-    await track.push(Slice(0, 0, pixels, np.zeros(1920, np.int16), ()), 0.0)
+    await track.push(Slice(0, 0, pixels, np.zeros(1920, np.int16)), 0.0)
     frame: av.VideoFrame = await track.recv()
     assert (frame.format.name, frame.width, frame.height) == (layout, 96, 64)
     assert np.array_equal(frame.to_ndarray(), pixels)

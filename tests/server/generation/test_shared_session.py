@@ -1,15 +1,15 @@
 """One session of the server on two devices: the frames of one device, later by a tick."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from runtime.character.character import Character
+from runtime.character.registry import CharacterRegistry
 from server.config import ConfigError, Limits, Model, ServerConfig
 from server.generation.interface import StreamRequest
-from server.generation.runtime_backend import RuntimeEngine
+from server.generation.runtime_backend import RuntimeBackend
 from tests.support.small_world import babble, save_model, small_character, small_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -17,30 +17,24 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 PRESET = "interactive"
 
 
-class OneCharacterEngine(RuntimeEngine):
-    """Warms up with the small character only."""
-
-    def __init__(self, config: Model, character: Character) -> None:
-        super().__init__(config)
-        self._character = character
-
-    def characters(self) -> Mapping[str, Character]:
-        return {self._character.id: self._character}
+def one_character(config: Model, character: Character) -> RuntimeBackend:
+    """A backend that warms up with the small character only."""
+    return RuntimeBackend(config, CharacterRegistry((character.folder.parent,)))
 
 
-def frames_of(engine: RuntimeEngine, ticks: int) -> list[np.ndarray]:
-    (character,) = engine.characters().values()
+def frames_of(engine: RuntimeBackend, ticks: int) -> list[np.ndarray]:
+    (character,) = engine.characters.read().values()
     stream = engine.open(StreamRequest(character, PRESET, 3))
     stream.push("ana", babble(2.0))
-    return [frame.pixels for _ in range(ticks) for frame in stream.tick().frames]
+    return [frame.pixels for _ in range(ticks) for frame in stream.begin_tick(lambda: False)]
 
 
 def test_two_devices_share_one_session(tmp_path: Path) -> None:
     checkpoint = save_model(small_model(), tmp_path / "model")
     character = small_character(tmp_path)
-    alone = OneCharacterEngine(Model(checkpoint, threads=1), character)
+    alone = one_character(Model(checkpoint, threads=1), character)
     both = Model(checkpoint, threads=1, devices=("cpu", "cpu"))
-    together = OneCharacterEngine(both, character)
+    together = one_character(both, character)
     for engine in (alone, together):
         engine.load()
     try:
@@ -64,6 +58,6 @@ def test_more_devices_than_the_default_preset_has_work_for_are_refused(preset, m
         return ServerConfig(limits=Limits(max_sessions=1), model=model)
 
     assert len(config(most).model.devices) == most
-    told = f"found {most + 1}, expected at most {most}, as model.default_preset {preset}"
-    with pytest.raises(ConfigError, match=rf"model\.devices: {told}"):
+    told = f"names {most + 1} devices, but the preset {preset} has work for {most}"
+    with pytest.raises(ConfigError, match=rf"model\.devices {told}"):
         config(most + 1)

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from runtime.character.character import Character, Speaker
+from runtime.character.pictures import ReferenceImage
 from runtime.values import Box
 from server.protocol.client_events import (
     AudioUpdate,
@@ -16,7 +17,7 @@ from server.protocol.client_events import (
     VideoUpdate,
 )
 from server.protocol.errors import ProtocolError
-from server.session.settings import Settings, speaker_name, updated
+from server.session.settings import Settings, updated
 
 PAIR = Character(
     "pair",
@@ -49,7 +50,6 @@ def test_what_is_not_wished_stays():
 def test_faces_are_named_by_their_number_from_the_left():
     after = update(speakers=(SpeakerWish("ben", face=1, emotion="happy"),))
     assert after.character.speaker_ids == ("l", "ben")
-    assert after.emotions == {"ben": "happy"}
 
 
 def test_a_moved_box_renumbers_the_speakers_from_the_left():
@@ -92,7 +92,7 @@ def with_picture(tmp_path) -> Settings:
     """A character whose picture is 96 x 64 pixels."""
     picture = tmp_path / "picture.webp"
     Image.new("RGB", (96, 64)).save(picture)
-    return replace(BEFORE, character=replace(PAIR, picture=picture))
+    return replace(BEFORE, character=replace(PAIR, picture=ReferenceImage.load(picture)))
 
 
 @pytest.mark.parametrize("is_live", [False, True])
@@ -117,14 +117,3 @@ def test_another_video_than_the_characters_is_refused(with_picture, is_live, vid
 def test_the_video_that_is_granted_may_be_asked_for(with_picture, is_live, video):
     event = SessionUpdate(video=video)
     assert updated(with_picture, event, KNOWN, is_live=is_live) == with_picture
-
-
-def test_a_speaker_is_meant_by_name_by_number_or_the_first_by_nothing():
-    assert [speaker_name(PAIR, each) for each in ("r", 1, None)] == ["r", "r", "l"]
-
-
-@pytest.mark.parametrize("speaker", ["ghost", 2, 255])
-def test_an_unknown_speaker_is_refused_with_the_names_there_are(speaker):
-    with pytest.raises(ProtocolError, match="l, r") as refused:
-        speaker_name(PAIR, speaker)
-    assert refused.value.code == "unknown_speaker"

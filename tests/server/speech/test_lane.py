@@ -20,8 +20,28 @@ def loud(ms: int) -> bytes:
     return loud_at(ms, PCM.rate)
 
 
-def a_lane(buffer_ms: int = 60_000) -> SpeakerLane:
-    return SpeakerLane("ana", buffer_ms, rebuffer_ms=240)
+class Lane:
+    """A lane whose calls return the events that they sent."""
+
+    SENDING = ("append", "commit", "clear_input", "interrupt", "frame_left")
+
+    def __init__(self, buffer_ms: int) -> None:
+        self._sent = []
+        self._lane = SpeakerLane("ana", buffer_ms, 240, self._sent.append)
+
+    def __getattr__(self, name: str):
+        found = getattr(self._lane, name)
+
+        def call(*args):
+            self._sent.clear()
+            found(*args)
+            return list(self._sent)
+
+        return call if name in self.SENDING else found
+
+
+def a_lane(buffer_ms: int = 60_000) -> Lane:
+    return Lane(buffer_ms)
 
 
 def kinds(events) -> list[type]:
@@ -32,7 +52,7 @@ def play(lane: SpeakerLane, frames: int, first: int = 0):
     events = []
     for frame in range(first, first + frames):
         lane.advance_to((frame + 1) * 640)
-        events += lane.leave(frame, 40 * frame)
+        events += lane.frame_left(frame, 40 * frame)
     return events
 
 
@@ -79,31 +99,31 @@ def test_an_empty_item_still_ends_once():
     assert [(e.item_id, e.audio_end_ms) for e in ended] == [("a", 0)]
 
 
-def test_what_a_client_still_sends_of_an_item_that_it_cut_is_dropped():
+def test_what_a_client_still_sends_of_an_item_that_it_interrupted_is_dropped():
     lane = a_lane()
     lane.append(loud(100), "a", PCM)
-    assert kinds(lane.clear_output(0)) == [OutputCleared]
+    assert kinds(lane.interrupt(0)) == [OutputCleared]
     assert lane.append(loud(100), "a", PCM) == []
     assert lane.commit("a") == []
     assert lane.queued_samples == 0
 
 
-def test_a_commit_that_crosses_the_cut_of_its_item_is_no_error():
+def test_a_commit_that_crosses_the_interruption_of_its_item_is_no_error():
     lane = a_lane()
     lane.append(loud(100), None, PCM)
-    lane.clear_output(0)
+    lane.interrupt(0)
     assert lane.commit(None) == []
     assert refusal(lane.commit, None).code == "empty_commit"
 
 
 def test_clearing_twice_and_before_any_audio_does_nothing():
     lane = a_lane()
-    assert lane.clear_output(0) == []
-    assert lane.clear_output(0) == []
+    assert lane.interrupt(0) == []
+    assert lane.interrupt(0) == []
     assert lane.clear_input() == [InputCleared(speaker="ana")]
 
 
-def test_clearing_the_input_keeps_what_is_placed_and_ends_the_item_as_cut():
+def test_clearing_the_input_keeps_what_is_placed_and_ends_the_item_as_interrupted():
     lane = a_lane()
     lane.append(loud(1000), "a", PCM)
     lane.advance_to(3200)

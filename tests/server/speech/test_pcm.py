@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from server.protocol.errors import ProtocolError
-from server.speech.pcm import PcmFormat, PcmReader, refuse_container
+from server.speech.containers import refuse_container
+from server.speech.pcm import PcmFormat, PcmReader
 
 
 def speech(rate: int, channels: int = 1, seconds: float = 1.3) -> bytes:
@@ -110,4 +111,4 @@ def test_mp3_frames_without_a_tag_are_refused():
 
 
 def test_loud_samples_that_look_like_one_mp3_sync_word_are_pcm():
-    refuse_container(b"\xff\xfb\x90\x00" + b"\x10\x20" * 1000)
+    assert refuse_container(b"\xff\xfb\x90\x00" + b"\x10\x20" * 1000) is None

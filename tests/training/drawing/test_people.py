@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from training.drawing.cast import cast
 from training.drawing.people import EMOTIONS, Renderer, Scene, random_scene, render
 from training.scores.mouth_meter import mouth_opening
 
@@ -181,13 +180,3 @@ def test_emotions_may_be_weights_and_unknown_ones_are_refused() -> None:
         renderer.frame(mouth, cues, ["bored"], [1.0])
     with pytest.raises(ValueError, match="expected 1 rows of each"):
         renderer.frame(*still(2), ["sad"], [1.0])
-
-
-def test_the_cast_is_24_singles_and_8_pairs_with_names_of_their_own() -> None:
-    members = cast()
-    assert [len(member.scene.placements) for member in members] == [1] * 24 + [2] * 8
-    speakers = [speaker for member in members for speaker in member.speaker_ids]
-    assert len(set(speakers)) == len(speakers) == 40
-    assert members[24].id == "ana-ben"
-    assert all(len(member.speaker_names) == len(member.scene.boxes()) for member in members)
-    assert cast() == members

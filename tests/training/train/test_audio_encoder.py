@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from runtime.audio.features import AudioFeatures, HeardAudio, extend
+from runtime.audio.features import SpeakerAudio, audio_windows, encode_windows
 from training.data.audio_windows import mouths_ending_with, window_ending_with, windows_of_track
 from training.scores.audio_scores import score_mouth
 from training.train.audio_encoder import Recipe, Trainer, learning_rate
@@ -43,11 +43,11 @@ def test_training_windows_are_those_of_a_stream():
     torch.manual_seed(0)
     pcm = np.random.default_rng(0).standard_normal(40_000).astype(np.float32) * 0.1
     trainer = Trainer(Recipe(tracks=3))
-    features = AudioFeatures(trainer.listener.encoder.eval())
+    encoder = trainer.listener.encoder.eval()
     for latent in (1, 9):
         window = torch.from_numpy(window_ending_with(pcm, 4 * latent))[None]
-        heard = extend(HeardAudio(), pcm)
-        assert torch.equal(features.encode(window), features([heard], latent))
+        live = torch.from_numpy(audio_windows([SpeakerAudio(0, pcm)], latent))
+        assert torch.equal(encode_windows(encoder, window), encode_windows(encoder, live))
 
 
 def test_the_windows_of_a_track_cover_all_its_frames():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from runtime.models.autoencoder.autoencoder import Autoencoder, AutoencoderConfig
-from runtime.models.autoencoder.picture_decoder import SPATIAL_STRIDE
+from runtime.models.autoencoder.compositing_decoder import SPATIAL_STRIDE
 from training.data.pictures import PictureClips, draw_clip, rest_picture, scene_of
 from training.drawing.people import Renderer
 from training.train.autoencoder import (

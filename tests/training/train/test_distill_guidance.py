@@ -7,7 +7,7 @@ import pytest
 import torch
 import typer
 
-from tests.runtime.models.dit.test_dit import SMALL, H, W, conditioning, halves, noisy, random_dit
+from tests.support.small_dit import SMALL, H, W, conditioning, halves, noisy, random_dit
 from training.data.latent_clips import Windows
 from training.train import distill_guidance
 from training.train.distill_guidance import COMMAND, GUIDANCE, guided, main

@@ -59,7 +59,7 @@ def test_the_hint_reads_the_mouths_of_every_speaker_from_sound_alone():
     assert all(weight.any() for weight in trained.dit.audio_frames.weight.grad)
     assert not trained.dit.cue_frames.weight.grad.any()
     with torch.no_grad():
-        silent = trained.dit.heard_tokens(SimpleNamespace(audio=sound, cues=None), 3)
+        silent = trained.dit.embed_audio(SimpleNamespace(audio=sound, cues=None), 3)
         windows.drawn_mouths = trained.hint(silent.mean(3))
         assert hint_error(trained, windows) < 1e-10
 

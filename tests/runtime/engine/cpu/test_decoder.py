@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from runtime.engine.choice import open_engines
-from runtime.engine.cpu.decoder import FusedDecoder
+from runtime.engine.cpu.decoder import CpuDecoder
 from runtime.engine.kinds import EngineChoice
 from runtime.errors import Unsupported
 from runtime.models.autoencoder.autoencoder import Autoencoder
@@ -39,7 +39,7 @@ def smooth_picture(size: Pixels) -> Tensor:
 def test_it_equals_the_module(size: Pixels) -> None:
     autoencoder = random_autoencoder()
     state = autoencoder.start(smooth_picture(size))
-    decoder, fused = FusedDecoder(autoencoder), state
+    decoder, fused = CpuDecoder(autoencoder), state
     for _ in range(3):
         latent = state.previous + 0.5 * torch.randn_like(state.previous)
         expected, state = autoencoder.decode(latent, state)
@@ -54,7 +54,7 @@ def test_it_equals_the_module_with_trained_weights() -> None:
     state = autoencoder.start(smooth_picture((256, 256)))
     latent = state.previous + 0.5 * torch.randn_like(state.previous)
     expected, _ = autoencoder.decode(latent, state)
-    found, _ = FusedDecoder(autoencoder).decode(latent, state)
+    found, _ = CpuDecoder(autoencoder).decode(latent, state)
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
 
 
@@ -63,7 +63,7 @@ def test_a_state_can_be_gone_back_to() -> None:
     autoencoder = random_autoencoder()
     state = autoencoder.start(smooth_picture((64, 64)))
     latents = [state.previous + torch.randn_like(state.previous) for _ in range(3)]
-    decoder = FusedDecoder(autoencoder)
+    decoder = CpuDecoder(autoencoder)
     _, after_one = decoder.decode(latents[0], state)
     first, _ = decoder.decode(latents[1], after_one)
     decoder.decode(latents[2], after_one)
@@ -76,11 +76,11 @@ def test_several_streams_at_once_are_refused() -> None:
     autoencoder = random_autoencoder()
     state = autoencoder.start(smooth_picture((64, 64)).repeat(2, 1, 1, 1))
     with pytest.raises(Unsupported, match="torch-eager"):
-        FusedDecoder(autoencoder).decode(state.previous, state)
+        CpuDecoder(autoencoder).decode(state.previous, state)
 
 
 def test_it_is_the_decoder_of_a_cpu_unless_another_is_named() -> None:
     model = small_model()
-    assert isinstance(open_engines(EngineChoice(), model, SHAPE).decoder, FusedDecoder)
+    assert isinstance(open_engines(EngineChoice(), model, SHAPE).decoder, CpuDecoder)
     eager = open_engines(EngineChoice("torch-eager"), model, SHAPE)
     assert eager.decoder is model.autoencoder

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from runtime.engine.choice import open_engines
-from runtime.engine.cpu.denoiser import FusedDenoiser, _patches, _unpatched
+from runtime.engine.cpu.denoiser import CpuDenoiser, _patchify, _unpatchify
 from runtime.engine.kinds import EngineChoice
 from runtime.errors import Unsupported
 from runtime.models.dit.conditioning import StepInputs, WindowInputs
 from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.models.dit.layers import patchify, unpatchify
-from tests.runtime.models.dit.test_dit import SMALL, T, conditioning, noisy, random_dit
 from tests.support.exported import SHAPE
+from tests.support.small_dit import SMALL, T, conditioning, noisy, random_dit
 from tests.support.small_world import small_model
 
 Call = tuple[torch.Tensor, StepInputs, WindowInputs]
@@ -37,7 +37,7 @@ def test_it_equals_the_modules(config: DiTConfig, newest: int | None) -> None:
     x, step, window = call_of(dit, config)
     window = replace(window, newest=newest)
     expected = dit.denoise(x, step, window)
-    found = FusedDenoiser(dit).denoise(x, step, window)
+    found = CpuDenoiser(dit).denoise(x, step, window)
     assert found.shape == expected.shape
     assert (found - expected).norm() < 1e-5 * expected.norm()
 
@@ -47,7 +47,7 @@ def test_it_equals_the_modules_for_two_speakers() -> None:
     dit = random_dit()
     x, step, window = call_of(dit, speakers=2)
     expected = dit.denoise(x, step, window)
-    found = FusedDenoiser(dit).denoise(x, step, window)
+    found = CpuDenoiser(dit).denoise(x, step, window)
     assert (found - expected).norm() < 1e-5 * expected.norm()
 
 
@@ -57,7 +57,7 @@ def test_it_equals_the_modules_where_torch_has_no_onednn(monkeypatch: pytest.Mon
     dit = random_dit()
     x, step, window = call_of(dit)
     expected = dit.denoise(x, step, window)
-    found = FusedDenoiser(dit).denoise(x, step, window)
+    found = CpuDenoiser(dit).denoise(x, step, window)
     assert (found - expected).norm() < 1e-5 * expected.norm()
 
 
@@ -66,9 +66,9 @@ def test_it_equals_the_modules_where_torch_has_no_onednn(monkeypatch: pytest.Mon
 def test_patches_are_those_of_patchify(width: int, columns: int) -> None:
     size = (1, 2, width)
     x = torch.randn(1, 3, 2, 2 * 2, columns * width)
-    patches = _patches(x, size)
+    patches = _patchify(x, size)
     assert patches.equal(patchify(x, size))
-    assert _unpatched(patches, size, 2).equal(unpatchify(patches, size, 2))
+    assert _unpatchify(patches, size, 2).equal(unpatchify(patches, size, 2))
 
 
 @torch.inference_mode()
@@ -86,9 +86,9 @@ def test_padding_of_the_text_is_refused() -> None:
     x, step, window = call_of(dit)
     padded = replace(step, text_mask=torch.ones(1, step.text.shape[1], dtype=torch.bool))
     with pytest.raises(Unsupported, match="torch-eager"):
-        FusedDenoiser(dit).denoise(x, padded, window)
+        CpuDenoiser(dit).denoise(x, padded, window)
 
 
 def test_it_is_the_engine_of_a_cpu_unless_another_is_named() -> None:
     engines = open_engines(EngineChoice(), small_model(), SHAPE)
-    assert isinstance(engines.denoiser, FusedDenoiser)
+    assert isinstance(engines.denoiser, CpuDenoiser)

@@ -11,7 +11,7 @@ from runtime.engine.gpu.cuda_graph import GraphedDenoiser, tensors_in, with_tens
 from runtime.errors import BadInput, Unsupported
 from runtime.models.dit.conditioning import Conditioning, StepInputs, WindowInputs
 from runtime.models.dit.dit import DiT
-from tests.runtime.models.dit.test_dit import H, T, W, conditioning, random_dit
+from tests.support.small_dit import H, T, W, conditioning, random_dit
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 
@@ -47,7 +47,7 @@ def test_all_latent_frames_are_recorded_however_few_are_asked_for_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Presets that move 2 and 3 of 3 share an engine; the second once got 2."""
-    monkeypatch.setattr(cuda_graph, "Recording", lambda work: work)
+    monkeypatch.setattr(cuda_graph, "GraphedFunction", lambda work: work)
     dit = random_dit()
     x, (step, window) = torch.randn(1, 16, T, H, W), inputs(dit, conditioning())
     found = GraphedDenoiser(dit).denoise(x, step, replace(window, newest=1))

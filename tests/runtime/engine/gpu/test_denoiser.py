@@ -10,16 +10,17 @@ from torch import Tensor
 from benchmarks.model import SIZES
 from benchmarks.random_model import Call, WindowSize, random_call, random_dit
 from runtime.engine.choice import open_engines, stream_shape
-from runtime.engine.kinds import EngineChoice, loaded_as
+from runtime.engine.kinds import EngineChoice, weight_precision
 from runtime.errors import Unsupported
 from runtime.models.dit.dit import DiT
 from runtime.stream.generator import StreamingGenerator
+from tests.support.fp8 import dequantized
 from tests.support.small_world import PRESETS, babble, pixels, run, small_character, small_model
 
 pytest.importorskip("triton", reason="Triton comes with torch for CUDA on Linux")
 
 from runtime.engine.gpu.cuda_graph import GraphedDenoiser
-from runtime.engine.gpu.denoiser import FusedGpuDenoiser
+from runtime.engine.gpu.denoiser import TritonDenoiser
 from runtime.engine.gpu.fp8_attention import Fp8Attention, scale_of
 
 pytestmark = pytest.mark.kernels
@@ -50,7 +51,7 @@ def test_it_computes_what_the_transformer_does(
     window = replace(call.window, newest=newest)
     with torch.inference_mode():
         expected = dit.denoise(call.x, call.step, window)
-    found = FusedGpuDenoiser(dit).denoise(call.x, call.step, window)
+    found = TritonDenoiser(dit).denoise(call.x, call.step, window)
     assert found.shape == expected.shape
     assert relative(found, expected) < error
 
@@ -64,14 +65,14 @@ def test_it_hears_every_speaker_and_shows_their_moods(speakers: int) -> None:
         expected = dit.denoise(call.x, call.step, call.window)
         deaf = replace(call.window, masks=torch.zeros_like(call.window.masks))
         unmoved = dit.denoise(call.x, call.step, deaf)
-    found = FusedGpuDenoiser(dit).denoise(call.x, call.step, call.window)
+    found = TritonDenoiser(dit).denoise(call.x, call.step, call.window)
     assert relative(found, expected) < ERRORS["fp32"]
     assert relative(unmoved, expected) > 100 * ERRORS["fp32"]
 
 
 def test_rotations_may_be_complex(given: tuple[DiT, Call, float]) -> None:
     dit, call, _ = given
-    denoiser = FusedGpuDenoiser(dit)
+    denoiser = TritonDenoiser(dit)
     rotation = torch.view_as_complex(call.window.rotation)
     turned = denoiser.denoise(call.x, call.step, replace(call.window, rotation=rotation))
     assert torch.equal(turned, denoiser.denoise(call.x, call.step, call.window))
@@ -80,7 +81,7 @@ def test_rotations_may_be_complex(given: tuple[DiT, Call, float]) -> None:
 def test_inputs_are_left_as_they_are(given: tuple[DiT, Call, float]) -> None:
     dit, call, _ = given
     before = call.step.text.clone(), call.window.reference.clone()
-    FusedGpuDenoiser(dit).denoise(call.x, call.step, call.window)
+    TritonDenoiser(dit).denoise(call.x, call.step, call.window)
     assert torch.equal(call.step.text, before[0])
     assert torch.equal(call.window.reference, before[1])
 
@@ -88,7 +89,7 @@ def test_inputs_are_left_as_they_are(given: tuple[DiT, Call, float]) -> None:
 def test_several_windows_are_refused(given: tuple[DiT, Call, float]) -> None:
     dit, call, _ = given
     with pytest.raises(Unsupported, match="one window"):
-        FusedGpuDenoiser(dit).denoise(torch.cat((call.x, call.x)), call.step, call.window)
+        TritonDenoiser(dit).denoise(torch.cat((call.x, call.x)), call.step, call.window)
 
 
 @pytest.mark.skipif(IS_GPU, reason="there is a GPU here")
@@ -106,7 +107,11 @@ def test_attention_in_fp8_says_what_it_needs() -> None:
 
 
 def test_attention_in_fp8_takes_weights_loaded_in_fp8() -> None:
-    assert [loaded_as(one) for one in ("bf16", "fp8", "fp8-attention")] == ["bf16", "fp8", "fp8"]
+    assert [weight_precision(one) for one in ("bf16", "fp8", "fp8-attention")] == [
+        "bf16",
+        "fp8",
+        "fp8",
+    ]
 
 
 def test_the_largest_number_decides_an_fp8_scale() -> None:
@@ -133,7 +138,7 @@ def test_a_stream_shows_the_pictures_of_the_plain_modules(tmp_path: Path) -> Non
 @needs_gpu
 def test_a_recording_gives_what_was_recorded(given: tuple[DiT, Call, float]) -> None:
     dit, call, _ = given
-    denoiser = FusedGpuDenoiser(dit)
+    denoiser = TritonDenoiser(dit)
     expected = denoiser.denoise(call.x, call.step, call.window)
     recorded = GraphedDenoiser(denoiser)
     for _ in range(2):
@@ -149,7 +154,7 @@ def test_attention_in_fp8_is_attention(tokens: int) -> None:
     qkv = torch.randn(3, tokens, 4, 128, device=DEVICE)
     scales = torch.stack([scale_of(part) for part in qkv])
     stored = (qkv / scales[:, None, None, None]).to(torch.float8_e4m3fn)
-    found = Fp8Attention(tokens, 4, 128, DEVICE)(stored, scales).dequantized()
+    found = dequantized(Fp8Attention(tokens, 4, 128, DEVICE)(stored, scales))
     q, k, v = (part.transpose(0, 1)[None].double() for part in qkv)
     weights = (q @ k.transpose(-1, -2) * 128**-0.5).softmax(-1)
     expected = (weights @ v)[0].transpose(0, 1).flatten(1)
@@ -163,6 +168,6 @@ def test_a_model_in_fp8_may_attend_in_fp8() -> None:
     torch.manual_seed(0)
     dit = random_dit(SIZES["tiny"], DEVICE, "fp8")
     call = random_call(dit, SIZE, DEVICE, "fp8")
-    plain = FusedGpuDenoiser(dit).denoise(call.x, call.step, call.window)
-    found = FusedGpuDenoiser(dit, attends_in_fp8=True).denoise(call.x, call.step, call.window)
+    plain = TritonDenoiser(dit).denoise(call.x, call.step, call.window)
+    found = TritonDenoiser(dit, attends_in_fp8=True).denoise(call.x, call.step, call.window)
     assert 0 < relative(found, plain) < 0.15

@@ -9,10 +9,11 @@ from runtime.models.dit.layers import RMSNorm, modulate, normalize_heads
 from runtime.models.dit.rope import apply_rope
 from runtime.models.fp8.matmul import Fp8Matrix
 from runtime.models.fp8.storage import FP8
+from tests.support.fp8 import dequantized
 
 pytest.importorskip("triton", reason="Triton comes with torch for CUDA on Linux")
 
-from runtime.engine.gpu.kernels import Rows, heads, joined, normed
+from runtime.engine.gpu.kernels import Rows, concat_gelu, modulated_norm, rotated_heads
 
 pytestmark = pytest.mark.kernels
 IS_GPU = torch.cuda.is_available()
@@ -30,7 +31,7 @@ def drawn(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Ten
 
 
 def relative(found: Rows, expected: Tensor) -> float:
-    values = found.dequantized() if isinstance(found, Fp8Matrix) else found.float()
+    values = dequantized(found) if isinstance(found, Fp8Matrix) else found.float()
     return float((values - expected.float()).norm() / expected.float().norm())
 
 
@@ -38,7 +39,7 @@ def relative(found: Rows, expected: Tensor) -> float:
 @pytest.mark.parametrize("to_fp8", [False, True])
 def test_rows_are_normalised_and_modulated(dtype: torch.dtype, to_fp8: bool) -> None:
     x, shift, scale = drawn(ROWS, SIZE, dtype=dtype), drawn(SIZE, seed=1), drawn(SIZE, seed=2)
-    found = normed(x, shift.to(dtype), scale.to(dtype), to_fp8)
+    found = modulated_norm(x, shift.to(dtype), scale.to(dtype), to_fp8)
     expected = modulate(x.float(), shift.to(dtype).float(), scale.to(dtype).float())
     assert relative(found, expected) < (FP8_ERROR if to_fp8 else TYPES[dtype])
 
@@ -48,7 +49,7 @@ def test_what_is_added_changes_the_rows_first(dtype: torch.dtype) -> None:
     x, more = drawn(ROWS, SIZE, dtype=dtype), drawn(ROWS, SIZE, dtype=dtype, seed=1)
     gate, shift, scale = (drawn(SIZE, dtype=dtype, seed=seed) for seed in (2, 3, 4))
     summed = torch.addcmul(x.float(), gate.float(), more.float())
-    found = normed(x, shift, scale, False, (gate, more))
+    found = modulated_norm(x, shift, scale, False, (gate, more))
     assert relative(x, summed) < TYPES[dtype]
     assert relative(found, modulate(summed, shift.float(), scale.float())) < 2 * TYPES[dtype]
 
@@ -75,7 +76,7 @@ def test_queries_and_keys_are_normalised_and_turned_into_their_place(dtype: torc
     qkv = drawn(ROWS, 3 * HEADS * HEAD_SIZE + 20, dtype=dtype)
     (q, k), rotation = norms(), drawn(TURNED, HEAD_SIZE // 2, 2, seed=5)
     out = torch.zeros(3, ROWS + 3, HEADS, HEAD_SIZE, dtype=dtype, device=DEVICE)
-    heads(qkv, q.weight, k.weight, rotation, out[:, 2 : 2 + ROWS])
+    rotated_heads(qkv, q.weight, k.weight, rotation, out[:, 2 : 2 + ROWS])
     expected = expected_heads(qkv, q, k, rotation)
     assert relative(out[:, 2 : 2 + ROWS], expected) < TYPES[dtype]
     assert torch.equal(out[2, 2 : 2 + ROWS].float(), expected[2])
@@ -87,7 +88,7 @@ def test_values_are_left_alone_where_they_have_no_place() -> None:
     qkv = drawn(ROWS, 3 * HEADS * HEAD_SIZE)
     (q, k), rotation = norms(), drawn(TURNED, HEAD_SIZE // 2, 2, seed=5)
     out = torch.zeros(2, ROWS, HEADS, HEAD_SIZE, device=DEVICE)
-    heads(qkv, q.weight, k.weight, rotation, out)
+    rotated_heads(qkv, q.weight, k.weight, rotation, out)
     assert relative(out, expected_heads(qkv, q, k, rotation)[:2]) < 1e-6
 
 
@@ -97,7 +98,7 @@ def test_heads_in_fp8_are_scaled_first_and_saturate() -> None:
     (q, k), rotation = norms(), drawn(TURNED, HEAD_SIZE // 2, 2, seed=5)
     out = torch.zeros(3, ROWS, HEADS, HEAD_SIZE, dtype=FP8, device=DEVICE)
     inverse = torch.tensor([10.0, 20.0, 30.0], device=DEVICE)
-    heads(qkv, q.weight, k.weight, rotation, out, inverse)
+    rotated_heads(qkv, q.weight, k.weight, rotation, out, inverse)
     assert out[2, 0, -1, -1].float() == 448
     expected = expected_heads(qkv, q, k, rotation)
     expected[2, 0, -1, -1] = 448 / 30
@@ -113,18 +114,18 @@ def test_attention_and_gelu_lie_side_by_side(dtype: torch.dtype, to_fp8: bool, p
     given = {"both": (attn, inner), "attention": (attn, None), "inner": (None, inner)}[parts]
     shown = [] if given[0] is None else [attn.float()]
     shown += [] if given[1] is None else [F.gelu(inner.float(), approximate="tanh")]
-    found = joined(*given, to_fp8)
+    found = concat_gelu(*given, to_fp8)
     assert relative(found, torch.cat(shown, dim=1)) < (FP8_ERROR if to_fp8 else TYPES[dtype])
 
 
 def test_attention_in_fp8_is_read_by_its_scale() -> None:
     attn = Fp8Matrix(drawn(ROWS, SIZE).to(FP8), torch.tensor(0.25, device=DEVICE))
     inner = drawn(ROWS, 4 * SIZE, seed=1)
-    expected = torch.cat((attn.dequantized(), F.gelu(inner, approximate="tanh")), dim=1)
-    assert relative(joined(attn, inner, True), expected) < FP8_ERROR
+    expected = torch.cat((dequantized(attn), F.gelu(inner, approximate="tanh")), dim=1)
+    assert relative(concat_gelu(attn, inner, True), expected) < FP8_ERROR
 
 
 def test_a_row_of_zeros_stays_zero_in_fp8() -> None:
-    found = joined(torch.zeros(2, SIZE, device=DEVICE), None, True)
+    found = concat_gelu(torch.zeros(2, SIZE, device=DEVICE), None, True)
     assert isinstance(found, Fp8Matrix)
-    assert not found.dequantized().any()
+    assert not dequantized(found).any()

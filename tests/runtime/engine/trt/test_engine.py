@@ -8,15 +8,17 @@ import torch
 
 from export.building import Target, make_denoiser, make_small_parts
 from export.cache import EngineCache
-from export.windows import Walk
+from export.calibration import CalibrationCollector
 from runtime.engine.choice import denoiser_parts, open_engines
 from runtime.engine.kinds import EngineChoice
+from runtime.engine.torch_engine import default_engines
 from runtime.engine.trt.engine import TensorRTChain
 from runtime.engine.trt.library import TensorRT
 from runtime.errors import NotFound, Unsupported
 from runtime.stream.generator import StreamingGenerator
 from runtime.weights.checkpoint import AvatarModel
 from tests.support.exported import SHAPE, random_calls
+from tests.support.small_model import random_model
 from tests.support.small_world import PRESETS, babble, pixels, run, small_character
 
 ON_RTX = torch.cuda.is_available() and torch.cuda.get_device_capability() != (9, 0)
@@ -51,11 +53,11 @@ def test_a_gpu_that_rtx_does_not_know_is_named(monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[AvatarModel, Path]:
     """The small model on the GPU, and its engines."""
-    model, root = AvatarModel.random(0), tmp_path_factory.mktemp("engines")
+    model, root = random_model(0), tmp_path_factory.mktemp("engines")
     target = Target("tensorrt-rtx", "fp32", EngineCache(root))
     parts = denoiser_parts(model.dit.config)
-    walk = Walk(model.dit, parts, SHAPE, lambda: random_calls(model))
-    make_denoiser(model.dit, parts, SHAPE, walk.at, target)
+    collector = CalibrationCollector(model.dit, parts, SHAPE, lambda: random_calls(model))
+    make_denoiser(model.dit, parts, SHAPE, collector.at, target)
     make_small_parts(model, SHAPE.rows, SHAPE.columns, target)
     return model.to("cuda"), root
 
@@ -68,7 +70,7 @@ def test_a_stream_on_tensorrt_shows_the_same_pictures_as_torch(
     model, root = built
     engines = open_engines(EngineChoice("tensorrt-rtx", root=root), model, SHAPE)
     videos = []
-    for one in (engines, None):
+    for one in (engines, default_engines(model)):
         stream = StreamingGenerator(model, small_character(tmp_path), PRESETS[0], engines=one)
         stream.push("ana", babble(1.0))
         videos.append(pixels(run(stream)).astype(int))

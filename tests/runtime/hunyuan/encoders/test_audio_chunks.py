@@ -29,7 +29,7 @@ def test_longer_sound_has_features_for_every_frame(encoder: AudioEncoder, frames
     assert bool(features.flatten(2).any(dim=2).all())
 
 
-def test_a_later_clip_hears_its_own_part_of_the_sound(encoder: AudioEncoder) -> None:
+def test_a_later_clip_has_the_features_of_its_part_of_the_audio(encoder: AudioEncoder) -> None:
     pcm = babble(20)
     features = clip_audio_features(encoder, pcm)
     alone = release_audio_features(encoder, pcm[12 * 16_000 :])
@@ -37,7 +37,7 @@ def test_a_later_clip_hears_its_own_part_of_the_sound(encoder: AudioEncoder) -> 
     assert torch.equal(features[:, 400:], alone[:, 100:])
 
 
-def test_12_5_frames_a_second_hear_what_the_release_lets_them_hear(encoder: AudioEncoder) -> None:
+def test_12_5_frames_a_second_have_the_encoder_steps_of_the_release(encoder: AudioEncoder) -> None:
     pcm = babble(3.1)
     halved = clip_audio_features(encoder, pcm, 12.5)
     assert halved.shape[1] == 38

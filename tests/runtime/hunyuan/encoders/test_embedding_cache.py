@@ -78,7 +78,7 @@ def empty(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut_short, change_a_value, empty])
-def test_a_damaged_entry_is_made_again_and_said_in_the_log(cache, tmp_path, caplog, damage):
+def test_a_damaged_entry_is_made_again_and_logged(cache, tmp_path, caplog, damage):
     make = Maker()
     cache.get("text", CONTENT, make)
     damage(only_file(tmp_path / "cache"))
@@ -99,12 +99,12 @@ def test_nothing_is_left_behind_when_making_fails(cache, tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
-def test_only_whole_entries_lie_in_the_folder(cache, tmp_path):
+def test_only_complete_entries_are_in_the_folder(cache, tmp_path):
     cache.get("text", CONTENT, Maker())
     assert only_file(tmp_path / "cache").name == f"text-{content_hash(CONTENT)}.safetensors"
 
 
-def test_a_folder_that_cannot_be_written_is_said_in_the_log(tmp_path, caplog):
+def test_a_folder_that_cannot_be_written_is_logged(tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
     with caplog.at_level(logging.WARNING):
         made = EmbeddingCache(tmp_path / "file").get("text", CONTENT, Maker())

@@ -1,4 +1,4 @@
-"""The largest faces speak; what is missing is said with what to do."""
+"""The largest faces become the speakers; errors say what is missing and what to do."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_a_damaged_model_is_named(tmp_path: Path):
 
 @needs_insightface
 @pytest.mark.filterwarnings("default")  # InsightFace's own
-def test_boxes_are_where_the_detector_sees_a_face_in_red_green_blue(tmp_path: Path):
+def test_the_detector_gets_the_channels_in_its_order(tmp_path: Path):
     write_red_square_detector(tmp_path)
     picture = np.zeros((640, 640, 3), np.uint8)
     picture[64:96, 320:352, 0] = 255

@@ -37,7 +37,7 @@ def test_the_encoder_reads_template_prompt_and_picture_sentence():
     assert text.endswith("\nThe person looks like<image>")
 
 
-def test_the_prefix_goes_in_front_of_the_prompt_as_it_is():
+def test_the_prefix_goes_before_the_prompt_unchanged():
     assert Prompts("B", prefix="A, ").positive == "A, B"
 
 
@@ -58,7 +58,7 @@ def test_a_prompt_that_cuts_the_picture_off_is_refused_with_its_length(llava):
         llava("word " * 300, GREY)
 
 
-def test_a_prompt_with_a_picture_of_its_own_is_refused(llava):
+def test_a_prompt_with_a_second_picture_is_refused(llava):
     with pytest.raises(BadInput, match=r"2 times.*Leave <image> out"):
         llava("A person <image>", GREY)
 

@@ -1,4 +1,4 @@
-"""The encoder half of a Whisper folder, as transformers writes it, equals transformers' own."""
+"""The encoder of a Whisper folder that transformers wrote equals transformers' own."""
 
 import json
 
@@ -50,7 +50,7 @@ def test_names_without_a_language_head_are_understood(folder, copied):
     assert all(torch.equal(tensor, others[name]) for name, tensor in ours.items())
 
 
-def test_a_pickle_does_where_there_is_no_safetensors(folder, copied):
+def test_the_pickle_is_read_if_there_is_no_safetensors_file(folder, copied):
     file = copied / "model.safetensors"
     torch.save(load_file(file), copied / "pytorch_model.bin")
     file.unlink()

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from runtime.audio.features import CONTEXT_STEPS, N_FFT, WINDOW_SAMPLES, log_mel
+from runtime.audio.features import log_mel
+from runtime.audio.windows import CONTEXT_STEPS, N_FFT, WINDOW_SAMPLES
 from runtime.character.character import Character
 from runtime.engine.choice import open_engines, stream_shape
 from runtime.engine.kinds import EngineChoice
 from runtime.engine.torch_engine import default_engines
 from runtime.errors import BadInput, CheckpointError, NotFound, Unsupported
 from runtime.hunyuan.encoders.audio import whisper_log_mel
-from runtime.hunyuan.encoders.encoders import release_encoders
+from runtime.hunyuan.encoders.loadable import release_encoders
+from runtime.hunyuan.layout import ReleasedLayout
 from runtime.hunyuan.live.model import (
     BESIDE_GB,
-    LiveChoice,
     LiveRelease,
     check_free,
     load_live,
@@ -33,8 +34,8 @@ from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import RELEASED_PRESETS, presets_of
 from runtime.timing import SAMPLE_RATE
 from runtime.weights.device_weights import bytes_on_device
-from tests.runtime.hunyuan.conftest import ReleasedWorld
 from tests.support.released_folder import TINY_SHALLOW
+from tests.support.released_world import ReleasedWorld
 from tests.support.small_world import babble, pixels, run, small_character
 from tests.support.taehv_file import write_taehv
 
@@ -55,14 +56,19 @@ def character(tmp_path_factory: pytest.TempPathFactory) -> Character:
 
 
 @pytest.fixture(scope="module")
-def choice(released_world: ReleasedWorld, decoder: Path) -> LiveChoice:
-    folder = released_world.folder
-    return LiveChoice(folder / "weights", CPU, "fp32", decoder, folder / "embeddings")
+def folder(released_world: ReleasedWorld) -> Path:
+    return released_world.folder / "weights"
 
 
 @pytest.fixture(scope="module")
-def model(choice: LiveChoice, character: Character) -> LiveRelease:
-    return load_live(choice, [character])
+def options(released_world: ReleasedWorld, decoder: Path, character: Character) -> LiveOptions:
+    embeddings = released_world.folder / "embeddings"
+    return LiveOptions("fp32", decoder, embeddings, characters=(character,))
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path, options: LiveOptions) -> LiveRelease:
+    return load_live(folder, CPU, options)
 
 
 Video = Callable[..., np.ndarray]
@@ -93,7 +99,7 @@ def test_the_cut_of_the_sound_does_not_matter(video: Video) -> None:
     assert np.array_equal(video(sound), video(sound[:5000], sound[5000:5100], sound[5100:]))
 
 
-def test_the_sound_is_heard(video: Video) -> None:
+def test_the_audio_changes_the_frames(video: Video) -> None:
     assert not np.array_equal(video(babble(1.0)), video(np.zeros(SAMPLE_RATE, np.float32)))
 
 
@@ -113,37 +119,37 @@ def test_padding_of_the_text_never_reaches_the_blocks(
     prompt = model.prompt_of(character)
     assert prompt.tokens < len(prompt.states)
     stream = StreamingGenerator(model, character, PRESET, engines=default_engines(model))
-    step = stream._scene.steps[0]
+    step = stream.stages.constants.steps[0]
     assert step.text_mask is None
     assert step.text.shape[1] == prompt.tokens
     assert stream_shape(model, character, 3).text_tokens == prompt.tokens
 
 
-def test_the_picture_is_read_once_and_kept(choice: LiveChoice, model: LiveRelease) -> None:
-    assert choice.embeddings is not None
-    assert len(list(choice.embeddings.glob("live-llava-*"))) == 1
-    assert len(list(choice.embeddings.glob("live-clip-*"))) == 1
+def test_the_picture_is_encoded_once_and_cached(options: LiveOptions, model: LiveRelease) -> None:
+    assert options.embeddings is not None
+    assert len(list(options.embeddings.glob("live-llava-*"))) == 1
+    assert len(list(options.embeddings.glob("live-clip-*"))) == 1
 
 
-def test_what_is_kept_needs_no_encoder(
-    choice: LiveChoice, model: LiveRelease, character: Character
+def test_cached_texts_need_no_encoder(
+    folder: Path, options: LiveOptions, model: LiveRelease, character: Character
 ) -> None:
     def must_not_load() -> object:
         raise AssertionError("it was kept")
 
-    encoders = release_encoders(choice.folder, CPU, torch.float32)
+    encoders = release_encoders(folder, CPU, torch.float32)
     bare = replace(
         encoders,
         llava=replace(encoders.llava, load=must_not_load),
         clip=replace(encoders.clip, load=must_not_load),
     )
-    again = CharacterTexts(bare, choice.embeddings, CPU).of(character)
+    again = CharacterTexts(bare, options.embeddings, CPU).of(character)
     assert torch.equal(again.states, model.prompt_of(character).states)
 
 
 @torch.inference_mode()
-def test_whisper_hears_in_a_stream_what_it_hears_in_a_clip(model: LiveRelease) -> None:
-    """The 2 s that a stream shows it, as a clip of their own. What is left is the clip's floor,
+def test_whisper_features_of_a_stream_are_those_of_a_clip(model: LiveRelease) -> None:
+    """The 2 s of a stream's window, as a separate clip. The difference is the clip's floor,
     which lies eight decades below its maximum, and its edges.
     """
     window = babble(3.0)[:WINDOW_SAMPLES]
@@ -155,47 +161,52 @@ def test_whisper_hears_in_a_stream_what_it_hears_in_a_clip(model: LiveRelease) -
 
 
 @torch.inference_mode()
-def test_whispers_floor_is_what_a_stream_gives_in_silence(model: LiveRelease) -> None:
+def test_whispers_floor_is_the_streams_silence(model: LiveRelease) -> None:
     silence = log_mel(torch.zeros(1, WINDOW_SAMPLES))
     assert torch.allclose((3 * silence + 1) / 4, torch.tensor(SILENCE))
 
 
-def test_fp8_weights_stream(choice: LiveChoice, character: Character) -> None:
-    model = load_live(replace(choice, precision="fp8"), [character])
+def test_fp8_weights_stream(folder: Path, options: LiveOptions, character: Character) -> None:
+    model = load_live(folder, CPU, replace(options, precision="fp8"))
     engines = open_engines(EngineChoice("torch", "fp8"), model, stream_shape(model, character, 3))
     stream = StreamingGenerator(model, character, PRESET, engines=engines)
     stream.push("ana", babble(0.5))
     assert len(run(stream)) > 0
 
 
-def test_an_engine_computes_in_what_was_loaded(model: LiveRelease, character: Character) -> None:
+def test_an_engine_computes_in_the_precision_of_the_loaded_weights(
+    model: LiveRelease, character: Character
+) -> None:
     with pytest.raises(Unsupported, match=r"loaded in fp32, and torch was asked for fp8"):
         open_engines(EngineChoice("torch", "fp8"), model, stream_shape(model, character, 3))
 
 
-def test_without_a_decoder_the_error_says_where_to_get_it(choice: LiveChoice) -> None:
+def test_without_a_decoder_the_error_names_its_source(folder: Path) -> None:
     with pytest.raises(CheckpointError, match=r"taehv\.pth is missing.*--decoder"):
-        load_live(replace(choice, decoder=None))
+        load_live(folder, CPU)
 
 
 @pytest.mark.parametrize(
     ("precision", "advice"), [("bf16", "Ask for --precision fp8"), ("fp8", "Use a larger GPU")]
 )
-def test_too_little_memory_is_told_before_anything_is_loaded(precision: str, advice: str) -> None:
+def test_too_little_memory_is_an_error_before_anything_is_loaded(
+    precision: str, advice: str
+) -> None:
     with pytest.raises(Unsupported, match=rf"RTX 4090 has 22\.5 GB free.*19\.6 GB in .*{advice}"):
         check_free(22.5, 19.6, "RTX 4090", precision)
     check_free(24.0, 19.6, "RTX 4090", precision)
 
 
-def test_only_what_the_device_computes_lies_there(choice: LiveChoice) -> None:
-    narrow, away = (replace(choice, precision="bf16", blocks_on_device=on) for on in (True, False))
+def test_only_weights_that_the_device_uses_are_on_it(folder: Path) -> None:
+    layout = ReleasedLayout.find(folder)
+    together, blocks_away = (weights_gb(layout, "bf16", on_device) for on_device in (True, False))
     model = empty_dit(TINY_SHALLOW, "bf16")
     modulations = sum(p.numel() for n, p in model.named_parameters() if n.endswith(MODULATED))
     every = sum(p.numel() for p in model.parameters())
-    assert weights_gb(narrow) == pytest.approx(2e-9 * (every - modulations))
+    assert together == pytest.approx(2e-9 * (every - modulations))
     blocks = [*model.double_blocks, *model.single_blocks]
     inner = sum(p.numel() for block in blocks for p in block.parameters()) - modulations
-    assert weights_gb(away) == pytest.approx(2e-9 * (every - modulations - inner))
+    assert blocks_away == pytest.approx(2e-9 * (every - modulations - inner))
 
 
 def test_the_13_b_weights_without_modulations_fit_20_gb_in_fp8() -> None:
@@ -205,14 +216,14 @@ def test_the_13_b_weights_without_modulations_fit_20_gb_in_fp8() -> None:
     assert placed["bf16"] == pytest.approx(19.2, abs=0.5)
 
 
-def test_a_released_folder_has_presets_of_its_own(choice: LiveChoice) -> None:
-    assert presets_of(choice.folder)["balanced"].window == 9
+def test_a_released_folder_has_its_own_presets(folder: Path) -> None:
+    assert presets_of(folder)["balanced"].window == 9
     assert presets_of(None)["balanced"].window == 3
 
 
-def test_a_precision_that_does_not_exist_is_refused(choice: LiveChoice) -> None:
+def test_a_precision_that_does_not_exist_is_refused(folder: Path) -> None:
     with pytest.raises(NotFound, match="bf16, fp32, fp8"):
-        load_on(choice.folder, CPU, LiveOptions(precision="int4"))
+        load_on(folder, CPU, LiveOptions(precision="int4"))
 
 
 def test_only_a_released_folder_takes_a_decoder(decoder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A picture and voices to everything that the sampling loop is told, on a tiny release."""
+"""A picture and voices to the whole conditioning of the sampler, on a tiny release."""
 
 import logging
 import weakref
@@ -12,7 +12,7 @@ from PIL import Image
 from runtime.errors import BadInput, CheckpointError
 from runtime.hunyuan.encoders.audio import pad_release_features, release_audio_features
 from runtime.hunyuan.encoders.embedding_cache import EmbeddingCache
-from runtime.hunyuan.encoders.encoders import Loadable, release_encoders
+from runtime.hunyuan.encoders.loadable import Loadable, release_encoders
 from runtime.hunyuan.encoders.preprocess import Size
 from runtime.hunyuan.encoders.prompts import Prompts
 from runtime.hunyuan.encoders.whisper import load_whisper
@@ -57,7 +57,7 @@ def encoders(release):
 
 @pytest.fixture(scope="module")
 def first(encoders, kept):
-    """What was loaded for the plain request, and its conditions; they leave entries in `kept`."""
+    """The encoders loaded for the plain request, and its conditions, which fill `kept`."""
     watch = Watch(encoders)
     return watch, prepare(request(), watch.encoders, EmbeddingCache(kept))
 
@@ -73,7 +73,7 @@ def kept(tmp_path_factory):
 
 
 class Watch:
-    """Loads what the encoders load, and knows which were loaded and which are still there."""
+    """Loads the encoders, and records which were loaded and which are still in memory."""
 
     def __init__(self, encoders) -> None:
         self.loaded: list[str] = []
@@ -129,7 +129,7 @@ def test_the_negative_prompt_is_another_one(made):
     assert not torch.equal(made.negative.text_states, made.positive.text_states)
 
 
-def test_sound_is_heard_as_by_the_release(made, release):
+def test_audio_features_are_those_of_the_release(made, release):
     whisper = load_whisper(ReleasedLayout.find(release).whisper)
     features = release_audio_features(whisper, request().voices[0])
     assert torch.equal(made.audio, pad_release_features(features))
@@ -142,7 +142,7 @@ def test_no_two_encoders_are_in_memory_at_once(first):
     assert watch.alive == []
 
 
-def test_what_belongs_to_the_character_is_kept_on_disk(made, encoders, kept):
+def test_results_for_a_character_are_cached_on_disk(made, encoders, kept):
     watch = Watch(encoders)
     again = prepare(request(), watch.encoders, EmbeddingCache(kept))
     assert watch.loaded == ["whisper"]
@@ -178,7 +178,7 @@ def test_without_a_seed_the_reference_is_the_mean(made, encoders, kept):
     assert not torch.equal(mean, made.ref_latents)
 
 
-def test_at_half_the_frame_rate_half_the_frames_are_told(encoders, kept):
+def test_at_half_the_frame_rate_there_are_half_the_frames(encoders, kept):
     told = prepare(request(fps=12.5), encoders, EmbeddingCache(kept))
     assert told.fps == 12.5
     assert told.audio_frames == 10
@@ -222,7 +222,7 @@ def test_another_frame_rate_is_refused_before_text_is_read(encoders):
     assert watch.loaded == ["whisper"]
 
 
-def test_weights_that_make_no_numbers_are_named(encoders, kept):
+def test_weights_that_give_no_finite_values_are_named(encoders, kept):
     def broken():
         whisper = encoders.whisper.load()
         whisper.conv1.bias.fill_(float("nan"))

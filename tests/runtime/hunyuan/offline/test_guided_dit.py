@@ -11,26 +11,23 @@ from torch import Tensor
 from runtime.errors import Unsupported
 from runtime.hunyuan.encoders.preprocess import Size
 from runtime.hunyuan.offline.conditions import ClipConditions, PromptStates
-from runtime.hunyuan.offline.guided_dit import GuidedDiT, Placement
-from runtime.hunyuan.offline.loop import Clip, OfflineSettings, advance, start_clip
-from runtime.hunyuan.offline.plan import ReleasePlan
+from runtime.hunyuan.offline.guided_dit import DevicePlacement, GuidedDiT
+from runtime.hunyuan.offline.sampler import Clip, OfflineSettings, advance, start_clip
 from runtime.hunyuan.offline.saved_clip import SavedClip
+from runtime.hunyuan.offline.schedule import ReleasePlan
 from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.weights.offload import LayerOffload, turns_of
+from tests.support.small_dit import SMALL_OFFICIAL
 
 CPU = torch.device("cpu")
-TOGETHER, APART = Placement(CPU, CPU), Placement(CPU, CPU, branches_apart=True)
-CONFIG = DiTConfig(
+TOGETHER, APART = DevicePlacement(CPU, CPU), DevicePlacement(CPU, CPU, branches_apart=True)
+CONFIG = replace(
+    SMALL_OFFICIAL,
     hidden_size=16,
-    heads=2,
-    double_blocks=2,
-    single_blocks=2,
     rope_dims=(4, 2, 2),
     in_channels=4,
     out_channels=4,
-    text_dim=8,
-    pooled_text_dim=8,
     refiner_blocks=1,
     audio_steps=1,
     audio_layers=1,
@@ -83,7 +80,7 @@ def conditions(speakers: int = 1) -> ClipConditions:
 def denoiser_of(
     model: DiT,
     told: ClipConditions,
-    placement: Placement = TOGETHER,
+    placement: DevicePlacement = TOGETHER,
     settings: OfflineSettings = SETTINGS,
 ) -> GuidedDiT:
     return GuidedDiT(model, told, PLAN, settings.steps, settings.is_guided, placement)
@@ -117,10 +114,10 @@ def test_blocks_that_take_turns_give_the_same(usual: Sequence[Clip]) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_low_memory_on_a_gpu_gives_nearly_what_a_cpu_gives(usual: Sequence[Clip]) -> None:
+def test_low_memory_on_a_gpu_nearly_equals_a_cpu(usual: Sequence[Clip]) -> None:
     model, device = small_dit(), torch.device("cuda")
     turns = LayerOffload(model, turns_of(model), device)
-    denoiser = denoiser_of(model, conditions(), Placement(device, CPU, branches_apart=True))
+    denoiser = denoiser_of(model, conditions(), DevicePlacement(device, CPU, branches_apart=True))
     clip = Clip(0, usual[0].latents.to(device))
     while clip.step < SETTINGS.steps:
         clip = advance(clip, denoiser, PLAN, SETTINGS)
@@ -129,7 +126,7 @@ def test_low_memory_on_a_gpu_gives_nearly_what_a_cpu_gives(usual: Sequence[Clip]
 
 
 @pytest.mark.parametrize("step", [2, 16, 17], ids=["full", "first cached", "cached"])
-def test_a_clip_goes_on_from_a_file_as_if_it_had_never_stopped(
+def test_a_clip_resumed_from_a_file_equals_an_uninterrupted_one(
     usual: Sequence[Clip], tmp_path: Path, step: int
 ) -> None:
     saved = SavedClip(tmp_path / "a.mp4", {}, SETTINGS.steps)
@@ -194,7 +191,7 @@ def test_a_silent_second_speaker_with_no_mask_changes_nothing() -> None:
     torch.testing.assert_close(both, alone, **CLOSE)
 
 
-def test_every_speaker_is_heard() -> None:
+def test_every_speakers_audio_has_an_effect() -> None:
     short = replace(SETTINGS, steps=1)
     two = conditions(speakers=2)
     other = replace(two, audio=torch.stack([two.audio[0], -two.audio[1]]))

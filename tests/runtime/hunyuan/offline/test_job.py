@@ -11,11 +11,11 @@ from runtime.errors import BadInput
 from runtime.hunyuan.encoders.preprocess import Size
 from runtime.hunyuan.encoders.prompts import Prompts
 from runtime.hunyuan.offline.job import Progress, make_clips
-from runtime.hunyuan.offline.loop import OfflineSettings
+from runtime.hunyuan.offline.sampler import OfflineSettings
 from runtime.hunyuan.weights.lora import Lora
-from tests.runtime.hunyuan.conftest import ReleasedWorld
-from tests.runtime.media_files.test_sound_file import write_wav
+from tests.support.released_world import ReleasedWorld
 from tests.support.small_world import BOXES, babble
+from tests.support.wav_files import write_wav
 
 
 class Reports(list[Progress]):
@@ -118,7 +118,7 @@ def test_the_picture_has_any_size_of_multiples_of_16(
         made(released_world, tmp_path / "a.mp4", size=Size(100, 64))
 
 
-def test_more_than_16_s_are_heard_to_their_end_at_half_the_frame_rate(
+def test_more_than_16_s_are_used_to_their_end_at_half_the_frame_rate(
     released_world: ReleasedWorld, tmp_path: Path
 ) -> None:
     write_wav(tmp_path / "long.wav", babble(16.5), 16_000)
@@ -140,7 +140,7 @@ def test_several_jobs_share_one_loaded_model(released_world: ReleasedWorld, tmp_
     assert not np.array_equal(pictures(tmp_path / "1.mp4"), pictures(tmp_path / "2.mp4"))
 
 
-def test_mistakes_of_any_job_are_told_before_the_first_step(
+def test_mistakes_of_any_job_are_errors_before_the_first_step(
     released_world: ReleasedWorld, tmp_path: Path
 ) -> None:
     good = released_world.job(tmp_path / "a.mp4")

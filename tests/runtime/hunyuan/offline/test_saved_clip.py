@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from runtime.errors import BadInput
-from runtime.hunyuan.offline.loop import Clip
-from runtime.hunyuan.offline.plan import ReleasePlan
+from runtime.hunyuan.offline.sampler import Clip
 from runtime.hunyuan.offline.saved_clip import SavedClip
+from runtime.hunyuan.offline.schedule import ReleasePlan
 from runtime.hunyuan.offline.step_cache import StepCache
 
 PLAN = ReleasePlan.of_clip(129)

@@ -1,4 +1,4 @@
-"""Every damage to a released folder is named in one sentence that says what to do."""
+"""Every fault of a released folder gets one sentence that says what to do."""
 
 import hashlib
 import json
@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from runtime.hunyuan.layout import ReleasedLayout
 from runtime.hunyuan.report.checking import check_dit_forms, check_hashes, check_release, check_vae
+from runtime.hunyuan.vae.checkpoint import CONFIG_FILE, TENSORS_FILE
 from runtime.hunyuan.weights.loading import read_config
 from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
 
@@ -75,7 +76,7 @@ def test_every_part_is_spoken_of(findings):
 
 def test_the_autoencoders_attention_is_read_from_its_configuration(release, findings):
     assert "attention causal" in findings["autoencoder"].sentence
-    change(release.vae_config, "mid_block_causal_attn", False)
+    change(release.vae / CONFIG_FILE, "mid_block_causal_attn", False)
     assert "attention not causal" in check_vae(release, read_config(release))
 
 
@@ -142,7 +143,7 @@ def test_fp8_without_its_map_is_a_form_problem(release):
     [
         ("transformer bf16", lambda layout: layout.pickle("bf16")),
         ("transformer fp8", lambda layout: layout.fp8_map),
-        ("autoencoder", lambda layout: layout.vae_pickle),
+        ("autoencoder", lambda layout: layout.vae / TENSORS_FILE),
         ("LLaVA", lambda layout: layout.llava / "model.safetensors"),
         ("CLIP", lambda layout: layout.clip / "model.safetensors"),
         ("Whisper", lambda layout: layout.whisper / "model.safetensors"),
@@ -185,14 +186,14 @@ def test_an_encoder_without_tokenizer_is_a_problem(release):
 def record_hash(layout, digest):
     """As huggingface_hub writes it: commit, tag, time."""
     root = layout.ckpts.parent
-    name = layout.vae_pickle.relative_to(root)
+    name = (layout.vae / TENSORS_FILE).relative_to(root)
     record = root / ".cache" / "huggingface" / "download" / f"{name}.metadata"
     record.parent.mkdir(parents=True)
     record.write_text(f"0123\n{digest}\n1.0\n")
 
 
 def test_a_file_with_the_hash_of_its_download_is_counted(release):
-    record_hash(release, hashlib.sha256(release.vae_pickle.read_bytes()).hexdigest())
+    record_hash(release, hashlib.sha256((release.vae / TENSORS_FILE).read_bytes()).hexdigest())
     assert check_hashes(release.ckpts.parent).startswith("1 files have")
 
 

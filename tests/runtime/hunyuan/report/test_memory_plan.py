@@ -1,4 +1,4 @@
-"""The plan of memory: what is on the GPU in every mode, and which mode fits."""
+"""The memory plan: what is on the GPU in every mode, and which mode fits."""
 
 from dataclasses import replace
 
@@ -50,7 +50,7 @@ def test_taking_turns_leaves_little_on_the_gpu():
     assert weights.moving + weights.in_turns > weights.all
 
 
-def test_bf16_is_preferred_where_it_fits(modes):
+def test_bf16_is_preferred_if_it_fits(modes):
     assert first_that_fits(modes.values(), 80 * GIB).options == "--dtype bf16"
 
 
@@ -58,7 +58,7 @@ def test_fp8_comes_next(modes):
     assert first_that_fits(modes.values(), 40 * GIB).options == "--dtype fp8"
 
 
-def test_24_gib_run_the_release_at_its_own_size_with_low_memory(modes):
+def test_24_gib_run_the_release_at_its_default_size_with_low_memory(modes):
     assert first_that_fits(modes.values(), 24 * GIB).options == "--dtype bf16 --low-memory"
 
 
@@ -66,7 +66,7 @@ def test_too_small_a_gpu_runs_nothing(modes):
     assert first_that_fits(modes.values(), 8 * GIB) is None
 
 
-def test_low_memory_says_what_waits_in_host_memory(modes):
+def test_low_memory_lists_what_is_in_host_memory(modes):
     assert "step cache" in stage(modes["--dtype bf16 --low-memory"], "sampling").on_host
     assert stage(modes["--dtype bf16"], "sampling").on_host == "nothing"
 
@@ -90,7 +90,7 @@ def test_a_longer_clip_needs_a_larger_step_cache_only():
     assert long.cache > 2 * short.cache
 
 
-def test_tiles_bound_what_the_autoencoder_takes():
+def test_tiles_bound_the_autoencoders_memory():
     small, large = (VaeMemory.of(memory_plan.RELEASED_VAE, Workload(s, s)) for s in (256, 512))
     assert large.decoding < 1.1 * small.decoding
 

@@ -43,7 +43,7 @@ def test_results_in_place_take_nothing():
     assert memory.peak_bytes == 4 * MEGA
 
 
-def test_what_was_there_before_is_not_counted():
+def test_tensors_from_before_the_trace_are_not_counted():
     weight = torch.empty(1024, 1024, device="meta")
     with traced_memory([weight]) as memory:
         F.linear(torch.empty(1024, 1024, device="meta"), weight)

@@ -138,11 +138,11 @@ def test_latents_that_cannot_be_decoded_are_refused(vae, shape):
 def test_weights_that_do_not_fit_the_config_are_refused(folder, tmp_path):
     set_config(folder, tmp_path, layers_per_block=1)
     (tmp_path / "pytorch_model.pt").symlink_to(folder / "pytorch_model.pt")
-    with pytest.raises(CheckpointError, match=r"keys unexpected: decoder\.up_blocks"):
+    with pytest.raises(CheckpointError, match=r"unexpected: decoder\.up_blocks"):
         load_vae(tmp_path, "cpu")
 
 
-def test_a_machine_without_the_library_is_told_what_to_install(folder, monkeypatch):
+def test_without_the_library_the_error_names_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(Unsupported, match=r"pip install 'avatar-server\[hunyuan\]'"):
         load_vae(folder, "cpu")

@@ -1,4 +1,4 @@
-"""Damaged and wrong folders of the autoencoder are named, with what to do."""
+"""Errors for damaged and wrong folders of the autoencoder name the fault and what to do."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def test_attention_is_what_the_config_says(folder):
     assert not VaeConfig.read(folder).mid_block_causal_attn
 
 
-def test_attention_is_not_causal_where_the_config_is_silent(folder):
+def test_attention_is_not_causal_if_the_config_does_not_say(folder):
     set_config(folder, mid_block_causal_attn=None)
     assert not VaeConfig.read(folder).mid_block_causal_attn
 
@@ -116,17 +116,17 @@ def test_a_file_of_something_else_is_named(folder):
 
 def test_tensors_that_fit_pass(folder):
     tensors = read_tensors(folder)
-    check_tensors(tensors, tensors, folder)
+    assert check_tensors(tensors, tensors, folder) is None
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda tensors: tensors.pop(KEY), f"1 keys missing: {KEY}"),
-        (lambda tensors: tensors.update(more=torch.zeros(1)), "1 keys unexpected: more"),
+        (lambda tensors: tensors.pop(KEY), f"1 missing: {KEY}"),
+        (lambda tensors: tensors.update(more=torch.zeros(1)), "1 unexpected: more"),
         (
             lambda tensors: tensors.update({KEY: torch.zeros(3)}),
-            f"1 shapes different: {KEY} (3,) instead of (8,)",
+            f"1 of another shape: {KEY} (3,) instead of (8,)",
         ),
         (
             lambda tensors: tensors.update({KEY: torch.full((8,), torch.nan)}),
@@ -148,5 +148,5 @@ def test_tensors_that_do_not_fit_are_named(folder, damage, message):
 
 def test_only_the_first_names_are_listed(folder):
     expected = read_tensors(folder)
-    with pytest.raises(CheckpointError, match=r"248 keys missing: .* and 243 more"):
+    with pytest.raises(CheckpointError, match=r"248 missing: .* and 243 more"):
         check_tensors({}, expected, folder)

@@ -1,4 +1,4 @@
-"""Overlapping tiles: what they join to, and that a stream may be cut anywhere."""
+"""Overlapping tiles: how they join, and that a stream may be cut anywhere."""
 
 import pytest
 import torch
@@ -48,19 +48,19 @@ def test_the_releases_tiles_overlap_by_a_quarter():
 
 
 @pytest.mark.parametrize("frames", range(1, 15))
-def test_tiles_in_time_join_to_what_is_not_cut(frames):
+def test_tiles_in_time_join_to_the_uncut_result(frames):
     latents = latents_of(frames)
     torch.testing.assert_close(run_tiled(repeated, latents, TILES), repeated(latents))
 
 
 @pytest.mark.parametrize("height", [1, 8, 9, 12, 13, 14, 20])
 @pytest.mark.parametrize("width", [8, 15, 18])
-def test_tiles_in_space_join_to_what_is_not_cut(height, width):
+def test_tiles_in_space_join_to_the_uncut_result(height, width):
     picture = torch.rand(1, 2, 1, height, width)
     torch.testing.assert_close(tile_space(torch.clone, picture, TILES.space), picture)
 
 
-def test_what_fits_in_a_tile_is_not_cut():
+def test_an_input_that_fits_into_a_tile_is_not_cut():
     seen = []
     run_tiled(lambda x: seen.append(x.shape) or repeated(x), torch.rand(1, 2, 4, 8, 8), TILES)
     assert seen == [(1, 2, 4, 8, 8)]
@@ -86,7 +86,7 @@ def test_pieces_of_a_stream_equal_the_whole(frames, size):
     )
 
 
-def test_outputs_are_final_as_soon_as_their_tile_is_whole():
+def test_outputs_are_final_as_soon_as_their_tile_is_complete():
     assert streamed(latents_of(9), [1] * 9) == [0, 0, 0, 0, 13, 0, 0, 12, 0, 8]
 
 

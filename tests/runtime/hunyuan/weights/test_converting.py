@@ -38,7 +38,7 @@ def test_fp8_is_made_from_bf16_as_the_release_makes_it(release, tmp_path):
     assert same(load_dit(tmp_path / "out", form="fp8"), expected)
 
 
-def test_shards_beside_the_pickle_are_what_is_loaded(release):
+def test_shards_are_loaded_rather_than_the_pickle(release):
     expected = load_dit(release)
     convert(release)
     ReleasedLayout.find(release).pickle("bf16").unlink()
@@ -63,7 +63,7 @@ def test_no_shard_is_larger_than_asked_unless_one_tensor_is():
     assert plan_shards({"a": 4, "b": 5, "c": 20, "d": 1}, 10) == [["a", "b"], ["c"], ["d"]]
 
 
-def test_the_share_that_is_done_is_told(release, tmp_path):
+def test_progress_is_the_share_that_is_done(release, tmp_path):
     told = []
     done = convert(release, out=tmp_path / "out", shard_bytes=50_000, on_shard=told.append)
     assert len(told) == len(done.shards)

@@ -1,10 +1,10 @@
-"""The release is downloaded whole, resumed where it stopped, and only what is asked for."""
+"""The release is downloaded completely, in the wanted forms only, and a download resumes."""
 
 import pytest
 
 from runtime.errors import AvatarError, NotFound
 from runtime.hunyuan.report.checking import check_hashes
-from runtime.hunyuan.weights.fetching import Hub, patterns
+from runtime.hunyuan.weights.fetching import HuggingFaceHub, patterns
 from tests.support.hub_machine import DIT, FILES, hub_machine
 
 
@@ -16,7 +16,7 @@ def machine():
 
 @pytest.fixture
 def hub(machine):
-    return Hub(endpoint=machine.url)
+    return HuggingFaceHub(endpoint=machine.url)
 
 
 def fetched(folder):
@@ -43,18 +43,18 @@ def test_fp8_comes_with_its_map():
     assert f"{DIT}.pt" not in patterns(["fp8"])
 
 
-def test_what_is_to_be_downloaded_is_told_before(hub, tmp_path):
+def test_the_download_is_announced_before_it_starts(hub, tmp_path):
     found = hub.look(tmp_path, ["bf16"])
     assert set(found.files) >= {f"{DIT}.pt", "LICENSE"}
     assert found.bytes == found.missing_bytes == sum(len(FILES[name]) for name in found.files)
 
 
-def test_what_is_there_is_not_downloaded_again(hub, tmp_path):
+def test_a_file_on_disk_is_not_downloaded_again(hub, tmp_path):
     hub.fetch(tmp_path, ["bf16"])
     assert hub.look(tmp_path, ["bf16"]).missing_bytes == 0
 
 
-def test_a_download_that_broke_goes_on_where_it_stopped(machine, hub, tmp_path):
+def test_an_interrupted_download_resumes(machine, hub, tmp_path):
     whole = bytes(range(256)) * 100_000  # the client writes 10 MiB at a time
     machine.files[f"{DIT}.pt"] = whole
     machine.breaks = 1
@@ -63,16 +63,16 @@ def test_a_download_that_broke_goes_on_where_it_stopped(machine, hub, tmp_path):
     assert machine.ranges == [f"bytes={10 * 2**20}-"]
 
 
-def test_the_hashes_of_what_was_fetched_are_known(hub, tmp_path):
+def test_the_hashes_of_fetched_files_are_known(hub, tmp_path):
     hub.fetch(tmp_path, ["bf16"])
     assert check_hashes(tmp_path).startswith("4 files have")
 
 
-def test_a_repository_that_is_not_there_is_named(machine, tmp_path):
+def test_a_repository_that_does_not_exist_is_named(machine, tmp_path):
     with pytest.raises(NotFound, match="nobody/nothing"):
-        Hub("nobody/nothing", endpoint=machine.url).look(tmp_path, ["bf16"])
+        HuggingFaceHub("nobody/nothing", endpoint=machine.url).look(tmp_path, ["bf16"])
 
 
 def test_a_hub_that_does_not_answer_is_named_with_what_to_do(tmp_path):
     with pytest.raises(AvatarError, match="Check the network and run this again"):
-        Hub(endpoint="http://127.0.0.1:9").look(tmp_path, ["bf16"])
+        HuggingFaceHub(endpoint="http://127.0.0.1:9").look(tmp_path, ["bf16"])

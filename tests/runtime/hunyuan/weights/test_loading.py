@@ -1,4 +1,4 @@
-"""The transformer comes out of a released folder as it was put in, or the fault is named."""
+"""The transformer is loaded from a released folder unchanged, or the error names the fault."""
 
 import json
 import shutil
@@ -126,7 +126,7 @@ def test_a_truncated_file_is_named(release):
     assert f"{file} is truncated or damaged" in refusal(release)
 
 
-def test_a_missing_file_names_the_form_that_is_there(release):
+def test_a_missing_file_names_the_form_that_exists(release):
     release.pickle("bf16").unlink()
     message = refusal(release)
     assert "mp_rank_00_model_states.pt is missing" in message

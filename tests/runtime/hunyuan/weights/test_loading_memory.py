@@ -77,7 +77,7 @@ def growth(
     turns: str = "on the device",
     lora: Sequence[Path] = (),
 ) -> tuple[int, int]:
-    """Bytes that a process of its own grew by, and bytes of the model's weights."""
+    """Bytes by which a separate process grew, and bytes of the model's weights."""
     told = [*map(str, releases), form, dtype, turns, *map(str, lora)]
     arguments = [sys.executable, "-c", MEASURE, *told]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True, env=GIVING_BACK)
@@ -92,18 +92,18 @@ def test_host_memory_stays_within_a_fifth_of_the_weights(releases, form):
     assert grown < LIMIT * weights
 
 
-def test_weights_that_are_converted_are_not_there_twice(releases):
+def test_converted_weights_are_not_in_memory_twice(releases):
     grown, weights = growth(releases, "bf16", "float32")
     assert weights > 100e6
     assert grown < LIMIT * weights
 
 
-def test_weights_that_take_turns_are_not_there_twice(releases):
+def test_offloaded_weights_are_not_in_memory_twice(releases):
     grown, weights = growth(releases, "bf16", turns="in turns")
     assert grown < (LIMIT + SLOTS) * weights
 
 
-def test_weights_that_a_lora_changes_are_not_there_twice(releases, tmp_path):
+def test_weights_that_a_lora_changes_are_not_in_memory_twice(releases, tmp_path):
     grown, weights = growth(releases, "bf16", lora=[lora_of_all_blocks(tmp_path)])
     assert grown < LIMIT * weights
 

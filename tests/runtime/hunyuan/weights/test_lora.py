@@ -31,7 +31,7 @@ def halves():
 
 
 def change(release, lora, layer=LAYER, form="bf16"):
-    """What loading with the LoRA adds to a layer's weight."""
+    """The difference that the LoRA makes to a layer's weight."""
     plain, merged = (
         load_dit(release, dtype=torch.float32, lora=given, form=form) for given in ((), lora)
     )
@@ -75,7 +75,7 @@ def test_every_naming_adds_the_product_of_its_halves(release, tmp_path, halves, 
     torch.testing.assert_close(added, halves[1] @ halves[0], rtol=1e-4, atol=1e-4)
 
 
-def test_strength_scales_what_is_added(release, tmp_path, halves):
+def test_strength_scales_the_update(release, tmp_path, halves):
     save_file(peft(*halves), tmp_path / "x.safetensors")
     added = change(release, [Lora(tmp_path / "x.safetensors", strength=-0.5)])
     torch.testing.assert_close(added, -0.5 * halves[1] @ halves[0], rtol=1e-4, atol=1e-4)

@@ -5,7 +5,7 @@ import torch
 from einops import rearrange
 
 from runtime.models.autoencoder.autoencoder import Autoencoder, AutoencoderConfig
-from runtime.models.autoencoder.picture_decoder import PATCH, SPATIAL_STRIDE
+from runtime.models.autoencoder.compositing_decoder import PATCH, SPATIAL_STRIDE
 
 
 @pytest.fixture(scope="module")

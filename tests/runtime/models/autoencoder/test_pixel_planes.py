@@ -9,8 +9,6 @@ from torch import Tensor
 from runtime.errors import BadInput
 from runtime.models.autoencoder.pixel_planes import to_bytes
 
-FORMATS = {"i420": "yuv420p", "nv12": "nv12"}
-
 
 def colours() -> Tensor:
     """Eight pictures of one random colour each: where chroma is sampled does not matter."""
@@ -23,11 +21,10 @@ def test_rgb_is_rounded() -> None:
     assert to_bytes(pictures).flatten().tolist() == [0, 128, 255]
 
 
-@pytest.mark.parametrize("layout", ["i420", "nv12"])
-def test_planes_equal_those_of_swscale(layout: str) -> None:
-    for rgb, planes in zip(to_bytes(colours()), to_bytes(colours(), layout), strict=True):
+def test_planes_equal_those_of_swscale() -> None:
+    for rgb, planes in zip(to_bytes(colours()), to_bytes(colours(), "i420"), strict=True):
         frame = av.VideoFrame.from_ndarray(rgb.numpy(), format="rgb24")
-        expected = frame.reformat(format=FORMATS[layout]).to_ndarray()
+        expected = frame.reformat(format="yuv420p").to_ndarray()
         assert planes.shape == expected.shape
         assert np.abs(planes.numpy().astype(int) - expected).max() <= 1  # it works in integers
 

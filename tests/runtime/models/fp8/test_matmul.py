@@ -6,6 +6,7 @@ from torch import Tensor
 
 from runtime.errors import BadInput
 from runtime.models.fp8.matmul import FP8, Fp8Matrix, fits, fp8_linear, product, quantize
+from tests.support.fp8 import dequantized
 
 ROUNDED_TO_BF16 = 4e-3  # half a bfloat16 step, relative
 QUANTIZED = 5e-2  # two factors of 3 mantissa bits: about 2.5 % each, independent
@@ -26,7 +27,7 @@ def test_a_product_is_that_of_the_stored_values(left_by_row: bool, right_by_row:
         quantize(noise(40, 64), left_by_row),
         quantize(noise(48, 64, seed=1), right_by_row),
     )
-    expected = left.dequantized() @ right.dequantized().T
+    expected = dequantized(left) @ dequantized(right).T
     assert error(product(left, right), expected) < ROUNDED_TO_BF16
 
 
@@ -42,13 +43,13 @@ def test_a_linear_layer_keeps_shape_and_dtype_and_comes_near_float32(dtype: torc
 def test_rows_of_any_size_are_stored_equally_well() -> None:
     sizes = torch.tensor([1e-6, 1.0, 1e4])[:, None]
     x = noise(3, 64) * sizes
-    stored = quantize(x).dequantized()
+    stored = dequantized(quantize(x))
     for row in range(3):
         assert error(stored[row], x[row]) < 4e-2
 
 
 def test_a_row_of_zeros_stays_zero() -> None:
-    assert not quantize(torch.zeros(2, 16)).dequantized().any()
+    assert not dequantized(quantize(torch.zeros(2, 16))).any()
 
 
 def test_a_calibrated_scale_saturates_rather_than_overflows() -> None:

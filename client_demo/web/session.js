@@ -1,0 +1,183 @@
+// @ts-check
+// One session: its WebSocket, and the WebRTC stream negotiated over it.
+// Dispatches "event" (detail: a server event), "media" (detail: a MediaStream), "playing" and "end"
+// (detail: the reason).
+
+import { appendMessage } from "./wire.js";
+
+/** @typedef {import("./api.js").Speaker} Speaker */
+/** @typedef {{type: string, [field: string]: any}} ServerEvent */
+/**
+ * @typedef {ServerEvent & {
+ *   session_id: string, resume_secret: string, resume_ms: number, ice_servers: RTCIceServer[],
+ *   speakers: Speaker[], capabilities: {emotions: string[], tts: boolean},
+ * }} Granted the server's session.created or session.updated
+ */
+
+const SUBPROTOCOL = "avatar.v1";
+const SECRET_PREFIX = "avatar.secret.";
+
+// About the sound that browsers buffer before they play it. Without this, browsers show frames at
+// once and delay them to match the sound over the first 15 s (observed in Chromium 156).
+const VIDEO_BUFFER_MS = 80;
+const RESUME_EVERY_MS = 500;
+const LOST = 1006; // RFC 6455, 7.1.5: closed without a close frame
+
+export class Session extends EventTarget {
+  /** @param {{character: string, rate: number, secret?: string}} options rate: Hz of the speech */
+  constructor({ character, rate, secret }) {
+    super();
+    this.rate = rate;
+    /** @type {Granted | null} */
+    this.granted = null;
+    /** @type {RTCPeerConnection | null} */
+    this.peer = null;
+    this.seq = 0;
+    this.closed = false;
+    /** @type {number | null} performance.now() at which the socket was lost */
+    this.lostAt = null;
+    this.socket = this.open({ character }, secret);
+  }
+
+  /**
+   * @param {Record<string, string>} query
+   * @param {string} [secret]
+   */
+  open(query, secret) {
+    const address = new URL("/v1/realtime", location.href);
+    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+    address.search = new URLSearchParams(query).toString();
+    const protocols = secret ? [SUBPROTOCOL, SECRET_PREFIX + secret] : [SUBPROTOCOL];
+    const socket = new WebSocket(address, protocols);
+    socket.onmessage = ({ data }) => this.receive(JSON.parse(data));
+    socket.onclose = ({ code, reason }) => (
+      this.onSocketClosed(reason || (code === LOST ? "the server is gone" : `code ${code}`)));
+    this.socket = socket;
+    return socket;
+  }
+
+  /**
+   * Resume the session over a new socket within `resume_ms`; its media keep playing.
+   * @param {string} reason
+   */
+  onSocketClosed(reason) {
+    if (this.closed) return;
+    this.lostAt ??= performance.now();
+    const { granted } = this;
+    const canResume = granted && this.peer?.connectionState === "connected"
+      && performance.now() - this.lostAt < granted.resume_ms;
+    if (!canResume) return this.end(reason);
+    setTimeout(() => {
+      if (!this.closed) this.open({ session: granted.session_id }, granted.resume_secret);
+    }, RESUME_EVERY_MS);
+  }
+
+  /**
+   * @param {string} type
+   * @param {Record<string, unknown>} fields
+   */
+  send(type, fields = {}) {
+    if (this.socket.readyState === WebSocket.OPEN) {
+      this.socket.send(JSON.stringify({ type, ...fields }));
+    }
+  }
+
+  /**
+   * Append speech of one speaker: any number of samples, also faster than real time.
+   * @param {Int16Array} samples
+   * @param {number} speakerIndex
+   */
+  speak(samples, speakerIndex) {
+    const seq = this.seq++; // counts on while the socket is lost, so that the server sees the gap
+    if (this.socket.readyState === WebSocket.OPEN) {
+      this.socket.send(appendMessage(samples, speakerIndex, seq));
+    }
+  }
+
+  /** @param {string} speaker */
+  commit(speaker) { this.send("input_audio_buffer.commit", { speaker }); }
+
+  /** @param {string} [speaker] silence this one; all if left out */
+  interrupt(speaker) { this.send("output_audio_buffer.clear", speaker ? { speaker } : {}); }
+
+  /**
+   * @param {string} speaker
+   * @param {string} emotion
+   * @param {number} strength 0 to 1
+   */
+  setEmotion(speaker, emotion, strength) {
+    this.send("avatar.emotion.update", { speaker, emotion, strength });
+  }
+
+  close() {
+    if (this.closed) return;
+    this.send("session.close");
+    this.end("closed");
+    this.socket.close();
+  }
+
+  /** @param {ServerEvent} event */
+  receive(event) {
+    if (event.type === "session.created") {
+      const isNew = this.granted === null;
+      this.granted = /** @type {Granted} */ (event);
+      this.lostAt = null;
+      if (!isNew) return; // resumed
+      const format = { type: "audio/pcm", rate: this.rate, channels: 1 };
+      this.send("session.update", { session: { audio: { input: { format } } } });
+      this.offer(this.granted.ice_servers).catch(this.onWebrtcError);
+    } else if (event.type === "session.updated") {
+      this.granted = /** @type {Granted} */ (event);
+    } else if (event.type === "webrtc.answer") {
+      this.peer?.setRemoteDescription({ type: "answer", sdp: event.sdp }).catch(this.onWebrtcError);
+    }
+    this.emit("event", event);
+  }
+
+  onWebrtcError = (/** @type {Error} */ error) => this.end(`WebRTC: ${error.message}`);
+
+  /** @param {RTCIceServer[]} iceServers */
+  async offer(iceServers) {
+    const peer = this.peer = new RTCPeerConnection({ iceServers });
+    peer.addTransceiver("audio", { direction: "recvonly" });
+    peer.addTransceiver("video", { direction: "recvonly" });
+    const stream = new MediaStream();
+    peer.ontrack = ({ track, receiver }) => {
+      if (track.kind === "video") receiver.jitterBufferTarget = VIDEO_BUFFER_MS;
+      stream.addTrack(track);
+      this.emit("media", stream);
+    };
+    peer.onicecandidate = ({ candidate }) => {
+      if (candidate) this.send("webrtc.candidate", { candidate: candidate.toJSON() });
+    };
+    peer.onconnectionstatechange = () => {
+      if (peer.connectionState === "failed") this.end("the media connection failed");
+    };
+    await peer.setLocalDescription();
+    this.send("webrtc.offer", { sdp: peer.localDescription?.sdp });
+  }
+
+  /** @param {string} reason */
+  end(reason) {
+    if (this.closed) return;
+    this.closed = true;
+    this.peer?.close();
+    this.socket.close();
+    this.emit("end", reason);
+  }
+
+  /**
+   * @param {"event" | "media" | "playing" | "end"} name
+   * @param {unknown} [detail]
+   */
+  emit(name, detail) { this.dispatchEvent(new CustomEvent(name, { detail })); }
+
+  /**
+   * Call `run` with the detail of every event `name`.
+   * @param {"event" | "media" | "playing" | "end"} name
+   * @param {(detail: any) => void} run
+   */
+  on(name, run) {
+    this.addEventListener(name, (event) => run(/** @type {CustomEvent} */ (event).detail));
+  }
+}

@@ -1,0 +1,76 @@
+"""The characters that a server offers, asked over HTTP."""
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Collection
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from avatar_client.session_socket import AvatarClientError, realtime_url
+
+TIMEOUT_S = 10.0
+
+
+async def list_characters(url: str, api_key: str | None = None) -> list[dict[str, Any]]:
+    """The list of `GET /v1/characters`: each with `id`, `speakers` and more.
+
+    Raises AvatarClientError if the server does not answer, or refuses.
+    """
+    return await asyncio.to_thread(_get, _address(url), api_key)
+
+
+async def find_character(url: str, names: Collection[str], api_key: str | None = None) -> str:
+    """Id of the first character with speakers of all these names and the fewest others.
+
+    Raises AvatarClientError if there is none; its message lists the names that there are.
+    """
+    found = await list_characters(url, api_key)
+    matching = [one for one in found if set(names) <= set(_speaker_names(one))]
+    if not matching:
+        raise AvatarClientError(_no_character(names, found), "unknown_speaker")
+    return str(min(matching, key=lambda one: len(one["speakers"]))["id"])
+
+
+def _no_character(names: Collection[str], found: list[dict[str, Any]]) -> str:
+    wanted = ", ".join(sorted(names))
+    single = sorted({name for one in found for name in _speaker_names(one)})
+    shared = [" + ".join(_speaker_names(one)) for one in found if len(one["speakers"]) > 1]
+    lines = [
+        f"No character of this server has {_counted('speaker', len(names))} {wanted}.",
+        f"Speakers: {', '.join(single) or 'none'}.",
+    ]
+    if shared:
+        lines.append(f"Together in one picture: {', '.join(shared)}.")
+    return "\n".join(lines)
+
+
+def _counted(noun: str, count: int) -> str:
+    return f"a {noun} named" if count == 1 else f"the {noun}s"
+
+
+def _speaker_names(character: dict[str, Any]) -> list[str]:
+    return [speaker["id"] for speaker in character["speakers"]]
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(realtime_url(url, None))
+    scheme = {"ws": "http", "wss": "https"}[parts.scheme]
+    path = parts.path.removesuffix("/realtime").removesuffix("/v1")
+    return urlunsplit((scheme, parts.netloc, f"{path}/v1/characters", "", ""))
+
+
+def _get(address: str, api_key: str | None) -> list[dict[str, Any]]:
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    request = urllib.request.Request(address, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+            return list(json.load(response)["characters"])
+    except urllib.error.HTTPError as refusal:
+        hint = " Pass its API key: --api-key or AVATAR_API_KEY." if refusal.code == 401 else ""
+        raise AvatarClientError(f"{address} answered HTTP {refusal.code}.{hint}") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise AvatarClientError(
+            f"No avatar server answers at {address} ({error}). Start one: avatar serve"
+        ) from error
