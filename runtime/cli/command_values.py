@@ -1,4 +1,4 @@
-"""Shared by all sub-commands: pairs, face boxes, the folder of own characters, errors in one line."""
+"""Shared by all commands: pairs, face boxes, the folder of own characters, one-line errors."""
 
 import os
 from collections.abc import Iterator

@@ -25,9 +25,11 @@ class Outbox:
 
     @property
     def is_full(self) -> bool:
+        """Whether the next event drops the oldest."""
         return len(self._events) >= self._limit
 
     def put(self, event: ServerEvent) -> None:
+        """Queue an event as the last one."""
         if isinstance(event, MetricsTick) and 2 * len(self._events) >= self._limit:
             return
         if self.is_full:
@@ -37,17 +39,19 @@ class Outbox:
         self._filled.set()
 
     def put_first(self, event: ServerEvent) -> None:
+        """Queue an event as the next one."""
         self._events.appendleft(event)
         self._filled.set()
 
     def drain(self) -> list[ServerEvent]:
-        """What waits now."""
-        waiting = list(self._events)
+        """Remove and return the queued events."""
+        queued = list(self._events)
         self._events.clear()
         self._filled.clear()
-        return waiting
+        return queued
 
     async def get(self) -> ServerEvent:
+        """The next event, as soon as there is one."""
         while not self._events:
             self._filled.clear()
             await self._filled.wait()

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from server.api.app import create_app
 from server.config import ServerConfig
-from server.generation.interface import Engine
+from server.generation.interface import Backend
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class HttpRoute:
 
 def http_routes() -> list[HttpRoute]:
     """Every route, in the order of the app."""
-    app = create_app(ServerConfig(), cast(Engine, None))  # no engine is used before the start
+    app = create_app(ServerConfig(), cast(Backend, None))  # no engine is used before the start
     return [
         _route(method, path, operation)
         for path, methods in app.openapi()["paths"].items()
