@@ -32,8 +32,8 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m server.reference --check
 	sh client_demo/check_page.sh
+	$(BIN)/python -m server.reference --check
 
 test: lint
 	$(BIN)/python -m pytest

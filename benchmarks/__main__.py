@@ -22,13 +22,11 @@ import typer
 from benchmarks import compare as comparison
 from benchmarks.record import RESULTS, console, keep
 
-commands = typer.Typer(add_completion=False, help=__doc__)
-app = typer.Typer(add_completion=False)  # of `avatar`: its sub-command is `bench`
-app.add_typer(commands, name="bench")
+app = typer.Typer(add_completion=False, help=__doc__)
 REPOSITORY = Path(__file__).parent.parent
 
 
-@commands.command()
+@app.command()
 def quality(
     preset: str = "interactive",
     seconds: float = 10.0,
@@ -56,7 +54,7 @@ def quality(
     keep(name, bench.run(tried, schedule, seconds, singles, pairs), command)
 
 
-@commands.command()
+@app.command()
 def generator(seconds: float = 10.0, threads: int = 1) -> None:
     """Measure compute time over media time of the library alone, for every preset.
 
@@ -67,7 +65,7 @@ def generator(seconds: float = 10.0, threads: int = 1) -> None:
     keep("generator", bench.run(seconds, threads))
 
 
-@commands.command()
+@app.command()
 def latency(count: int = 10) -> None:
     """Measure first sound, first moving picture and CPU of a warm server, preset interactive."""
     from benchmarks import running_server as bench
@@ -76,7 +74,7 @@ def latency(count: int = 10) -> None:
         keep("latency", bench.latency(server, count))
 
 
-@commands.command()
+@app.command()
 def interruption(count: int = 20) -> None:
     """Measure the time from an interruption to the last open mouth."""
     from benchmarks import running_server as bench
@@ -85,7 +83,7 @@ def interruption(count: int = 20) -> None:
         keep("interruption", bench.interruption(server, count))
 
 
-@commands.command()
+@app.command()
 def soak(minutes: float = 10.0) -> None:
     """Run one long session: memory, drift and lip sync from its first to its last seconds."""
     from benchmarks import soak as bench
@@ -93,7 +91,7 @@ def soak(minutes: float = 10.0) -> None:
     keep("soak", bench.run(minutes))
 
 
-@commands.command()
+@app.command()
 def engines(
     folder: Annotated[Path, typer.Option(help="Missing engines are built.")] = Path("engines"),
     threads: int = 2,
@@ -106,15 +104,15 @@ def engines(
     keep("engines", bench.run(folder, threads, rounds, seconds))
 
 
-@commands.command("matmul-peak")
+@app.command("matmul-peak")
 def matmul_peak(threads: int = 2) -> None:
     """Measure the CPU's float32 peak and the share of it that a transformer call reaches."""
-    from benchmarks import matmul_peak as bench
+    from benchmarks.random_weights import matmul_peak as bench
 
     keep("matmul-peak", bench.run(threads), f"matmul-peak --threads {threads}")
 
 
-@commands.command()
+@app.command()
 def model(
     size: Annotated[str, typer.Option(help="13b or tiny.")] = "13b",
     preset: Annotated[str, typer.Option(help="Windows, steps and picture size.")] = "live-512",
@@ -127,7 +125,7 @@ def model(
 
     Speed does not depend on the weights.
     """
-    from benchmarks import model as bench
+    from benchmarks.random_weights import model_speed as bench
     from runtime.errors import AvatarError
 
     flags = f"--size {size} --preset {preset} --precision {precision} --engine {engine}"
@@ -140,7 +138,7 @@ def model(
     keep(name, values, f"model {flags} --device {device}")
 
 
-@commands.command()
+@app.command()
 def gpu(
     runs: Annotated[int, typer.Option(help="Timed calls.")] = 10,
     size: Annotated[str, typer.Option(help="13b or tiny.")] = "13b",
@@ -154,8 +152,8 @@ def gpu(
     """
     from functools import partial
 
-    from benchmarks import gpu_check
-    from benchmarks import model as bench
+    from benchmarks.random_weights import gpu_check
+    from benchmarks.random_weights import model_speed as bench
     from runtime.errors import AvatarError
 
     try:
@@ -170,7 +168,7 @@ def gpu(
         raise typer.Exit(1) from None
 
 
-@commands.command()
+@app.command()
 def report(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit with 1 if a file is out of date.")
@@ -189,7 +187,7 @@ def report(
         raise typer.Exit(1)
 
 
-@commands.command()
+@app.command()
 def compare(
     before: Annotated[Path, typer.Argument(help="A folder of result files.")],
     after: Annotated[Path, typer.Argument(help="The folder to compare with it.")],
@@ -212,7 +210,7 @@ def compare(
         raise typer.Exit(1)
 
 
-@commands.command("all")
+@app.command("all")
 def everything() -> None:
     """Run all that needs no GPU, then write the report."""
     steps: tuple[Callable[[], None], ...] = (
@@ -223,4 +221,4 @@ def everything() -> None:
 
 
 if __name__ == "__main__":
-    commands()
+    app()

@@ -1,7 +1,9 @@
-"""`avatar export`: a model to engines, built once and found again by what they were built for."""
+"""`avatar export`: builds a model's engines, once for each set of weights, shapes and precision."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,11 +70,8 @@ def build(
         kind, model, preset, speakers, precision, out, blocks, size_px, windows, latent_frames,
         text_tokens,
     )  # fmt: skip
-    try:
-        with console.status("") as status:
-            made = export_engines(request, status.update)
-    except AvatarError as error:
-        raise _failed(kind, error) from error
+    with _plain_errors(kind), console.status("") as status:
+        made = export_engines(request, status.update)
     _show(made)
 
 
@@ -109,18 +108,20 @@ def windows_command(
     request = RecordRequest(
         model, character, preset, ticks, size_px, device, precision, decoder, embeddings, out
     )
-    try:
-        with console.status("Recording .."):
-            count = record_windows(request)
-    except AvatarError as error:
-        raise _failed("windows", error) from error
+    with _plain_errors("windows"), console.status("Recording .."):
+        count = record_windows(request)
     megabytes = out.stat().st_size / 1e6
     typer.echo(f"{out}: {count} windows, {megabytes:.0f} MB. Use it: --windows {out}")
 
 
-def _failed(name: str, error: AvatarError) -> typer.Exit:
-    typer.echo(f"avatar export {name}: {error}", err=True)
-    return typer.Exit(1)
+@contextmanager
+def _plain_errors(name: str) -> Iterator[None]:
+    """Prints an AvatarError in one line and exits with 1."""
+    try:
+        yield
+    except AvatarError as error:
+        typer.echo(f"avatar export {name}: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 def _show(made: list[ExportedEngine]) -> None:

@@ -1,4 +1,4 @@
-"""What an export builds: the engines of a streaming model, or of a released transformer."""
+"""Requests to export: engines of a model, or recorded windows of a released one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ExportRequest:
 def export_engines(
     request: ExportRequest, progress: Callable[[str], None] = lambda text: None
 ) -> list[ExportedEngine]:
-    """Builds the engines that are asked for, and finds those that are there already.
+    """Builds the wanted engines; those that exist already are found.
 
     `progress` gets a line of text at every phase. Raises AvatarError.
     """

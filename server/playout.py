@@ -37,11 +37,6 @@ class Slice:
     pixels: Pixels
     sound: NDArray[np.int16]
 
-    @property
-    def audio_pts(self) -> int:
-        """In samples of 48 kHz."""
-        return self.slot * OUTPUT_SAMPLES_PER_FRAME
-
 
 class MediaClock:
     """When each slot is due: one start time, counted in slots, so that waits never add up."""

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def pick_device() -> str:
-    """Where to train. A GPU multiplies in TF32, which training does not notice."""
+    """The device to train on. On a GPU matrix products use TF32, which is precise enough here."""
     if not torch.cuda.is_available():
         return "cpu"
     torch.set_float32_matmul_precision("high")
@@ -27,10 +27,10 @@ def pick_device() -> str:
 
 @dataclass
 class Run:
-    """Optimise `model` for `steps` steps; a second start of the same run goes on where it stopped.
+    """Optimise `model` for `steps` steps; a second start resumes from the checkpoint.
 
-    The learning rate warms up over 100 steps and falls along a cosine to a twentieth. `averaged`
-    is the exponential moving average of the weights, which is what ships.
+    The learning rate warms up over 100 steps and falls along a cosine to a twentieth. `averaged`,
+    the exponential moving average of the weights, is what ships.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Run:
         self._started = time.monotonic()
         if self.checkpoint.exists():
             self._resume()
-        state = self.model.state_dict()  # shares the weights, and so follows them
+        state = self.model.state_dict()  # shares the weights' memory
         self._floating = [k for k, v in state.items() if v.is_floating_point()]
         self._others = [k for k in state if k not in self._floating]
         self._state = state
@@ -73,7 +73,7 @@ class Run:
         device = next(self.model.parameters()).device
         self.averaged = {k: v.to(device) for k, v in saved["averaged"].items()}
         self.step = saved["step"]
-        logger.info("%s: going on from step %d", self.name, self.step)
+        logger.info("%s: resumed at step %d", self.name, self.step)
 
     def save(self) -> None:
         state = {
@@ -92,7 +92,7 @@ class Run:
         return self.learning_rate * warm * (0.05 + 0.95 * cosine)
 
     def __iter__(self) -> Iterator[int]:
-        """The steps that are left; saves every few minutes and at the end."""
+        """The remaining steps; saves a checkpoint every three minutes and at the end."""
         last_saved = time.monotonic()
         while self.step < self.steps:
             yield self.step
@@ -102,7 +102,7 @@ class Run:
         self.save()
 
     def update(self, loss: Tensor) -> None:
-        """One optimiser step on `loss`, as `apply`."""
+        """One optimiser step on `loss`."""
         self.apply(torch.autograd.grad(loss, self.parameters, allow_unused=True))
 
     def apply(self, gradients: Sequence[Tensor | None]) -> None:
@@ -123,7 +123,7 @@ class Run:
         )
 
     def _keep(self, gradients: Sequence[Tensor | None]) -> None:
-        """Copies gradients, which may share memory or be strided, for clipping and optimiser."""
+        """Copy gradients, which may be strided or share memory, for the optimiser."""
         kept, given = [], []
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             if gradient is None:
@@ -136,7 +136,7 @@ class Run:
         torch._foreach_copy_(kept, given)
 
     def log(self, **values: float | Tensor) -> None:
-        """Append one line of curves to log.jsonl."""
+        """Append the values as one line to log.jsonl."""
         line = {"step": self.step, "seconds": round(time.monotonic() - self._started, 1)}
         line |= {k: round(float(v), 5) for k, v in values.items()}
         logger.info("%s %s", self.name, line)

@@ -1,4 +1,4 @@
-"""Where the built-in model lives: the folder that training writes and the runtime reads."""
+"""The folders of the built-in model, which training writes and the runtime reads."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def save_part(
     command: str,
     folder: Path = WEIGHTS,
 ) -> None:
-    """Write a part as it ships: weights in half precision, sizes, and the command that made it."""
+    """Write a part for shipping: weights in half precision, sizes, and the command that made it."""
     folder.mkdir(parents=True, exist_ok=True)
     halves = {k: v.detach().half().contiguous().cpu() for k, v in tensors.items()}
     save_file(halves, folder / f"{part}.safetensors")
@@ -55,7 +55,7 @@ def save_part(
 
 
 def share_parts(folder: Path) -> None:
-    """Put the shipped autoencoder and audio encoder beside a denoiser that is tried out."""
+    """Copy the shipped autoencoder and audio encoder beside an experimental denoiser."""
     for part in ("autoencoder", "audio_encoder"):
         for file in (f"{part}.json", f"{part}.safetensors"):
             shutil.copyfile(WEIGHTS / file, folder / file)

@@ -1,4 +1,4 @@
-"""Shared by all commands: pairs, face boxes, the folder of own characters, one-line errors."""
+"""Shared by all sub-commands: pairs, face boxes, own characters, errors in one line."""
 
 import os
 from collections.abc import Iterator

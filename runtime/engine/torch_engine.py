@@ -79,10 +79,10 @@ def fused(model: StreamModel, attends_in_fp8: bool = False) -> Engines:
     return _captured(_engines(model, TritonDenoiser(model.dit, attends_in_fp8)))
 
 
-def _check_gpu(model: StreamModel, engine: str, what: str) -> None:
+def _check_gpu(model: StreamModel, engine: str, work: str) -> None:
     if model.device.type != "cuda":
         raise Unsupported(
-            f"{engine} {what} and needs an NVIDIA GPU; the model is on {model.device}. "
+            f"{engine} {work} and needs an NVIDIA GPU; the model is on {model.device}. "
             "Use --engine torch, or --device cuda on a machine with a GPU.",
             param="engine",
         )

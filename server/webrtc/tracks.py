@@ -16,7 +16,7 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from numpy.typing import NDArray
 
-from runtime.timing import OUTPUT_RATE, VIDEO_FPS
+from runtime.timing import OUTPUT_RATE, OUTPUT_SAMPLES_PER_FRAME, VIDEO_FPS
 from runtime.values import Pixels
 from server.playout import Slice
 
@@ -50,7 +50,7 @@ class SoundTrack(MediaStreamTrack):
     async def push(self, played: Slice, due: float) -> None:
         for half in (0, 1):
             part = played.sound[half * PACKET_SAMPLES : (half + 1) * PACKET_SAMPLES]
-            pts = played.audio_pts + half * PACKET_SAMPLES
+            pts = played.slot * OUTPUT_SAMPLES_PER_FRAME + half * PACKET_SAMPLES
             await self._packets.put(_Packet(pts, due + half * PACKET_SAMPLES / OUTPUT_RATE, part))
 
     async def recv(self) -> av.AudioFrame:

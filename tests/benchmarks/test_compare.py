@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.__main__ import app, commands
+from benchmarks.__main__ import app
 from benchmarks.compare import DIRECTIONS, Change, better, changes, figures
 from benchmarks.record import RESULTS, Result
 
@@ -95,18 +95,18 @@ def test_directions(path: str, way: str) -> None:
 
 
 def test_the_command_prints_all_and_fails_if_one_is_worse(both: tuple[Path, Path]) -> None:
-    ran = CliRunner().invoke(app, ["bench", "compare", *map(str, both)], env={"COLUMNS": "200"})
+    ran = CliRunner().invoke(app, ["compare", *map(str, both)], env={"COLUMNS": "200"})
     assert ran.exit_code == 1
     assert "1 of 3 figures are worse by more than 10%." in ran.output
     assert "worse: model/speed/ms a step" in ran.output
 
 
 def test_the_command_succeeds_if_nothing_is_worse(both: tuple[Path, Path]) -> None:
-    ran = CliRunner().invoke(commands, ["compare", *map(str, both), "--noise", "0.5"])
+    ran = CliRunner().invoke(app, ["compare", *map(str, both), "--noise", "0.5"])
     assert ran.exit_code == 0
 
 
 def test_a_folder_without_results_is_refused(both: tuple[Path, Path], tmp_path: Path) -> None:
-    ran = CliRunner().invoke(commands, ["compare", str(both[0]), str(tmp_path)])
+    ran = CliRunner().invoke(app, ["compare", str(both[0]), str(tmp_path)])
     assert ran.exit_code == 2
     assert "has no results" in ran.output

@@ -161,6 +161,9 @@ async def test_both_of_a_pair_take_their_turns_in_the_dialogue(base, browser, en
             await it.page.wait_for_selector(
                 f"#tags [data-id='{speaker.id}'][data-state=speaking]", timeout=30_000
             )
+        started = [line for line in await it.events() if "output_audio_buffer.started" in line]
+        turns = [s.id for line in started for s in pair.speakers if f'"{s.id}"' in line]
+        assert set(turns[-2:]) == {speaker.id for speaker in pair.speakers}  # the two oldest
 
 
 async def test_typed_text_is_spoken(base, browser, engine):

@@ -7,6 +7,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,8 @@ from export.cache import EngineCache
 from runtime.engine.description import EngineDescription, EngineKey
 from runtime.errors import EngineError
 from tests.support.tiny_engine import BUILT, build, visible
+
+TIMEOUT_S = 60.0
 
 
 def must_not_build(folder: Path) -> EngineDescription:
@@ -75,43 +81,55 @@ def test_an_interrupted_build_leaves_nothing_behind(tmp_path: Path) -> None:
     assert visible(tmp_path) == []
 
 
-BUILDER = """
-import sys
-from pathlib import Path
-from export.cache import EngineCache
-from tests.support import tiny_engine
-def build(folder):
-    (folder / "model.onnx").write_bytes(b"half")
-    print("building", flush=True)
-    sys.stdin.readline()
-    return tiny_engine.build(folder)
-print("wants", flush=True)
-EngineCache(Path(sys.argv[1])).engine(tiny_engine.BUILT, build)
-print("has it", flush=True)
-"""
+def build_when_told(root: Path, pipe: Connection) -> None:
+    """Wants the engine, and builds it slowly: until it is told to go on."""
+
+    def slow(folder: Path) -> EngineDescription:
+        (folder / "model.onnx").write_bytes(b"half")
+        pipe.send("building")
+        pipe.recv()
+        return build(folder)
+
+    pipe.send("wants")
+    EngineCache(root).engine(BUILT, slow)
+    pipe.send("has it")
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Another process that wants the engine."""
+
+    process: ForkProcess
+    pipe: Connection
+
+    def said(self) -> str:
+        assert self.pipe.poll(TIMEOUT_S)
+        return self.pipe.recv()
+
+    def go_on(self) -> None:
+        self.pipe.send("go on")
 
 
 @contextmanager
-def builder(root: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that needs the engine and builds it until it gets a line of input."""
-    pipe = subprocess.PIPE
-    command = [sys.executable, "-c", BUILDER, str(root)]
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
-        try:
-            assert said(process) == "wants"
-            yield process
-        finally:
-            process.kill()
-
-
-def said(process: "subprocess.Popen[str]") -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
+def builder(root: Path) -> Iterator[Builder]:
+    fork = get_context("fork")  # nothing is imported anew
+    ours, theirs = fork.Pipe()
+    process = fork.Process(target=build_when_told, args=(root, theirs))
+    process.start()
+    theirs.close()
+    started = Builder(process, ours)
+    try:
+        assert started.said() == "wants"
+        yield started
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
 
 
 def test_a_killed_build_is_done_again(tmp_path: Path) -> None:
-    with builder(tmp_path) as process:
-        assert said(process) == "building"
+    with builder(tmp_path) as other:
+        assert other.said() == "building"
     folder, _ = EngineCache(tmp_path).engine(BUILT, build)
     assert (folder / "model.onnx").read_bytes() == b"weights"
     assert visible(tmp_path) == [BUILT.folder]
@@ -119,19 +137,21 @@ def test_a_killed_build_is_done_again(tmp_path: Path) -> None:
 
 def test_a_second_process_waits_and_does_not_build(tmp_path: Path) -> None:
     with builder(tmp_path) as first:
-        assert said(first) == "building"
+        assert first.said() == "building"
         with builder(tmp_path) as second:
-            assert first.communicate("\n")[0] == "has it\n"
-            assert second.communicate()[0] == "has it\n"
+            first.go_on()
+            assert first.said() == "has it"
+            assert second.said() == "has it"
 
 
 def test_a_process_that_waits_for_a_killed_build_builds(tmp_path: Path) -> None:
     with builder(tmp_path) as first:
-        assert said(first) == "building"
+        assert first.said() == "building"
         with builder(tmp_path) as second:
-            first.kill()
-            assert said(second) == "building"
-            assert second.communicate("\n")[0] == "has it\n"
+            first.process.kill()
+            assert second.said() == "building"
+            second.go_on()
+            assert second.said() == "has it"
     assert visible(tmp_path) == [BUILT.folder]
 
 

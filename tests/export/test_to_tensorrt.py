@@ -20,37 +20,46 @@ from runtime.engine.trt.library import TensorRT
 from runtime.errors import EngineError, Unsupported
 from runtime.stream.presets import find_preset
 from runtime.weights.checkpoint import load_builtin
-from tests.support.exported import BLOCKS, parameters_in, released_block
+from tests.support.exported import parameters_in, released_block
 
 pytest.importorskip("tensorrt_rtx", reason="pip install 'avatar-server[rtx]'")
 
-SPECS = {
-    "single": {
-        "hidden": (1, 12, 3072),
-        "rotation": (8, 1, 1, 64, 2),
-        "single_00_mod": (1, 9216),
-        "hidden_out": (1, 12, 3072),
-    },
-    "double": {
-        "img": (1, 8, 3072),
-        "txt": (1, 4, 3072),
+# Kinds and widths. The release's is 3072; narrower, the same graph builds in a few seconds.
+SIZES = [
+    ("single", 1024),
+    pytest.param(("single", 3072), marks=pytest.mark.slow),
+    pytest.param(("double", 3072), marks=pytest.mark.slow),
+]
+
+
+def specs_of(kind: str, width: int) -> dict[str, tuple[int, ...]]:
+    """What goes into a block and comes out, and its shape."""
+    if kind == "single":
+        return {
+            "hidden": (1, 12, width),
+            "rotation": (8, 1, 1, 64, 2),
+            "single_00_mod": (1, 3 * width),
+            "hidden_out": (1, 12, width),
+        }
+    return {
+        "img": (1, 8, width),
+        "txt": (1, 4, width),
         "rotation": (8, 1, 1, 64, 2),
         "masks": (1, 1, 4, 1, 1),
         "audio_00": (1, 1, 16, 2048),
-        "double_01_img_mod": (1, 18432),
-        "double_01_txt_mod": (1, 18432),
-        "img_out": (1, 8, 3072),
-        "txt_out": (1, 4, 3072),
-    },
-}
-"""The inputs and outputs of a block of the released size, with their shapes."""
+        "double_01_img_mod": (1, 6 * width),
+        "double_01_txt_mod": (1, 6 * width),
+        "img_out": (1, 8, width),
+        "txt_out": (1, 4, width),
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block of the released size: its errors in float64 terms, its engines, its size in bf16."""
+    """A released block: its errors in float64 terms, its engines, its size in bf16."""
 
     kind: str
+    width: int
     errors: dict[str, float]  # by precision
     networks: dict[str, Network]
     engine_bytes: dict[str, int]
@@ -64,10 +73,10 @@ def planned(graph: onnx.ModelProto, folder: Path) -> Plan:
     return build_plan(TensorRT.named("tensorrt-rtx"), folder / "model.onnx")
 
 
-@pytest.fixture(scope="module", params=BLOCKS)
+@pytest.fixture(scope="module", params=SIZES, ids=str)
 def block(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Block:
     """A released model's block in all precisions; one graph in memory at a time."""
-    part, values = released_block(request.param)
+    part, values = released_block(*request.param)
     errors = {"fp32": error_of(to_graph(part, values, "fp32"), part, values)}
     graph = to_graph(part, values, "bf16")
     errors["bf16"] = error_of(graph, part, values)
@@ -80,7 +89,7 @@ def block(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     }
     networks = {name: plan.network for name, plan in plans.items()}
     sizes = {name: len(plan.engine) for name, plan in plans.items()}
-    return Block(request.param, errors, networks, sizes, *counted)
+    return Block(*request.param, errors, networks, sizes, *counted)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp8"])
@@ -89,15 +98,17 @@ def test_a_released_block_is_as_exact_as_its_precision(block: Block, precision: 
 
 
 def test_a_released_block_leaves_its_modulation_out(block: Block) -> None:
-    expected = {"single": 113.3e6, "double": 226.6e6 + 6.3e6}  # of the adapter, queries and output
-    assert block.parameters == pytest.approx(expected[block.kind], rel=0.01)
+    square = block.width**2
+    adapter = 2 * 1024 * block.width  # its queries and output
+    expected = {"single": 12 * square, "double": 24 * square + adapter}[block.kind]
+    assert block.parameters == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp8"])
 def test_a_released_block_takes_and_gives_bfloat16(block: Block, precision: str) -> None:
     network = block.networks[precision]
     specs = {spec.name: spec.shape for spec in (*network.inputs, *network.outputs)}
-    assert specs == SPECS[block.kind]
+    assert specs == specs_of(block.kind, block.width)
     assert {spec.dtype for spec in (*network.inputs, *network.outputs)} == {"bfloat16"}
 
 
@@ -116,7 +127,8 @@ def test_every_product_of_a_block_is_quantised_to_fp8(block: Block) -> None:
 
 
 def test_an_fp8_engine_is_half_as_large(block: Block) -> None:
-    assert 0.49 < block.engine_bytes["fp8"] / block.engine_bytes["bf16"] < 0.52
+    half = block.engine_bytes["bf16"] / 2
+    assert -0.02 * half < block.engine_bytes["fp8"] - half < 2e6  # scales, and code
 
 
 def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:

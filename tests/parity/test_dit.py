@@ -54,7 +54,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Run:
+class DitRun:
     """A golden case, our model with its weights, and our model's results for its inputs."""
 
     case: GoldenCase
@@ -74,10 +74,10 @@ def run(request):
     trace = Trace(model)
     with torch.inference_mode():
         out = model(inputs["x"], inputs["t"], cond)
-    return Run(case, model, cond, trace, out)
+    return DitRun(case, model, cond, trace, out)
 
 
-def intermediates(run: Run) -> dict[str, Tensor]:
+def intermediates(run: DitRun) -> dict[str, Tensor]:
     """Our values under the names that the golden data gives them."""
     trace, model, inputs = run.trace, run.model, run.case.under("in.")
     window = model.prepare_window(run.cond, inputs["x"].shape[2])
@@ -120,19 +120,19 @@ def intermediates(run: Run) -> dict[str, Tensor]:
     return found
 
 
-def audio_tokens(run: Run) -> Tensor:
+def audio_tokens(run: DitRun) -> Tensor:
     latent_frames = run.case.tensors["in.x"].shape[2]
     return group_frames(run.trace.outputs["audio_proj"][0], latent_frames)
 
 
-def unmasked_adapter_output(run: Run, index: int) -> Tensor:
+def unmasked_adapter_output(run: DitRun, index: int) -> Tensor:
     """We mask before the last projection, the release after it: compare with a mask of ones."""
     video, keys_values, masks = run.trace.inputs[f"audio_adapter_blocks.{index}"][0]
     out = run.model.audio_adapter_blocks[index](video, keys_values, torch.ones_like(masks))
     return out.unflatten(1, masks.shape[1:3])
 
 
-def segment_ends(run: Run, img_tokens: int) -> Tensor:
+def segment_ends(run: DitRun, img_tokens: int) -> Tensor:
     """Ends of the attention segments, counted through the batch, read off our mask."""
     text_mask = run.cond.text_mask
     whole = img_tokens + text_mask.shape[1]

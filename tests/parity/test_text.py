@@ -18,7 +18,7 @@ CASES = case_names("text", "llava_*")
 ATOL = 1e-4
 
 
-class Run:
+class TextRun:
     """A golden case, and our results for its inputs."""
 
     def __init__(self, name, folder):
@@ -48,7 +48,7 @@ def write_llava(case: GoldenCase, folder) -> None:
 
 @pytest.fixture(params=CASES, scope="module")
 def run(request, tmp_path_factory):
-    return Run(request.param, tmp_path_factory.mktemp(request.param))
+    return TextRun(request.param, tmp_path_factory.mktemp(request.param))
 
 
 def test_there_are_golden_text_states():

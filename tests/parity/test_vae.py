@@ -52,7 +52,7 @@ def load(case: GoldenCase, tiling: str, folder: Path) -> ReleasedVae:
     return replace(vae, encoding=cut(vae.encoding), decoding=cut(vae.decoding))
 
 
-class Run:
+class VaeRun:
     """A golden run: its inputs, its outputs, and our autoencoder."""
 
     def __init__(self, name: str, run: str, folder: Path) -> None:
@@ -64,7 +64,7 @@ class Run:
 
 @pytest.fixture(scope="module", params=runs(), ids="-".join)
 def run(request, folder):
-    return Run(*request.param, folder)
+    return VaeRun(*request.param, folder)
 
 
 def test_there_is_a_golden_autoencoder():

@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 import onnx
 import torch
 
-from benchmarks.block_engines import random_block
+from benchmarks.random_weights.block_engines import random_block
 from export.building import Target, make_denoiser, make_small_parts
 from export.cache import EngineCache
 from export.calibration import CalibrationCollector
@@ -60,11 +60,15 @@ BLOCKS = {
 }
 
 
-def released_block(kind: str) -> tuple[Exportable, Values]:
-    """A block without its modulation, and inputs for it; `kind` is of BLOCKS."""
-    dit = random_block(BLOCK_CONFIG, BLOCKS[kind])
+def released_block(kind: str, width: int) -> tuple[Exportable, Values]:
+    """A block without its modulation, and inputs for it; `kind` is of BLOCKS.
+
+    The release's is 3072 wide; a narrower one has fewer heads, of the same size.
+    """
+    config = replace(BLOCK_CONFIG, hidden_size=width, heads=width // BLOCK_CONFIG.head_dim)
+    dit = random_block(config, BLOCKS[kind])
     part = denoiser_part(dit, BLOCKS[kind], BLOCK_SHAPE)
-    return part, random_values(part.inputs, BLOCK_CONFIG, BLOCK_SHAPE)
+    return part, random_values(part.inputs, config, BLOCK_SHAPE)
 
 
 def parameters_in(graph: onnx.ModelProto) -> int:

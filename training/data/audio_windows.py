@@ -1,4 +1,4 @@
-"""Tracks cut into the windows of sound that a stream hears, with the mouths they belong to."""
+"""Synthetic tracks, cut into the windows of sound that a stream encodes, with their mouths."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ class Batch:
 
 
 def window_ending_with(pcm: Array, frame: int) -> Array:
-    """The sound (WINDOW_SAMPLES,) heard for `frame` as the last of its latent frame.
+    """The window (WINDOW_SAMPLES,) that a stream encodes if `frame` ends a latent frame.
 
-    Zeros stand before the track and after it, as a stream has silence there.
+    Before and after the track there are zeros, as there is silence in a stream.
     """
     stop = (frame + 1) * SAMPLES_PER_FRAME + LOOKAHEAD_SAMPLES
     start = stop - WINDOW_SAMPLES
     window = np.zeros(WINDOW_SAMPLES, np.float32)
-    heard = pcm[max(0, start) : stop]
-    window[max(0, -start) : max(0, -start) + len(heard)] = heard
+    inside = pcm[max(0, start) : stop]
+    window[max(0, -start) : max(0, -start) + len(inside)] = inside
     return window
 
 
 def windows_of_track(pcm: Array) -> Array:
-    """All windows (n, WINDOW_SAMPLES) of a track: number i serves frames 4i .. 4i+3."""
+    """All windows (n, WINDOW_SAMPLES) of a track; window i is for frames 4i .. 4i+3."""
     latents = len(pcm) // SAMPLES_PER_FRAME // FRAMES_PER_LATENT
     ends = [FRAMES_PER_LATENT * (i + 1) - 1 for i in range(latents)]
     return np.stack([window_ending_with(pcm, end) for end in ends])
 
 
 def mouths_ending_with(mouth: Array, frame: int, frames: int) -> Array:
-    """Rows (frames, 6) up to `frame`; a shut mouth before the track."""
+    """Rows (frames, 6) up to `frame`; the mouth is closed before the track."""
     rows = np.zeros((frames, len(MOUTH_COLUMNS)), np.float32)
     known = mouth[max(0, frame + 1 - frames) : frame + 1]
     rows[frames - len(known) :] = known
@@ -62,9 +62,9 @@ def mouths_ending_with(mouth: Array, frame: int, frames: int) -> Array:
 
 @dataclass
 class TrackPool:
-    """Synthetic tracks to train on: each is heard clean and through two microphones.
+    """Synthetic tracks to train on: each clean and through two random microphones and rooms.
 
-    It grows to `capacity` tracks, then the oldest make way for new ones.
+    The pool grows to `capacity` tracks; then new ones replace the oldest.
     """
 
     capacity: int
@@ -72,7 +72,7 @@ class TrackPool:
     tracks: list[tuple[Array, Array]] = field(default_factory=list)
 
     def refresh(self, rng: Generator) -> None:
-        """One new track in three versions."""
+        """Add one new track in three versions."""
         pcm, mouth = make_track(rng, TRACK_SECONDS, self.split)
         self.tracks += [(pcm, mouth), (augment(pcm, rng), mouth), (augment(pcm, rng), mouth)]
         del self.tracks[: -self.capacity]
@@ -82,7 +82,7 @@ class TrackPool:
             self.refresh(rng)
 
     def batch(self, rng: Generator, windows: int, frames: int) -> Batch:
-        """Windows that end anywhere in any track, at a level changed by up to 8 dB."""
+        """Random windows of random tracks, with the level changed by up to 8 dB."""
         pcms, mouths = [], []
         for _ in range(windows):
             pcm, mouth = self.tracks[int(rng.integers(len(self.tracks)))]
@@ -94,7 +94,7 @@ class TrackPool:
 
 
 def held_out_tracks(condition: Condition, seed: int, tracks: int) -> Iterator[tuple[Array, Array]]:
-    """Tracks of voices and texts never trained on; the same for the same arguments."""
+    """Tracks of voices and texts outside the training set; equal arguments give equal tracks."""
     rng = np.random.default_rng([seed, ("clean", "noisy", "flite").index(condition)])
     for _ in range(tracks):
         engines: Engines = "flite" if condition == "flite" else "all"

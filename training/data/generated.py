@@ -1,11 +1,10 @@
-"""What the transformer really gives, beside the pictures that it should have become.
+"""Latents that the transformer generates, with the true frames, to refine the decoder on.
 
     python -m training.data.generated && python -m training.train.autoencoder --refine
 
-Lets the shipped transformer denoise the sound of training clips by the interactive schedule and
-keeps some moments of each: three latent frames in a row and the true pictures of the last two.
-A decoder refined on them mends what a transformer of few steps leaves: grain, and lips that are
-open halfway.
+The shipped transformer denoises the training clips with the interactive schedule. Short clips are
+kept of each: three latent frames in a row, and the true frames of the last two. A decoder refined
+on them corrects the faults of a transformer of few steps: grain, and lips that are half open.
 """
 
 from __future__ import annotations
@@ -32,28 +31,28 @@ from runtime.values import EMOTIONS
 from runtime.weights.checkpoint import load_builtin
 from training.data.clips import LATENTS
 from training.data.latent_clips import WindowSampler
-from training.data.pictures import PictureClips, rest_picture, scene_of
+from training.data.pictures import PictureClips, reference_image, scene_of
 from training.drawing.people import Renderer
 from training.run import RUNS, pick_device
 
 FOLDER = RUNS / "generated"
-MOMENT = 3  # latent frames
+CLIP_LATENTS = 3  # latent frames of a short clip
 BLINK = MOTION_CUES.index("blink")
-BLINKS = 12.0  # times as often as others: they are short, and look like nothing else
+BLINKS = 12.0  # how much more often a blink is chosen: blinks are short and rare
 GRID_TOKENS = 64
 WINDOWS_AT_ONCE = {"cpu": 12, "cuda": LATENTS}
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class GeneratedMoments:
-    """Moments (N, 3, C, h, w) of generated latents, and clips of the last 8 true pictures."""
+class GeneratedClips:
+    """Generated latents (N, 3, C, h, w) of short clips, and the last 8 true frames of each."""
 
     latents: NDArray[np.float16]
     pictures: PictureClips
 
     @classmethod
-    def load(cls, folder: Path = FOLDER) -> GeneratedMoments:
+    def load(cls, folder: Path = FOLDER) -> GeneratedClips:
         shown = json.loads((folder / "about.json").read_text())["scene"]
         numbers = sorted(set(shown))
         scenes = [scene_of(number, 256) for number in numbers]
@@ -71,13 +70,16 @@ class GeneratedMoments:
 def denoise_clip(
     dit: DiT, sampler: WindowSampler, people: int, index: int, preset: StreamPreset, seed: int
 ) -> dict[int, Tensor]:
-    """Generated latents (C, h, w) of the latent frames of a clip of `sampler`, by their number.
+    """Generated latents (C, h, w) of a clip of `sampler`, by the number of the latent frame.
 
-    As in a stream, each level's window sees what that level made of the frames before; with one
-    new frame a tick and no shift, all windows of a level can be denoised together.
+    As in a stream, the context of a window is the same level's output for earlier latent frames.
+    With one new latent frame per tick and no shift, all windows of a level can run together.
     """
     if preset.hop != 1 or preset.shift:
-        raise ValueError(f"found preset {preset.name}, expected one with hop 1 and shift 0")
+        raise ValueError(
+            f"The preset {preset.name} has hop {preset.hop} and shift {preset.shift}. Use one with "
+            "hop 1 and shift 0."
+        )
     device = torch.device(sampler.device)
     generator = torch.Generator(device).manual_seed(seed)
     shape = (LATENTS, *sampler.clips[people].latents.shape[1:])
@@ -100,23 +102,23 @@ def denoise_clip(
 
 
 def _window(level: dict[int, Tensor], end: int, frames: int) -> Tensor:
-    """The last latents (C, T, h, w) up to `end`."""
+    """Latents (C, T, h, w) of the `frames` latent frames up to `end`."""
     return torch.stack([level[n] for n in range(end - frames + 1, end + 1)], dim=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """What moves in a clip's moments (M) of 8 video frames, of P people."""
+    """Motion of P people in the M short clips of a clip, 8 video frames each."""
 
     scene: int
     mouth: NDArray[np.float32]  # (M, 8, P, 6)
     cues: NDArray[np.float32]  # (M, 8, P, 8)
-    moods: list[str]
+    emotions: list[str]
     strengths: NDArray[np.float32]  # (P,)
 
 
 def motion_of(sampler: WindowSampler, people: int, index: int, picked: list[int]) -> Motion:
-    """Motion of latent frames n - 1 and n of a clip, for the picked n (from 0)."""
+    """Motion in latent frames n - 1 and n of a clip, for each picked n (from 0)."""
     clips = sampler.clips[people]
     rows = LATENTS * index + torch.tensor([[n - 1, n] for n in picked], device=sampler.device)
     mouth, cues = (
@@ -126,52 +128,52 @@ def motion_of(sampler: WindowSampler, people: int, index: int, picked: list[int]
         clips.scene_numbers[index],
         mouth,
         cues,
-        [EMOTIONS[m] for m in clips.moods[index].tolist()],
+        [EMOTIONS[number] for number in clips.emotions[index].tolist()],
         clips.strengths[index].float().cpu().numpy(),
     )
 
 
 def draw_motion(motion: Motion) -> NDArray[np.uint8]:
-    """True pictures (M, 8, H, W, 3) of moments."""
+    """True frames (M, 8, H, W, 3) of short clips."""
     renderer = Renderer(scene_of(motion.scene, 256))
     return np.stack(
         [
-            renderer.frames(mouth, cues, motion.moods, motion.strengths)
+            renderer.frames(mouth, cues, motion.emotions, motion.strengths)
             for mouth, cues in zip(motion.mouth, motion.cues, strict=True)
         ]
     )
 
 
 @dataclass
-class MomentMaker:
-    """Makes the moments of one clip after the other; threads share it."""
+class ClipGenerator:
+    """Generates short clips from training clips; threads share it."""
 
     dit: DiT
     sampler: WindowSampler
-    moments: int  # a clip
+    per_clip: int  # short clips per training clip
 
     def make(self, people: int, index: int, seed: int) -> tuple[NDArray[np.float16], Motion]:
-        """Latents (moments, 3, C, h, w) and what their pictures show."""
+        """Latents (per_clip, 3, C, h, w) and the motion that they should show."""
         preset = find_preset("interactive")
         made = denoise_clip(self.dit, self.sampler, people, index, preset, seed)
-        able = [n for n in made if n - MOMENT + 1 in made]
+        able = [n for n in made if n - CLIP_LATENTS + 1 in made]
         likely = 1.0 + BLINKS * self._blinks(people, index)[able]
         source = np.random.default_rng(seed)
-        drawn = source.choice(able, self.moments, replace=False, p=likely / likely.sum())
+        drawn = source.choice(able, self.per_clip, replace=False, p=likely / likely.sum())
         picked = [int(n) for n in drawn]
-        latents = torch.stack([_window(made, n, MOMENT).transpose(0, 1) for n in picked])
+        latents = torch.stack([_window(made, n, CLIP_LATENTS).transpose(0, 1) for n in picked])
         motion = motion_of(self.sampler, people, index, picked)
         return latents.half().cpu().numpy(), motion
 
     def _blinks(self, people: int, index: int) -> NDArray[np.float32]:
-        """How far somebody's eyes are shut in each latent frame of a clip, (L,), 0 .. 1."""
+        """How far the eyes of any person close in each latent frame of a clip, (L,), 0 .. 1."""
         cues = self.sampler.clips[people].cues[LATENTS * index : LATENTS * (index + 1)]
         lids: NDArray[np.float32] = cues[..., BLINK].amax((1, 2)).float().cpu().numpy()
         return lids
 
 
-def main(clips: int = 200, moments: int = 8, jobs: int = 2) -> None:
-    """`moments` of each of `clips` training clips, `jobs` at a time."""
+def main(clips: int = 200, per_clip: int = 8, jobs: int = 2) -> None:
+    """Generate `per_clip` short clips from each of `clips` training clips, `jobs` at a time."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     device = pick_device()
@@ -180,22 +182,22 @@ def main(clips: int = 200, moments: int = 8, jobs: int = 2) -> None:
     sampler = WindowSampler(model.autoencoder, config, prompt, "train", device, dropping=False)
     every = [(people, i) for people, some in sampler.clips.items() for i in range(len(some))]
     picked = np.random.default_rng(0).permutation(len(every))[:clips]
-    maker = MomentMaker(model.dit.to(device), sampler, moments)
+    generator = ClipGenerator(model.dit.to(device), sampler, per_clip)
     threads = jobs if device == "cpu" else 1
     latents, motions = [], []
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for done, made in enumerate(pool.map(lambda i: maker.make(*every[i], int(i)), picked)):
+        for done, made in enumerate(pool.map(lambda i: generator.make(*every[i], int(i)), picked)):
             latents.append(made[0])
             motions.append(made[1])
             if done % 20 == 0:
                 logger.info("%d of %d clips", done, len(picked))
     FOLDER.mkdir(parents=True, exist_ok=True)
     np.save(FOLDER / "latents.npy", np.concatenate(latents))
-    shown = [motion.scene for motion in motions for _ in range(moments)]
+    shown = [motion.scene for motion in motions for _ in range(per_clip)]
     with get_context("spawn").Pool(jobs) as processes:
         np.save(FOLDER / "pictures.npy", np.concatenate(processes.map(draw_motion, motions)))
         scenes = [scene_of(number, 256) for number in sorted(set(shown))]
-        np.save(FOLDER / "rest.npy", np.stack(processes.map(rest_picture, scenes)))
+        np.save(FOLDER / "rest.npy", np.stack(processes.map(reference_image, scenes)))
     (FOLDER / "about.json").write_text(json.dumps({"scene": shown}))
 
 

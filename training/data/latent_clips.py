@@ -1,7 +1,7 @@
 """The clips of `training.data.clips` in memory, and batches of windows cut from them.
 
-All that a batch needs lies on the training device, as tables with a row a latent frame, and chance
-is drawn there too: a batch is a few look-ups, and nobody waits for the device.
+All data and the random generators are on the training device, as tables with one row per latent
+frame. A batch is a few look-ups, without a wait for the device.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ from training.data.pictures import Box, scene_of
 from training.drawing.people import Renderer
 
 READERS = 16  # threads that read clips
-FEW_SCENES = 100  # so many are drawn sooner than processes start
+FEW_SCENES = 100  # up to this many are drawn faster than processes start
 
 
 @dataclass(frozen=True, slots=True)
-class Scenes:
-    """What is fixed about N scenes of P people: latents and maps on the latent grid."""
+class SceneLatents:
+    """Fixed data of N scenes of P people: reference latents, and maps on the latent grid."""
 
-    moods: Tensor  # (N * 5, C, h, w): everybody in that mood, mouths shut; the first is neutral
+    emotions: Tensor  # (N * 5, C, h, w): each emotion, mouths closed; the first is neutral
     masks: Tensor  # (N, P, h, w)
-    mouth: Tensor  # (N, tokens): how much of a token is mouth, 0 .. 1
+    mouth: Tensor  # (N, tokens): the share of a token that is mouth, 0 .. 1
     eyes: Tensor
     face: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Clips:
-    """N clips of P people each, in tables with a row a latent frame (L = LATENTS a clip)."""
+    """N clips of P people each, in tables with one row per latent frame (L = LATENTS per clip)."""
 
-    latents: Tensor  # (N * L, C, h, w), as on disk in half precision, as features and cues
+    latents: Tensor  # (N * L, C, h, w); latents, features and cues in half precision
     features: Tensor  # (N * variants * L, P, 4, 10, layers, width)
     mouth: Tensor  # (N * L, 4, P, 6): of a latent frame's four video frames
     cues: Tensor  # (N * L, 4, P, 8)
-    moods: Tensor  # (N, P): numbers of EMOTIONS
+    emotions: Tensor  # (N, P): indices into EMOTIONS
     strengths: Tensor  # (N, P)
-    scene: Tensor  # (N,): which of `scenes`
-    scenes: Scenes
+    scene: Tensor  # (N,): an index into `scenes`
+    scenes: SceneLatents
     scene_numbers: list[int]  # of each clip, for `scene_of`
 
     def __len__(self) -> int:
@@ -71,9 +71,9 @@ class Clips:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """A batch of windows: clean latents (B, C, T, h, w), conditions, and where to look (B, n).
+    """A batch of windows: clean latents (B, C, T, h, w), conditioning, and per-token maps (B, n).
 
-    `drawn_mouths` (B, T, S, 4 * 6): those of each latent frame's four video frames.
+    `drawn_mouths` (B, T, S, 4 * 6): the mouths of the four video frames of each latent frame.
     """
 
     clean: Tensor
@@ -93,35 +93,38 @@ def _coverage(boxes: Sequence[Box], side: int) -> Tensor:
     return torch.from_numpy(fine.reshape(side, 8, side, 8).mean((1, 3)).flatten())
 
 
-def mood_pictures(index: int) -> NDArray[np.uint8]:
-    """A scene (5, H, W, 3) with everybody in each mood, mouths shut."""
+def emotion_images(index: int) -> NDArray[np.uint8]:
+    """A scene (5, H, W, 3) with everybody in each emotion, mouths closed."""
     scene = scene_of(index, 256)
     people = len(scene.placements)
     renderer = Renderer(scene)
     mouth, cues = np.zeros((people, 6), np.float32), np.zeros((people, 8), np.float32)
-    return np.stack([renderer.frame(mouth, cues, [m] * people, np.ones(people)) for m in EMOTIONS])
+    full = np.ones(people)
+    return np.stack([renderer.frame(mouth, cues, [name] * people, full) for name in EMOTIONS])
 
 
-def draw_moods(numbers: list[int]) -> list[NDArray[np.uint8]]:
-    """`mood_pictures` of each scene."""
+def draw_emotions(numbers: list[int]) -> list[NDArray[np.uint8]]:
+    """`emotion_images` of each scene."""
     if len(numbers) <= FEW_SCENES:
-        return [mood_pictures(number) for number in numbers]
+        return [emotion_images(number) for number in numbers]
     with get_context("spawn").Pool(os.cpu_count()) as pool:
-        return pool.map(mood_pictures, numbers, chunksize=8)
+        return pool.map(emotion_images, numbers, chunksize=8)
 
 
 @torch.no_grad()
-def load_scenes(autoencoder: Autoencoder, numbers: list[int], patch: int, device: str) -> Scenes:
-    """The scenes of these numbers, all of one number of people."""
-    moods = []
-    for pictures in draw_moods(numbers):
-        signed = torch.from_numpy(pictures).to(device).float().div_(127.5).sub_(1.0)
-        moods.append(autoencoder.still(rearrange(signed, "m h w c -> m c h w")))
-    height, width = moods[0].shape[-2:]
+def load_scenes(
+    autoencoder: Autoencoder, numbers: list[int], patch: int, device: str
+) -> SceneLatents:
+    """The scenes of these numbers, all with the same number of people."""
+    emotions = []
+    for images in draw_emotions(numbers):
+        signed = torch.from_numpy(images).to(device).float().div_(127.5).sub_(1.0)
+        emotions.append(autoencoder.still(rearrange(signed, "e h w c -> e c h w")))
+    height, width = emotions[0].shape[-2:]
     side = height // patch
     scenes = [scene_of(number, 256) for number in numbers]
-    return Scenes(
-        moods=torch.cat(moods),
+    return SceneLatents(
+        emotions=torch.cat(emotions),
         masks=torch.stack([face_masks(s.boxes(), height, width, patch) for s in scenes]).to(device),
         mouth=torch.stack([_coverage(s.mouth_boxes(), side) for s in scenes]).to(device),
         eyes=torch.stack([_coverage(s.eye_boxes(), side) for s in scenes]).to(device),
@@ -135,7 +138,7 @@ def _by_latent(curves: Tensor) -> Tensor:
 
 
 def _read(path: Path, device: str) -> dict[str, Tensor]:
-    """A clip's tables on the device, as in `Clips`."""
+    """The tables of one clip on the device, as in `Clips`."""
     with np.load(path) as archive:
         clip = {k: torch.from_numpy(archive[k]) for k in archive.files}
     return {
@@ -143,19 +146,19 @@ def _read(path: Path, device: str) -> dict[str, Tensor]:
         "features": clip["features"].to(device).transpose(1, 2).flatten(0, 1),
         "mouth": _by_latent(clip["mouth"]).to(device),
         "cues": _by_latent(clip["cues"]).to(device),
-        "moods": clip["moods"][None].to(device),
+        "emotions": clip["moods"][None].to(device),
         "strengths": clip["strengths"][None].to(device),
         "scene": clip["scene"],
     }
 
 
 def load_clips(autoencoder: Autoencoder, split: str, patch: int, device: str) -> dict[int, Clips]:
-    """The clips of a split by their number of people."""
+    """The clips of a split, by their number of people."""
     with ThreadPoolExecutor(READERS) as pool:
         read = list(pool.map(lambda path: _read(path, device), clip_files(split)))
     by_people: dict[int, list[dict[str, Tensor]]] = {}
     for clip in read:
-        by_people.setdefault(clip["moods"].shape[1], []).append(clip)
+        by_people.setdefault(clip["emotions"].shape[1], []).append(clip)
     del read
     autoencoder = autoencoder.to(device)
     result = {}
@@ -173,7 +176,7 @@ def load_clips(autoencoder: Autoencoder, split: str, patch: int, device: str) ->
 
 
 def rows_of(table: Tensor, rows: Tensor) -> Tensor:
-    """Rows of a table in the shape of their numbers: (*rows.shape, ...)."""
+    """Rows of a table, (*rows.shape, ...)."""
     return torch.unflatten(table.index_select(0, rows.flatten()), 0, rows.shape)
 
 
@@ -184,9 +187,9 @@ def _positions(config: DiTConfig, frames: int, side: int, device: str) -> tuple[
 
 
 class WindowSampler:
-    """Windows of clips, all of one number of people; `dropping` conditions at random or none.
+    """Cuts windows of clips. With `dropping` some conditions are left out at random.
 
-    Generators are of the sampler's device.
+    Generators must be on the sampler's device.
     """
 
     def __init__(
@@ -206,7 +209,7 @@ class WindowSampler:
     def batch(
         self, generator: torch.Generator, count: int, people: int, frames: int, tokens: int
     ) -> Windows:
-        """`count` windows of `frames` latent frames; `tokens` of the grid, faces first."""
+        """`count` random windows of `frames` latent frames; `tokens` of the grid, faces first."""
         picked = self._integers(generator, len(self.clips[people]), count)
         starts = self._integers(generator, LATENTS - frames + 1, count)
         return self.windows(generator, people, picked, starts, frames, tokens)
@@ -220,7 +223,7 @@ class WindowSampler:
         frames: int,
         tokens: int,
     ) -> Windows:
-        """The windows of `frames` latent frames that begin at `starts` (B,) in clips (B,)."""
+        """Windows of `frames` latent frames that begin at `starts` (B,) in clips `picked` (B,)."""
         clips = self.clips[people]
         scene = clips.scene[picked]
         kept = self._tokens(generator, clips.scenes.face[scene], tokens)
@@ -239,7 +242,7 @@ class WindowSampler:
         return torch.randint(below, (count,), generator=generator, device=self.device)
 
     def _chances(self, generator: torch.Generator, count: int, chance: float) -> Tensor:
-        """True (count,) at that chance, where conditions are dropped at all."""
+        """True (count,) with probability `chance`; all False if conditions are not dropped."""
         luck = torch.rand(count, generator=generator, device=self.device)
         return luck < chance * self.dropping
 
@@ -250,17 +253,17 @@ class WindowSampler:
     def _conditions(
         self, generator: torch.Generator, clips: Clips, picked: Tensor, within: Tensor
     ) -> Conditioning:
-        """Conditions of latent frames `within` (B, T) of clips `picked` (B,)."""
+        """Conditioning of latent frames `within` (B, T) of clips `picked` (B,)."""
         (count, frames), scenes = within.shape, clips.scenes
-        scene, moods = clips.scene[picked], clips.moods[picked]
+        scene, emotions = clips.scene[picked], clips.emotions[picked]
         variant = clips.variants * picked + self._integers(generator, clips.variants, count)
         audio = rows_of(clips.features, LATENTS * variant[:, None] + within).float()
-        deaf = self._chances(generator, count, 0.05)
+        no_audio = self._chances(generator, count, 0.05)
         cues = rows_of(clips.cues, LATENTS * picked[:, None] + within).float()
-        moody = self._chances(generator, count, 0.08)
-        mood = self._integers(generator, len(EMOTIONS), count) * moody
-        reference = rows_of(scenes.moods, len(EMOTIONS) * scene + mood)
-        unfelt = self._chances(generator, count, 0.05)
+        emotional = self._chances(generator, count, 0.08)  # reference images that are not neutral
+        shown = self._integers(generator, len(EMOTIONS), count) * emotional
+        reference = rows_of(scenes.emotions, len(EMOTIONS) * scene + shown)
+        no_emotion = self._chances(generator, count, 0.05)
         side = reference.shape[-1] // self.config.patch_size[1]
         cos, sin = _positions(self.config, frames, side, self.device)
         states, pooled = self.prompt
@@ -270,7 +273,7 @@ class WindowSampler:
             pooled_text=pooled.expand(count, -1),
             ref_latents=reference[:, :, None].expand(-1, -1, frames, -1, -1),
             audio=rearrange(audio, "b t p f ... -> b p (t f) ...").masked_fill(
-                deaf.view(-1, 1, 1, 1, 1, 1), 0.0
+                no_audio.view(-1, 1, 1, 1, 1, 1), 0.0
             ),
             face_masks=scenes.masks[scene][:, :, None],
             motion_exp=torch.full((count, 4), MOTION_EXPRESSION, device=self.device),
@@ -279,6 +282,6 @@ class WindowSampler:
             freqs_cos=cos,
             freqs_sin=sin,
             cues=rearrange(cues, "b t f p k -> b p (t f) k"),
-            emotion_latents=rows_of(scenes.moods, len(EMOTIONS) * scene[:, None] + moods),
-            emotion_scale=clips.strengths[picked].float().masked_fill(unfelt[:, None], 0.0),
+            emotion_latents=rows_of(scenes.emotions, len(EMOTIONS) * scene[:, None] + emotions),
+            emotion_scale=clips.strengths[picked].float().masked_fill(no_emotion[:, None], 0.0),
         )

@@ -1,7 +1,7 @@
-"""Short clips of drawn people in random motion: what the autoencoder learns from.
+"""Short clips of drawn people in random motion, to train the autoencoder on.
 
 `python -m training.data.pictures` draws them into training/runs/pictures: clips of 12 frames (three
-latent frames) of the cast and of people drawn at random, and each scene's picture at rest.
+latent frames) of the cast and of random people, and a reference image of each scene.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from runtime.character.motion_cues import EMOTIONS, idle_cues
+from runtime.character.motion_cues import idle_cues
+from runtime.values import EMOTIONS
 from training.drawing.cast import cast
-from training.drawing.people import Renderer, Scene, random_scene
+from training.drawing.people import DrawnScene, Renderer, random_scene
 from training.run import RUNS
 
 Floats = NDArray[np.float32]
@@ -32,12 +33,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PictureClips:
-    """Clips (N, 12, H, W, 3) uint8 of scenes, the scenes' rest pictures and where to look."""
+    """Clips (N, 12, H, W, 3) uint8 of scenes, with their reference images, mouths and eyes."""
 
     clips: Pixels
-    scene: NDArray[np.int64]  # (N,) which scene a clip shows
-    rest: Pixels  # (scenes, H, W, 3)
-    mouth_boxes: list[list[Box]]  # a scene: a box a person
+    scene: NDArray[np.int64]  # (N,) the scene of each clip
+    rest: Pixels  # reference images (scenes, H, W, 3): everybody at rest
+    mouth_boxes: list[list[Box]]  # per scene, a box per person
     eye_boxes: list[list[Box]]
 
     @classmethod
@@ -53,7 +54,7 @@ class PictureClips:
 
 
 def random_walk(rng: np.random.Generator, frames: int, columns: int, every: int) -> Floats:
-    """Columns in [0, 1] that reach a new random value about every `every` frames."""
+    """Columns in [0, 1] that move to a new random value about every `every` frames."""
     knots = rng.random((frames // every + 2, columns))
     at = np.arange(frames) / every + rng.random()
     return np.stack(
@@ -62,18 +63,18 @@ def random_walk(rng: np.random.Generator, frames: int, columns: int, every: int)
 
 
 def random_mouth(rng: np.random.Generator, frames: int) -> Floats:
-    """Mouth curves (frames, 6) livelier than speech: every shape, in any order."""
+    """Mouth curves (frames, 6) with more variety than speech: all shapes in any order."""
     mouth = random_walk(rng, frames, 6, every=int(rng.integers(2, 5)))
-    mouth[:, 0] = np.clip(1.5 * mouth[:, 0] - 0.35, 0, 1)  # jaw: often shut
+    mouth[:, 0] = np.clip(1.5 * mouth[:, 0] - 0.35, 0, 1)  # jaw: often closed
     mouth[:, 1] = 2 * mouth[:, 1] - 1
-    mouth[:, 2:] = np.clip(2.2 * mouth[:, 2:] - 1.2, 0, 1)  # the others: mostly absent
+    mouth[:, 2:] = np.clip(2.2 * mouth[:, 2:] - 1.2, 0, 1)  # the others: mostly zero
     if rng.random() < 0.15:
         mouth[:] = 0
     return mouth
 
 
 def random_cues(rng: np.random.Generator, frames: int) -> Floats:
-    """Motion cues (frames, 8): as in a stream, but blinking and looking about more often."""
+    """Motion cues (frames, 8) as in a stream, but with more blinks and glances."""
     start = int(rng.integers(50, 50_000))
     cues = idle_cues(int(rng.integers(1 << 31)), 0, start, frames)
     if rng.random() < 0.4:
@@ -85,18 +86,18 @@ def random_cues(rng: np.random.Generator, frames: int) -> Floats:
     return cues
 
 
-def draw_clip(scene: Scene, renderer: Renderer, rng: np.random.Generator) -> Pixels:
-    """One clip (12, H, W, 3) of a scene, everybody in it in random motion and mood."""
+def draw_clip(scene: DrawnScene, renderer: Renderer, rng: np.random.Generator) -> Pixels:
+    """One clip (12, H, W, 3) of a scene; each person has random motion and a random emotion."""
     people = len(scene.placements)
     mouths = np.stack([random_mouth(rng, FRAMES) for _ in range(people)], axis=1)
     cues = np.stack([random_cues(rng, FRAMES) for _ in range(people)], axis=1)
-    moods = [str(rng.choice(EMOTIONS)) for _ in range(people)]
+    emotions = [str(rng.choice(EMOTIONS)) for _ in range(people)]
     strengths = rng.choice([0.5, 1.0], people)
-    return renderer.frames(mouths, cues, moods, strengths)
+    return renderer.frames(mouths, cues, emotions, strengths)
 
 
-def scene_of(index: int, size: int) -> Scene:
-    """Scene number `index`: the cast first, then people drawn at random."""
+def scene_of(index: int, size: int) -> DrawnScene:
+    """Scene number `index`: first the cast, then random people."""
     members = cast()
     if index < len(members):
         return members[index].scene
@@ -105,17 +106,17 @@ def scene_of(index: int, size: int) -> Scene:
 
 
 def _draw_scene(job: tuple[int, int, int]) -> tuple[Pixels, Pixels]:
-    """Clips of a scene, and the scene at rest."""
+    """Clips of a scene and its reference image."""
     index, clips, size = job
     scene = scene_of(index, size)
     renderer = Renderer(scene)
     rng = np.random.default_rng(77_000 + index)
     drawn = np.stack([draw_clip(scene, renderer, rng) for _ in range(clips)])
-    return drawn, rest_picture(scene)
+    return drawn, reference_image(scene)
 
 
-def rest_picture(scene: Scene) -> Pixels:
-    """The scene with nobody moving: a character's picture."""
+def reference_image(scene: DrawnScene) -> Pixels:
+    """The scene with everybody at rest: the reference image of a character."""
     people = len(scene.placements)
     still = np.zeros((people, 6), np.float32), np.zeros((people, 8), np.float32)
     return Renderer(scene).frame(*still, ["neutral"] * people, np.zeros(people))
@@ -124,7 +125,7 @@ def rest_picture(scene: Scene) -> Pixels:
 def main(
     scenes: int = 432, cast_clips: int = 40, other_clips: int = 3, size: int = 256, jobs: int = 1
 ) -> None:
-    """Draw `cast_clips` clips of each of the cast and `other_clips` of each further scene."""
+    """Draw `cast_clips` clips of each cast member and `other_clips` of each further scene."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     FOLDER.mkdir(parents=True, exist_ok=True)
     counts = [cast_clips if i < len(cast()) else other_clips for i in range(scenes)]
@@ -133,10 +134,10 @@ def main(
     row, rest = 0, []
     with get_context("spawn").Pool(jobs) as pool:
         work = [(i, counts[i], size) for i in range(scenes)]
-        for done, (drawn, still) in enumerate(pool.imap(_draw_scene, work)):
+        for done, (drawn, reference) in enumerate(pool.imap(_draw_scene, work)):
             clips[row : row + len(drawn)] = drawn
             row += len(drawn)
-            rest.append(still)
+            rest.append(reference)
             if done % 20 == 0:
                 logger.info("%d of %d scenes", done, scenes)
     np.save(FOLDER / "rest.npy", np.stack(rest))

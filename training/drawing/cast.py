@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.drawing.people import Scene, random_scene
+from training.drawing.people import DrawnScene, random_scene
 from training.drawing.tables import read_table
 
 
 @dataclass(frozen=True)
 class CastMember:
-    """One character: a scene and who speaks in it, from left to right."""
+    """One character: a scene and its speakers from left to right."""
 
     id: str
     name: str
-    scene: Scene
+    scene: DrawnScene
     speaker_ids: tuple[str, ...]
     speaker_names: tuple[str, ...]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-EMOTIONS = ("neutral", "happy", "sad", "angry", "surprised")
+from runtime.values import EMOTIONS
 
 
 @dataclass(frozen=True)
 class Expression:
-    """What one face does in one frame. Without a unit: 0..1 or -1..1."""
+    """The state of one face in one frame. Values without a unit are 0..1 or -1..1."""
 
     opening: float  # of the mouth, 0 closed
     width: float
@@ -42,19 +42,19 @@ def emotion_weights(emotion: str | npt.NDArray[np.floating] | Sequence[float]) -
     """Weights of the five EMOTIONS, from a name or from five numbers."""
     if isinstance(emotion, str):
         if emotion not in EMOTIONS:
-            raise ValueError(f"unknown emotion {emotion!r}; there are {', '.join(EMOTIONS)}")
+            raise ValueError(f"There is no emotion {emotion!r}. Use one of {', '.join(EMOTIONS)}.")
         return [float(emotion == name) for name in EMOTIONS]
     weights = [float(weight) for weight in emotion]
     if len(weights) != len(EMOTIONS):
         raise ValueError(
-            f"found {len(weights)} emotion weights, expected {len(EMOTIONS)}: "
-            f"one each for {', '.join(EMOTIONS)}"
+            f"There are {len(weights)} emotion weights. Give {len(EMOTIONS)}, one each for "
+            f"{', '.join(EMOTIONS)}."
         )
     return weights
 
 
 def ramp(value: float, low: float, high: float) -> float:
-    """0 up to `low`, 1 from `high`, smooth between."""
+    """A smooth step: 0 up to `low`, 1 from `high`."""
     part = min(max((value - low) / (high - low), 0.0), 1.0)
     return part * part * (3 - 2 * part)
 
@@ -65,7 +65,7 @@ def express(
     emotion: str | npt.NDArray[np.floating] | Sequence[float],
     strength: float,
 ) -> Expression:
-    """The expression for one row of motion: mouth (6,), cues (8,), an emotion, strength 0..1."""
+    """The expression of one person in one frame: mouth (6,), cues (8,), emotion, strength 0..1."""
     jaw, width, rounding, press, teeth, tongue = (float(value) for value in mouth)
     blink, gaze_x, gaze_y, brow, head_x, head_y, roll, breath = (float(v) for v in cues)
     _, happy, sad, angry, surprised = (

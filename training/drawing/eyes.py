@@ -32,7 +32,7 @@ class Eyes:
         self._paints = {name: painter.paint(f"eye.{name}") for name in PAINTS}
 
     def draw(self, canvas: skia.Canvas, e: Expression) -> None:
-        """Draws at the origin of the canvas: the middle between the eyes on the eye line."""
+        """Draws both eyes; the canvas has its origin between them, on the eye line."""
         for side in (-1, 1):
             canvas.save()
             canvas.translate(side * self._distance, 0)
@@ -41,7 +41,7 @@ class Eyes:
             canvas.restore()
 
     def draw_brows(self, canvas: skia.Canvas, e: Expression) -> None:
-        """Draws both brows; the origin of the canvas is as in `draw`."""
+        """Draws both brows; the canvas has its origin as in `draw`."""
         who = self._identity
         thick = who.brow_thickness
         base = BROWS_Y - EYES_Y

@@ -1,4 +1,4 @@
-"""Who a drawn person is: everything about them that does not move."""
+"""The identity of a drawn person: all looks that do not move."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Identity:
 
 
 def _hair_colour(rng: np.random.Generator, tone: int, age: float) -> Rgb:
-    """A natural colour mostly; grey for the old; now and then a dyed one."""
+    """Mostly a natural colour; grey or silver for the old, now and then a dyed one."""
     if age > 0.76:
         return HAIR_COLOURS["silver" if rng.random() < 0.5 else "grey"][0]
     dyed = rng.random() < 0.07
@@ -94,7 +94,7 @@ def _beard(rng: np.random.Generator, presentation: Presentation) -> str:
 
 
 def _lips(rng: np.random.Generator, skin: Rgb, presentation: Presentation) -> Rgb:
-    """Lipstick, or a rosier and darker skin."""
+    """Lipstick, or a rosier and darker shade of the skin."""
     natural = mix(skin, (176, 66, 70), 0.46)
     if presentation == "masculine":
         return mix(skin, (168, 62, 62), 0.46)

@@ -1,4 +1,4 @@
-"""The mouth: lips, and what is inside when the jaw opens it."""
+"""The mouth: lips, and teeth and tongue inside when the jaw opens it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Mouth:
         self._paints = {name: painter.paint(f"mouth.{name}") for name in PAINTS}
 
     def draw(self, canvas: skia.Canvas, e: Expression) -> None:
-        """Draws at the origin of the canvas: the middle of the lip line at rest."""
+        """Draws the mouth; the canvas has its origin in the middle of the lip line at rest."""
         height = FULL_OPENING * e.opening
         squeeze = 1 - 0.44 * e.round
         half = self._half_width * e.spread * (1 + 0.2 * e.width) * squeeze

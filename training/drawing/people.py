@@ -1,8 +1,8 @@
-"""Drawn people that talk: random scenes and their pictures for any motion.
+"""Drawn people that talk: random scenes and their frames for any motion.
 
-`Renderer(scene).frame(mouth, cues, emotions, strengths)` draws one frame. What motion means is in
-the columns MOUTH (jaw, width, round, press, teeth, tongue) and CUES (blink, gaze_x, gaze_y, brow,
-head_x, head_y, head_roll, breath). The mouth opens by the jaw alone, whatever the emotion.
+`Renderer(scene).frame(mouth, cues, emotions, strengths)` draws one frame. The columns of `mouth`
+are jaw, width, round, press, teeth and tongue; those of `cues` are blink, gaze_x, gaze_y, brow,
+head_x, head_y, head_roll and breath. Only the jaw opens the mouth, in every emotion.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import skia
 
+from runtime.values import EMOTIONS
 from training.drawing.backgrounds import BACKGROUNDS, SIDE, draw_background
-from training.drawing.expression import EMOTIONS, Expression, express
+from training.drawing.expression import Expression, express
 from training.drawing.eyes import BROWS_Y, EYES_Y, Eyes
 from training.drawing.face import Face
 from training.drawing.identity import Identity, random_identity
@@ -25,10 +26,10 @@ from training.drawing.palettes import PALETTES, Palette
 
 __all__ = [
     "EMOTIONS",
+    "DrawnScene",
     "Identity",
-    "Placement",
+    "PlacedPerson",
     "Renderer",
-    "Scene",
     "random_identity",
     "random_scene",
     "render",
@@ -43,8 +44,8 @@ CHIN_OF_TABLES = 67.0  # the chin that clothes.toml is drawn for, units below th
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where a person is: the origin of the face and the width of one face unit, as fractions."""
+class PlacedPerson:
+    """One person and the place: face origin and width of a face unit, as fractions."""
 
     identity: Identity
     centre_x: float
@@ -53,14 +54,14 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """People in a room; `size` is the side of the picture in pixels."""
+class DrawnScene:
+    """People in a room; `size` is the side of the frames in pixels."""
 
     size: int
     background: str
     palette: Palette
     seed: int
-    placements: tuple[Placement, ...]
+    placements: tuple[PlacedPerson, ...]
 
     def boxes(self) -> list[Box]:
         """Face boxes (x, y, width, height), fractions: chin to brow, ear to ear, at rest."""
@@ -70,7 +71,7 @@ class Scene:
         ]
 
     def mouth_boxes(self) -> list[Box]:
-        """Boxes that hold the mouth however wide it opens."""
+        """Boxes that hold the mouth even when it is wide open."""
         return [
             _box(place, 30.0, MOUTH_Y - 17, MOUTH_Y + FULL_OPENING + 11)
             for place in self.placements
@@ -81,7 +82,7 @@ class Scene:
         return [_box(place, 45.0, BROWS_Y - 18, EYES_Y + 17) for place in self.placements]
 
 
-def _box(place: Placement, half_width: float, top: float, bottom: float) -> Box:
+def _box(place: PlacedPerson, half_width: float, top: float, bottom: float) -> Box:
     scale = place.scale
     return (
         place.centre_x - half_width * scale,
@@ -91,10 +92,10 @@ def _box(place: Placement, half_width: float, top: float, bottom: float) -> Box:
     )
 
 
-def random_scene(rng: np.random.Generator, people: int = 1, size: int = 256) -> Scene:
+def random_scene(rng: np.random.Generator, people: int = 1, size: int = 256) -> DrawnScene:
     """One to three random people side by side, in a room whose colours suit them."""
     if people not in (1, 2, 3):
-        raise ValueError(f"found people={people!r}, expected 1, 2 or 3")
+        raise ValueError(f"A scene has 1, 2 or 3 people, not {people!r}.")
     palette = PALETTES[int(rng.integers(len(PALETTES)))]
     background = str(rng.choice(BACKGROUNDS))
     first = int(rng.integers(len(palette.clothes)))
@@ -102,24 +103,24 @@ def random_scene(rng: np.random.Generator, people: int = 1, size: int = 256) -> 
     for index in range(people):
         identity = random_identity(rng, palette, first + index)
         placements.append(_place(rng, identity, index, people))
-    return Scene(size, background, palette, int(rng.integers(2**31)), tuple(placements))
+    return DrawnScene(size, background, palette, int(rng.integers(2**31)), tuple(placements))
 
 
-def _place(rng: np.random.Generator, identity: Identity, index: int, people: int) -> Placement:
-    """A place for person `index`; the widths are those of a head, ear to ear."""
+def _place(rng: np.random.Generator, identity: Identity, index: int, people: int) -> PlacedPerson:
+    """A place for person `index`; `low` and `high` are the width of a head, ear to ear."""
     low, high = {1: (0.43, 0.455), 2: (0.335, 0.36), 3: (0.25, 0.265)}[people]
     head = 2 * (identity.cheek_width + EAR)
     scale = rng.uniform(low, high) / head
     wobble = {1: 0.03, 2: 0.012, 3: 0.006}[people]
     middle = {1: (0.5,), 2: (0.272, 0.728), 3: (0.18, 0.5, 0.82)}[people][index]
     centre_y = rng.uniform(0.475, 0.505) + {1: 0.0, 2: 0.03, 3: 0.06}[people]
-    return Placement(identity, middle + rng.uniform(-wobble, wobble), centre_y, scale)
+    return PlacedPerson(identity, middle + rng.uniform(-wobble, wobble), centre_y, scale)
 
 
 class Person:
-    """Draws one person; pictures of what only moves as a whole are kept."""
+    """Draws one person. Parts that only move as a whole are recorded once and played back."""
 
-    def __init__(self, placement: Placement, size: int) -> None:
+    def __init__(self, placement: PlacedPerson, size: int) -> None:
         identity = placement.identity
         self._place = placement
         self._size = size
@@ -155,7 +156,7 @@ class Person:
             self._painter.draw(canvas, "scarf_over_shoulders")
 
     def draw(self, canvas: skia.Canvas, e: Expression) -> None:
-        """Draws the person over what is on the canvas, whose unit is the pixel."""
+        """Draws the person on a canvas whose unit is the pixel."""
         pixel = self._size / SIDE / self._unit  # one pixel of a picture of 256, in face units
         canvas.save()
         canvas.translate(self._place.centre_x * self._size, self._place.centre_y * self._size)
@@ -214,7 +215,7 @@ def _recorded(draw: Callable[[skia.Canvas], None]) -> skia.Picture:
 class Renderer:
     """Draws frames of one scene; the background is drawn once."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: DrawnScene) -> None:
         self.scene = scene
         size = scene.size
         self._buffer = np.zeros((size, size, 4), np.uint8)
@@ -235,14 +236,17 @@ class Renderer:
         emotions: Sequence[str] | npt.NDArray[np.floating],
         strengths: Sequence[float] | npt.NDArray[np.floating],
     ) -> npt.NDArray[np.uint8]:
-        """The picture (size, size, 3) for mouth (P, 6), cues (P, 8), emotions and strengths (P,).
+        """The frame (size, size, 3) for mouth (P, 6), cues (P, 8), emotions and strengths (P,).
 
         Emotions are names or weights (P, 5) in the order of EMOTIONS; strengths are 0..1.
         """
         count = len(self._people)
         found = (len(mouth), len(cues), len(emotions), len(strengths))
         if found != (count,) * 4:
-            raise ValueError(f"found motion for {found} people, expected {count} rows of each")
+            raise ValueError(
+                f"Mouth, cues, emotions and strengths have {found} rows, but the scene has {count} "
+                "people. Give one row of each for each person."
+            )
         self._buffer[:] = self._background
         canvas = self._surface.getCanvas()
         for person, row in zip(
@@ -259,13 +263,13 @@ class Renderer:
         emotions: Sequence[str],
         strengths: Sequence[float] | npt.NDArray[np.floating],
     ) -> npt.NDArray[np.uint8]:
-        """Pictures (F, size, size, 3) of motion (F, P, 6) and (F, P, 8) in steady emotions."""
+        """Frames (F, size, size, 3) of motion (F, P, 6) and (F, P, 8) with constant emotions."""
         rows = zip(mouth, cues, strict=True)
         return np.stack([self.frame(m, c, emotions, strengths) for m, c in rows])
 
 
 def render(
-    scene: Scene,
+    scene: DrawnScene,
     mouth: npt.NDArray[np.floating],
     cues: npt.NDArray[np.floating],
     emotion: Sequence[str] | npt.NDArray[np.floating],

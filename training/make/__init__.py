@@ -1,1 +1,1 @@
-"""What ships with the server, made anew: characters, samples, the preview."""
+"""Commands that make shipped files again: characters, samples, the preview."""

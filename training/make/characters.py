@@ -1,4 +1,4 @@
-"""Draw the cast into runtime/builtin/characters: pictures at rest and in every mood.
+"""Draw the cast into runtime/builtin/characters: reference images in every emotion.
 
 python -m training.make.characters
 """
@@ -22,14 +22,14 @@ LICENSE = "Apache-2.0, drawn for Avatar Server"
 
 
 def draw(member: CastMember, folder: Path) -> None:
-    """One character's folder: card and pictures."""
+    """Write the folder of one character: card and images."""
     folder.mkdir(parents=True)
     people = len(member.speaker_ids)
     renderer = Renderer(member.scene)
     mouth, cues = np.zeros((people, 6), np.float32), np.zeros((people, 8), np.float32)
-    for mood in EMOTIONS:
-        pixels = renderer.frame(mouth, cues, [mood] * people, np.ones(people))
-        name = "picture" if mood == "neutral" else mood
+    for emotion in EMOTIONS:
+        pixels = renderer.frame(mouth, cues, [emotion] * people, np.ones(people))
+        name = "picture" if emotion == "neutral" else emotion
         Image.fromarray(pixels).save(folder / f"{name}.webp", lossless=True, method=6)
     speakers = [
         {"id": id_, "name": name, "box": dict(zip(("x", "y", "width", "height"), box, strict=True))}
@@ -42,7 +42,7 @@ def draw(member: CastMember, folder: Path) -> None:
         "name": member.name,
         "picture": "picture.webp",
         "speakers": speakers,
-        "emotions": {mood: f"{mood}.webp" for mood in EMOTIONS if mood != "neutral"},
+        "emotions": {name: f"{name}.webp" for name in EMOTIONS if name != "neutral"},
         "prompt": "",
         "license": LICENSE,
     }
@@ -50,7 +50,7 @@ def draw(member: CastMember, folder: Path) -> None:
 
 
 def sheet(members: list[CastMember], columns: int = 8, side: int = 160) -> Image.Image:
-    """All characters in one picture, as README shows them."""
+    """All characters in one image, for README."""
     rows = -(-len(members) // columns)
     picture = Image.new("RGB", (columns * side, rows * side))
     for number, member in enumerate(members):

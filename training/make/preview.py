@@ -1,7 +1,7 @@
-"""Let the built-in model talk for README: `python -m training.make.preview`.
+"""Make README's animation with the built-in model: `python -m training.make.preview`.
 
-Writes client_demo/web/talking.webp, an animation of what the shipped weights make of the shipped
-sentences: a dialogue of two people in one picture, and one person beside it.
+Writes client_demo/web/talking.webp: the shipped model speaks the sample sentences, two people in a
+dialogue in one frame and one person beside them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from runtime.weights.checkpoint import AvatarModel, load_builtin
 SHOWN = Path(__file__).parents[2] / "client_demo" / "web" / "talking.webp"
 SAMPLES = SHOWN.parent.parent / "samples"
 SECONDS = 8.0
-EVERY = 2  # of the video's frames are shown
+EVERY = 2  # every second frame of the video is shown
 SIDE_PX = 224
 PANELS: tuple[tuple[str, Mapping[str, str]], ...] = (
     ("ana-ben", {"ana": "dialogue_ana.wav", "ben": "dialogue_ben.wav"}),
@@ -33,7 +33,7 @@ PANELS: tuple[tuple[str, Mapping[str, str]], ...] = (
 
 
 def talking(model: AvatarModel, character: str, said: Mapping[str, str]) -> list[Image.Image]:
-    """SECONDS of a character that says the sample of each speaker."""
+    """SECONDS of video in which each speaker of a character says a sample."""
     stream = StreamingGenerator(
         model, find_character(character), find_preset("broadcast"), engines=default_engines(model)
     )

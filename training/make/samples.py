@@ -1,7 +1,7 @@
-"""Write the sentences that the demonstration plays: `python -m training.make.samples`.
+"""Synthesize the sample sentences of the demo: `python -m training.make.samples`.
 
 hello.wav is one speaker. dialogue_ana.wav and dialogue_ben.wav are two sides of one conversation:
-equally long, and each is silent while the other speaks. All are 16-bit mono at 24 kHz.
+of equal length; each is silent while the other speaks. All are 16-bit mono at 24 kHz.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def silence(seconds: float) -> Pcm:
 
 
 def say(text: str, voice: str) -> Pcm:
-    """`text` at 24 kHz with its loudest sample at PEAK, without the silence around it."""
+    """`text` at 24 kHz, its peak at PEAK, without the silence around it."""
     spoken = flite.speak(text, voice, stretch=1.05)
     pcm = resample(spoken.pcm, round(len(spoken.pcm) * RATE / spoken.rate))
     loud = np.flatnonzero(np.abs(pcm) > 0.01)
@@ -65,7 +65,7 @@ def hello() -> Pcm:
 
 
 def dialogue() -> dict[str, Pcm]:
-    """Both voices' sides, by voice; every turn is silence on the other side."""
+    """The two sides of the dialogue, by voice; each is silent during the turns of the other."""
     sides: dict[str, list[Pcm]] = {ANA: [silence(0.3)], BEN: [silence(0.3)]}
     for speaker, text in DIALOGUE:
         said = np.concatenate([say(text, speaker), silence(_PAUSE_S)])
@@ -74,8 +74,10 @@ def dialogue() -> dict[str, Pcm]:
     return {voice: np.concatenate(side) for voice, side in sides.items()}
 
 
-def main(folder: Annotated[Path, typer.Option(help="Where to.")] = SAMPLE_FOLDER) -> None:
-    """Speak the demonstration's sentences and write them as WAV files."""
+def main(
+    folder: Annotated[Path, typer.Option(help="The folder to write to.")] = SAMPLE_FOLDER,
+) -> None:
+    """Synthesize the sentences of the demo and write them as WAV files."""
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "hello.wav", hello())
     sides = dialogue()

@@ -1,1 +1,1 @@
-"""Meters of what a model makes: mouths and audio features."""
+"""Scores of generated mouths and of audio features."""

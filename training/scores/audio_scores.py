@@ -1,4 +1,4 @@
-"""How well a predicted mouth follows the true one, in the numbers that a viewer would notice."""
+"""Scores of a predicted mouth against the true one, chosen for what viewers notice."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _LAGS = range(-5, 6)
 
 @dataclass(frozen=True, slots=True)
 class MouthScores:
-    """All over every frame judged; `lag` in frames, positive where the prediction is late."""
+    """Scores over all frames; `lag` is in frames, positive if the prediction is late."""
 
     jaw: float  # correlation of the jaw
-    lag: int  # at which that correlation is largest
-    amplitude: float  # deviation of the predicted jaw over the true one's
-    press_f1: float  # frames with lips pressed together: F1 at one half
-    closed: float  # predicted jaw where lips are pressed, over its mean while speaking
+    lag: int  # with the largest correlation
+    amplitude: float  # standard deviation of the predicted jaw over that of the true one
+    press_f1: float  # F1 score of pressed lips, with a threshold of one half
+    closed: float  # predicted jaw while lips are pressed, over its mean while speaking
     silent: float  # predicted jaw in silence, over its mean while speaking
     columns: list[float]  # correlation of every column
 
@@ -44,7 +44,7 @@ def score_mouth(predicted: NDArray[np.float32], true: NDArray[np.float32]) -> Mo
 
 
 def correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Pearson's; 0 where one of the two never moves."""
+    """Pearson correlation; 0 if one of the two is constant."""
     if a.std() < 1e-6 or b.std() < 1e-6:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])

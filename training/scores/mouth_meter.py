@@ -1,4 +1,4 @@
-"""How far a drawn mouth is open, measured from pixels alone."""
+"""Measures from pixels alone how far a drawn mouth is open."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def mouth_opening(
 ) -> npt.NDArray[np.float32]:
     """How open the mouth is in each of `frames` (F, H, W, 3): (F,), 0 closed, about 1 full.
 
-    `mouth_box` is (x, y, width, height) in fractions (Scene.mouth_boxes). Measured is the height
-    between the highest and the lowest pixel of the inside of the mouth (dark red cavity, or teeth
-    next to it), over the columns in the middle of the box. `reference` (H, W, 3), a picture with
-    the mouth closed, takes away what only looks like the inside, such as a dark red lip line.
+    `mouth_box` is (x, y, width, height) in fractions (DrawnScene.mouth_boxes). The opening is the
+    height between the highest and the lowest pixel of the inside of the mouth (dark red cavity, or
+    teeth next to it), over the middle columns of the box. `reference` (H, W, 3), a frame with a
+    closed mouth, removes pixels that only look like the inside, such as a dark red lip line.
     """
     if frames.ndim != 4 or frames.shape[-1] != 3:
-        raise ValueError(f"found frames of shape {frames.shape}, expected (F, H, W, 3)")
+        raise ValueError(f"Frames must have the shape (F, H, W, 3), not {frames.shape}.")
     looks = _inside_likeness(_crop(frames, mouth_box))
     if reference is not None:
         closed = _inside_likeness(_crop(reference[None], mouth_box))
@@ -47,7 +47,7 @@ def _crop(
 
 
 def _inside_likeness(pixels: npt.NDArray[np.uint8]) -> Floats:
-    """0..1 for each pixel: how much it looks like cavity, teeth or tongue."""
+    """For each pixel 0..1, how much it looks like cavity, teeth or tongue."""
     red, green, blue = np.moveaxis(pixels.astype(np.float32), -1, 0)
     redness = np.clip((red - np.maximum(green, blue) - 22) / 26, 0, 1)
     cavity = redness * np.clip((46 - green) / 20, 0, 1) * np.clip((156 - red) / 24, 0, 1)
@@ -55,7 +55,7 @@ def _inside_likeness(pixels: npt.NDArray[np.uint8]) -> Floats:
     highest = np.maximum(np.maximum(red, green), blue)
     teeth = np.clip((lowest - 192) / 24, 0, 1) * np.clip((42 - highest + lowest) / 16, 0, 1)
     below = np.arange(teeth.shape[1]) >= TEETH_ROWS * teeth.shape[1]
-    teeth[:, below] = 0.0  # a white collar may show there
+    teeth[:, below] = 0.0  # a white collar may be there
     tongue = np.clip((blue - green - 24) / 14, 0, 1) * np.clip((red - green - 70) / 30, 0, 1)
     return np.asarray(np.max([cavity, teeth, tongue], axis=0), dtype=np.float32)
 

@@ -1,11 +1,11 @@
 """Train the built-in audio encoder: `python -m training.train.audio_encoder`.
 
-The encoder learns to tell the true mouth of drawn people from sound alone, through a head that no
-stream needs; talking clips are drawn with what it hears (heard_mouth.py). It sees what a stream
-sees: 2 s windows, silence before the start, 82.5 ms of look-ahead. What it has then is frozen, as
-the release freezes Whisper.
+The encoder learns to predict the true mouth of drawn people from sound alone, through a head that
+no stream needs; talking clips are drawn with its predictions (predicted_mouth.py). Its input is
+that of a stream: 2 s windows, silence before the start, 82.5 ms of look-ahead. Afterwards the
+encoder is frozen, as the released model freezes Whisper.
 
-Runs are resumed from `training/runs/audio/last.pt`; curves go to `log.jsonl` beside it.
+A run resumes from `training/runs/audio/last.pt`; curves go to `log.jsonl` beside it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch.nn import functional
 from runtime.audio.features import gather_frames, log_mel
 from runtime.models.audio_encoder import TINY, AudioEncoder
 from training.data.audio_windows import Batch, TrackPool, held_out_tracks, windows_of_track
-from training.data.heard_mouth import HEAD_WEIGHTS, MouthHead
+from training.data.predicted_mouth import HEAD_WEIGHTS, MouthHead
 from training.scores.audio_scores import MouthScores, score_mouth
 from training.shipped import load_audio_encoder
 from training.voices.mouth_curves import PRESS
@@ -35,8 +35,8 @@ from training.voices.mouth_curves import PRESS
 RUN_FOLDER = Path("training/runs/audio")
 WEIGHTS = Path("runtime/builtin/weights/audio_encoder.safetensors")
 COLUMN_WEIGHTS = (3.0, 1.0, 1.0, 3.0, 1.0, 0.7)  # in MOUTH_COLUMNS' order
-LATEST_FRAMES = 4  # of a window: those that a stream asks for
-EARLIER_FRAMES = 8  # others that are asked about in training, at a lower weight
+LATEST_FRAMES = 4  # of a window: the frames that a stream uses
+EARLIER_FRAMES = 8  # further frames in the training loss, with a lower weight
 EARLIER_WEIGHT = 0.3
 _FRAMES_IN_WINDOW = 40
 _EMA_DECAY = 0.998
@@ -44,7 +44,7 @@ _EMA_DECAY = 0.998
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides a training run."""
+    """The settings of a training run."""
 
     seed: int = 1
     iterations: int = 3800
@@ -59,7 +59,7 @@ _DEFAULTS = Recipe()
 
 
 class Listener(nn.Module):
-    """The encoder and its head: windows of sound in, mouths of frames out."""
+    """The encoder and its head: windows of sound in, mouths out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,13 +67,13 @@ class Listener(nn.Module):
         self.head = MouthHead()
 
     def latest(self, pcm: Tensor) -> Tensor:
-        """Mouths (B, 4, 6) of the last four frames of windows (B, N): what a stream would get."""
+        """Mouths (B, 4, 6) of the last four frames of windows (B, N), as in a stream."""
         mouth: Tensor = self.head(gather_frames(self.encoder(log_mel(pcm)), LATEST_FRAMES))
         return mouth
 
 
 def loss_of(listener: Listener, batch: Batch, rng: np.random.Generator) -> Tensor:
-    """Weighted error of the mouths of a batch, and a pull of the hidden states to unit power."""
+    """Weighted error of a batch's mouths, plus a term that keeps hidden states at unit power."""
     states = listener.encoder(log_mel(batch.pcm))
     earlier = rng.choice(_FRAMES_IN_WINDOW - LATEST_FRAMES, EARLIER_FRAMES, replace=False)
     latest = np.arange(_FRAMES_IN_WINDOW - LATEST_FRAMES, _FRAMES_IN_WINDOW)
@@ -83,7 +83,9 @@ def loss_of(listener: Listener, batch: Batch, rng: np.random.Generator) -> Tenso
     error = functional.smooth_l1_loss(
         listener.head(features), batch.mouth[:, chosen], beta=0.5, reduction="none"
     )
-    pressed = 1.0 + 2.0 * batch.mouth[:, chosen, PRESS, None]  # rare, brief and quick to notice
+    pressed = (
+        1.0 + 2.0 * batch.mouth[:, chosen, PRESS, None]
+    )  # rare and brief, but viewers notice it
     weighted = error * pressed * weights[:, None] * torch.tensor(COLUMN_WEIGHTS)
     power = states.square().mean(dim=(0, 1, 3))
     loss: Tensor = weighted.mean() + 0.003 * power.log().square().mean()
@@ -100,7 +102,7 @@ def learning_rate(recipe: Recipe, iteration: int) -> float:
 
 @torch.no_grad()
 def judge(listener: Listener, seed: int, tracks: int = 8) -> dict[str, MouthScores]:
-    """Scores on voices and texts never trained on: clean, in noise, and flite's voice alone."""
+    """Scores on voices and texts outside training: clean, with noise, and flite's voice alone."""
     scores = {}
     for condition in ("clean", "noisy", "flite"):
         predicted, true = [], []
@@ -140,7 +142,7 @@ class Trainer:
         self.seconds = 0.0
 
     def begin_as(self, encoder: AudioEncoder) -> None:
-        """Start as an encoder that was trained before; the head is new."""
+        """Start from the weights of a trained encoder; the head is new."""
         for listener in (self.listener, self.mean):
             listener.encoder.load_state_dict(encoder.state_dict())
 
@@ -185,7 +187,7 @@ class Trainer:
 
 
 def export(trainer: Trainer, path: Path) -> None:
-    """The encoder in half precision, its sizes and its scores as JSON beside it."""
+    """Write the encoder in half precision, with its sizes and scores as JSON beside it."""
     halved = {k: v.half().contiguous() for k, v in trainer.mean.encoder.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(halved, path)
@@ -207,7 +209,7 @@ def export(trainer: Trainer, path: Path) -> None:
 
 
 def train(trainer: Trainer, run: Path) -> None:
-    """Iterate to the recipe's end; log, checkpoint and judge on the way."""
+    """Train to the end of the recipe, with logs, checkpoints and scores on the way."""
     recipe, losses = trainer.recipe, list[float]()
     began = time.monotonic() - trainer.seconds
     run.mkdir(parents=True, exist_ok=True)
@@ -237,11 +239,11 @@ def main(
     iterations: int = _DEFAULTS.iterations,
     seed: int = _DEFAULTS.seed,
     run: Annotated[Path, typer.Option(help="Checkpoints and curves.")] = RUN_FOLDER,
-    weights: Annotated[Path, typer.Option(help="Where the encoder is exported to.")] = WEIGHTS,
+    weights: Annotated[Path, typer.Option(help="The file to export the encoder to.")] = WEIGHTS,
     threads: int = 1,
-    from_shipped: Annotated[bool, typer.Option(help="Begin as the exported encoder.")] = False,
+    from_shipped: Annotated[bool, typer.Option(help="Start from the shipped encoder.")] = False,
 ) -> None:
-    """Train, or go on training, the audio encoder; then export it."""
+    """Train the audio encoder, or resume its run; then export it."""
     torch.set_num_threads(threads)
     trainer = Trainer(Recipe(seed=seed, iterations=iterations))
     if from_shipped:

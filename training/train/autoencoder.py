@@ -4,8 +4,8 @@
     python -m training.data.generated && python -m training.train.autoencoder --refine
 
 Resumes from training/runs/autoencoder; exports runtime/builtin/weights/autoencoder.safetensors.
-Refining trains the decoder alone: the latents stay, and a transformer trained on them stays valid.
-Half of what it then sees is the transformer's own work beside the true pictures.
+`--refine` trains the decoder alone, so the latents do not change and the transformer stays valid.
+Half of its batches are then latents that the transformer generated, with the true frames.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ from torch import Tensor
 
 from runtime.models.autoencoder.autoencoder import Autoencoder, AutoencoderConfig
 from runtime.models.autoencoder.compositing_decoder import SPATIAL_STRIDE
-from training.data.generated import GeneratedMoments
+from training.data.generated import GeneratedClips
 from training.data.pictures import Box, PictureClips
 from training.run import Run, pick_device
 from training.shipped import load_autoencoder, save_part
 
 COMMAND = "python -m training.data.pictures && python -m training.train.autoencoder"
-LATENT_NOISE = 0.25  # of what moves, at most
-MOUTH_COMPONENTS = 16  # of the linear code, for what the others leave of mouths
+LATENT_NOISE = 0.25  # at most, as a share of the change from rest
+MOUTH_COMPONENTS = 16  # of the linear code, for the mouth detail that the others miss
 MOUTH_WEIGHT, EYE_WEIGHT = 6.0, 6.0
-MOUTHS, EYES = 0.5, 0.35  # of the crops
+MOUTHS, EYES = 0.5, 0.35  # shares of the crops
 
 
 @dataclass(frozen=True, slots=True)
 class Crops:
-    """A batch of crops, pictures in [-1, 1]; of clips all three latent frames, else the last two.
+    """A batch of crops, pixels in [-1, 1].
 
-    `latents` are scaled as a denoiser's; None where the encoder is to make them.
+    Drawn clips have three latent frames, generated ones the last two. `latents` are scaled as for
+    the denoiser; None means that the encoder makes them.
     """
 
     pictures: Tensor  # (B, 3, 12 or 8, c, c)
@@ -48,9 +49,9 @@ class Crops:
 
 
 class CropSampler:
-    """Crops of clips around mouths (most of them), eyes and anywhere else, cut on `device`.
+    """Cuts crops of clips on `device`: most around mouths, then eyes, then anywhere.
 
-    `latents` (N, 3, C, h, w), scaled, are what a denoiser made for each clip.
+    `latents` (N, 3, C, h, w), scaled, are the transformer's output for each clip, if given.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class CropSampler:
         self.eyes_move = moved / moved.sum()
 
     def batch(self, count: int) -> Crops:
-        """Random crops, with the latents that were made for them where there are any."""
+        """`count` random crops, with the generated latents of the same place if there are any."""
         clips, anchors, weights, made = [], [], [], []
         for _ in range(count):
             index, where = self._place()
@@ -91,7 +92,7 @@ class CropSampler:
             if self.latents is not None:
                 y, x = (slice(s.start // SPATIAL_STRIDE, s.stop // SPATIAL_STRIDE) for s in where)
                 made.append(self.latents[index][..., y, x])
-            elif self.rng.random() < 0.1:  # a picture that was not taken at rest
+            elif self.rng.random() < 0.1:  # a reference image that is not at rest
                 anchor = clip[int(self.rng.integers(len(clip)))]
             clips.append(clip)
             anchors.append(anchor)
@@ -104,9 +105,9 @@ class CropSampler:
         )
 
     def _place(self) -> tuple[int, tuple[slice, slice]]:
-        """A clip, and rows and columns of a crop of it, on the grid of latents."""
+        """A random clip, and the rows and columns of a crop on the latent grid."""
         pick = self.rng.random()
-        # Eyes are shut in few clips and look like nothing else then: clips that move them more.
+        # Closed eyes are rare, so prefer clips in which the eyes move more.
         likely = self.eyes_move if MOUTHS <= pick < MOUTHS + EYES else None
         index = int(self.rng.choice(len(self.clips), p=likely))
         scene = int(self.data.scene[index])
@@ -122,7 +123,7 @@ class CropSampler:
 
 
 def _eyes_move(data: PictureClips, index: int) -> float:
-    """How far the eyes of a clip are from those at rest, where they are farthest: 0 .. 255."""
+    """The largest mean difference of a clip's eyes from those at rest, 0 .. 255."""
     scene, size = int(data.scene[index]), data.rest.shape[1]
     change = 0.0
     for box in data.eye_boxes[scene]:
@@ -143,7 +144,10 @@ def _signed(pixels: Tensor | NDArray[np.uint8]) -> Tensor:
 
 
 def losses(model: Autoencoder, crops: Crops) -> dict[str, Tensor]:
-    """How well two latent frames of three are decoded: pixels, edges, motion."""
+    """Errors of the last two of three latent frames after decoding: pixels, edges, motion.
+
+    `still` is the pixel error of the unchanged reference image, for comparison.
+    """
     anchor = model.reference_features(crops.anchors)
     if crops.latents is None:
         latents = encoded(model, crops.pictures, anchor.still)
@@ -163,7 +167,7 @@ def losses(model: Autoencoder, crops: Crops) -> dict[str, Tensor]:
 
 
 def encoded(model: Autoencoder, clips: Tensor, still: Tensor) -> Tensor:
-    """Latents (B, 3, C, h, w) of clips, with noise of an amount that mostly is small."""
+    """Latents (B, 3, C, h, w) of clips, with a random and mostly small amount of noise."""
     exact: Tensor = model.encoder(rearrange(clips, "b c (t f) h w -> (b t) c f h w", f=4))
     latents = rearrange(exact, "(b t) c h w -> b t c h w", b=len(clips))
     change = (latents - still[:, None]).detach().square().mean().sqrt()
@@ -173,7 +177,7 @@ def encoded(model: Autoencoder, clips: Tensor, still: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measure(model: Autoencoder, data: PictureClips, rows: list[int]) -> dict[str, float]:
-    """PSNR in dB of whole clips: everywhere, and in the mouths' boxes."""
+    """PSNR in dB of whole clips: of all pixels, and of the mouth boxes."""
     size, device = data.rest.shape[1], model.latent_mean.device
     everywhere, mouths = [], []
     for row in rows:
@@ -195,7 +199,7 @@ def measure(model: Autoencoder, data: PictureClips, rows: list[int]) -> dict[str
 
 
 def change_patches(data: PictureClips, rng: np.random.Generator, clips: int) -> Tensor:
-    """Differences from rest (N, 3 * 4 * 8 * 8) of cells that change, ordered (c f p q)."""
+    """Changes from rest (N, 3 * 4 * 8 * 8) of cells that move, ordered (c f p q)."""
     patches = []
     for row in rng.integers(len(data.clips), size=clips):
         first = 4 * int(rng.integers(3))
@@ -208,7 +212,7 @@ def change_patches(data: PictureClips, rng: np.random.Generator, clips: int) -> 
 
 
 def mouth_patches(data: PictureClips, rng: np.random.Generator, clips: int) -> Tensor:
-    """Differences from rest, as `change_patches`, of all cells of the mouths' boxes."""
+    """Changes from rest, as in `change_patches`, of all cells in mouth boxes."""
     size, patches = data.rest.shape[1], []
     for row in rng.integers(len(data.clips), size=clips):
         scene, first = int(data.scene[row]), 4 * int(rng.integers(3))
@@ -221,10 +225,10 @@ def mouth_patches(data: PictureClips, rng: np.random.Generator, clips: int) -> T
 
 
 def linear_code(data: PictureClips, rng: np.random.Generator, channels: int) -> Tensor:
-    """Orthonormal rows (channels, 3 * 4 * 8 * 8): of all that changes, then of mouths.
+    """Orthonormal rows (channels, 3 * 4 * 8 * 8): general components, then components of mouths.
 
-    What a mouth does within a latent frame's four frames is too small a part of all changes to be
-    among the first components, and too much to miss in lips: hence the second part.
+    The motion of a mouth within the four frames of a latent frame is a small share of all change,
+    so the first components miss it, but viewers notice it. The second part holds it.
     """
     general = principal_components(change_patches(data, rng, 400), channels - MOUTH_COMPONENTS)
     mouths = mouth_patches(data, rng, 700)
@@ -233,13 +237,13 @@ def linear_code(data: PictureClips, rng: np.random.Generator, channels: int) -> 
 
 
 def _patches(change: Tensor) -> Tensor:
-    """Pictures (4, H, W, 3) cut into cells, (n, 3 * 4 * 8 * 8)."""
+    """Frames (4, H, W, 3) cut into cells, (n, 3 * 4 * 8 * 8)."""
     side = SPATIAL_STRIDE
     return rearrange(change, "f (h p) (w q) c -> (h w) (c f p q)", p=side, q=side)
 
 
 def principal_components(patches: Tensor, count: int) -> Tensor:
-    """The `count` orthonormal directions (count, values) that hold most of the patches' energy."""
+    """The first `count` principal directions (count, values) of the patches, orthonormal."""
     _, directions = torch.linalg.eigh(patches.T @ patches)
     leading: Tensor = directions.T.flip(0)[:count]
     return leading
@@ -247,7 +251,7 @@ def principal_components(patches: Tensor, count: int) -> Tensor:
 
 @torch.no_grad()
 def measure_scale(model: Autoencoder, data: PictureClips, clips: int = 64) -> None:
-    """Set the latents' mean per channel, and their deviation from rest where faces move."""
+    """Set the mean of each latent channel, and the deviation from rest of the cells that move."""
     values, changes = [], []
     for row in np.linspace(0, len(data.clips) - 1, clips).astype(int):
         clip = rearrange(_signed(np.asarray(data.clips[row])), "(t f) h w c -> t c f h w", f=4)
@@ -288,6 +292,10 @@ def main(
     rate: float = 1e-3,
     refine: bool = False,
 ) -> None:
+    """Train the autoencoder, or with `--refine` only its decoder, and export it.
+
+    `batch` crops of `crop` pixels a step.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(threads)
     torch.manual_seed(1)
@@ -298,8 +306,8 @@ def main(
     run = Run("decoder" if refine else "autoencoder", model, steps, rate)
     samplers = [CropSampler(data, crop, run.step, device=device)]
     if refine:
-        moments = GeneratedMoments.load()
-        samplers.append(CropSampler(moments.pictures, crop, run.step, moments.latents, device))
+        generated = GeneratedClips.load()
+        samplers.append(CropSampler(generated.pictures, crop, run.step, generated.latents, device))
     for step in run:
         crops = samplers[step % len(samplers)].batch(batch)
         parts = losses(model, crops)

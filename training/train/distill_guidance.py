@@ -1,16 +1,16 @@
-"""Guidance by sound, baked into the transformer: two calls a step for the price of one.
+"""Distill audio guidance into the transformer, so that one call per step is enough.
 
     python -m training.train.dit && python -m training.train.distill_guidance
 
-Where the sound leaves a mouth open to doubt, a transformer of few steps gives the mean of all that
-could be meant, and lips move less than they should. Guidance (Ho and Salimans 2022, arXiv
-2207.12598, equation 6) goes on from what silence would show, past what the sound shows:
+If the sound is ambiguous, a transformer of few steps predicts the mean of all possible mouths, and
+lips move less than they should. Guidance (Ho and Salimans 2022, arXiv 2207.12598, equation 6)
+extrapolates from the prediction for silence through the prediction for the sound:
 
-    silent + GUIDANCE * (heard - silent)
+    silent + GUIDANCE * (speaking - silent)
 
-A copy of the exported transformer learns to give that at once, as in the distillation of guided
-models (Meng et al. 2022, arXiv 2210.03142, section 3.1). Heads, eyes and who is silent are left
-as they are: they are no different in silence. Goes on where it was stopped.
+A copy of the exported transformer learns to predict this in one call, as in the distillation of
+guided models (Meng et al. 2022, arXiv 2210.03142, section 3.1). Heads, eyes and silent speakers do
+not depend on the sound, so guidance does not change them. Resumes if it was stopped.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ from training.train.dit import (
 )
 
 COMMAND = "python -m training.train.dit && python -m training.train.distill_guidance"
-GUIDANCE = 1.4  # mouths then change as much as they are drawn to; from 1.6 on they gape
+GUIDANCE = 1.4  # mouths then move as far as in the drawings; from 1.6 on they gape
 
 
 @torch.no_grad()
 def guided(teacher: DiT, noisy: Tensor, sigma: Tensor, windows: Windows, silence: Tensor) -> Tensor:
-    """What the teacher says with guidance: clean patches (B, T, n, C * patch)."""
+    """The teacher's guided prediction of clean patches (B, T, n, C * patch)."""
     in_silence = replace(windows.cond, audio=silence)
-    silent, heard = (
+    silent, speaking = (
         teacher.predict_clean(noisy, TIMESTEPS * sigma, cond, windows.tokens)
         for cond in (in_silence, windows.cond)
     )
-    return silent + GUIDANCE * (heard - silent)
+    return silent + GUIDANCE * (speaking - silent)
 
 
 def distillation_loss(teacher: DiT, silence: Tensor) -> Loss:
-    """The pupil's error against the guided teacher; `silence` (4, steps, layers, width)."""
+    """The loss of the student against the guided teacher; `silence` (4, steps, layers, width)."""
 
     def loss(trained: Trained, windows: Windows, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         noisy, sigma = flawed_and_noised(windows, draws), draws.sigma
@@ -76,16 +76,22 @@ def distillation_loss(teacher: DiT, silence: Tensor) -> Loss:
     return loss
 
 
+def is_guided(made_with: str) -> bool:
+    """Whether the command that made a transformer distilled guidance into it."""
+    return "distill_guidance" in made_with
+
+
 def main(
     steps: int = 260, batch: int = 32, tokens: int = 24, rate: float = 2e-4, eager: bool = False
 ) -> None:
-    """Options as of `training.train.dit`."""
+    """Distill the exported transformer; the options are those of `training.train.dit`."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     device = pick_device()
     torch.set_num_threads(1)
-    if json.loads((WEIGHTS / "dit.json").read_text())["made_with"] == COMMAND:
+    if is_guided(json.loads((WEIGHTS / "dit.json").read_text())["made_with"]):
         raise typer.BadParameter(
-            "The exported transformer is guided already; train_dit comes first."
+            "The exported transformer is already guided, and guidance must not be applied twice. "
+            "Run `python -m training.train.dit` first."
         )
     model = load_builtin()
     teacher = model.dit.to(device)
@@ -98,8 +104,8 @@ def main(
     loss = distillation_loss(teacher, silence.to(device))
     prompt = (trained.text_states, trained.pooled_text)
     sampler = WindowSampler(model.autoencoder, TINY, prompt, "train", device, dropping=False)
-    pupils = make_learners(run, trained, sampler, rng, loss, eager)
-    for step, values in learn(run, pupils, rng, batch, tokens, lengths=(3,)):
+    students = make_learners(run, trained, sampler, rng, loss, eager)
+    for step, values in learn(run, students, rng, batch, tokens, lengths=(3,)):
         if step % 20 == 0:
             run.log(**values)
     export(run, "add", COMMAND)

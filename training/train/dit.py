@@ -3,20 +3,20 @@
     python -m training.data.clips && python -m training.train.dit
 
 Resumes from training/runs/dit; exports runtime/builtin/weights/dit.safetensors. Noise levels are
-logit-normal (Esser et al. 2024, arXiv 2403.03206, section 3.1), bent towards noise by the shift
-that the sampler uses; as the first of few steps decides most, much of a batch is pure noise.
+logit-normal (Esser et al. 2024, arXiv 2403.03206, section 3.1), moved towards noise by the
+sampler's flow shift. The first of few steps decides most, so much of a batch is pure noise.
 
 The paper's ablation of image injection (`runtime.models.dit.image_injection`) is two more runs,
 
     python -m training.train.dit --injection token
     python -m training.train.dit --injection channel
 
-which keep to training/runs/dit-token and dit-channel: curves, checkpoint and a model folder.
-Compare the gates in the three log.jsonl at the same step (test_mouth1 and so on: error left, as a
-share of what a still picture leaves), and the pixels by README's gates with `python -m benchmarks
-quality --model training/runs/dit-token/model`. This model predicts a change to the picture, so
-that the picture is there in every variant and what differs is how well the change is placed; in
-the paper, as with prediction = "velocity", the injection alone carries the identity.
+which write curves, checkpoint and a model folder to training/runs/dit-token and dit-channel.
+Compare the gates in the three log.jsonl at the same step (test_mouth1 and so on: the error as a
+share of the error of a still image), and the pixels with `python -m benchmarks quality --model
+training/runs/dit-token/model`. This model predicts a change to the reference image, so every
+variant has the image, and the variants differ in how well they place the change. In the paper, as
+with prediction = "velocity", the injection alone carries the identity.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from runtime.errors import CheckpointError
 from runtime.flow_matching import TIMESTEPS
 from runtime.models.dit.config import TINY, DiTConfig, Injection
 from runtime.models.dit.dit import DiT
 from runtime.models.dit.layers import patchify
 from runtime.timing import FRAMES_PER_LATENT
+from runtime.weights.checkpoint import fill
 from training.data.latent_clips import Windows, WindowSampler
 from training.run import Run, pick_device
 from training.shipped import WEIGHTS, load_autoencoder, save_part, share_parts
@@ -50,20 +52,20 @@ COMMAND = "python -m training.data.clips && python -m training.train.dit"
 PROMPT_TOKENS = 2
 GRID_TOKENS = 64  # of a 256-pixel picture
 FLOW_SHIFT = 3.0
-PURE_NOISE = 0.6  # of a batch: where the first of few steps begins
-SMALLEST_SIGMA = 0.5  # below it a step's error counts no more than here
+PURE_NOISE = 0.6  # the share of a batch at sigma 1, where the first of few steps begins
+SMALLEST_SIGMA = 0.5  # the weight of an error does not grow below this sigma
 MOUTH_WEIGHT, EYE_WEIGHT = 10.0, 2.0
-FINE_WEIGHT = 5.0  # of the channels for what mouths do within a latent frame: small, and seen
-HINT_WEIGHT = 2.0  # mouths are small numbers: a tenth of the loss at first, soon less
-FLAWS = 0.4  # largest share of what moves
-WHOLE_SHARE = 0.2  # of the batches see all tokens of the picture, the others mostly faces
+FINE_WEIGHT = 5.0  # of the channels for mouth motion within a latent frame: small but visible
+HINT_WEIGHT = 2.0  # the hint is then a tenth of the loss at first, and soon less
+FLAWS = 0.4  # at most, as a share of the motion
+WHOLE_SHARE = 0.2  # of the batches use all tokens of the frame, the others mostly faces
 
 
 class Trained(nn.Module):
-    """The transformer, the constant prompt that it is trained with, and a hint that does not ship.
+    """The transformer, its constant prompt, and an auxiliary head (`hint`) that does not ship.
 
-    An adapter's attention hears about the mean of a latent frame's audio tokens. `hint` reads the
-    four mouths from that mean, which teaches the tokens early to keep them apart.
+    The attention of an audio adapter gives about the mean of a latent frame's audio tokens. `hint`
+    reads the four mouths from that mean, so the tokens learn early to keep the frames apart.
     """
 
     def __init__(self, injection: Injection = "add") -> None:
@@ -80,7 +82,7 @@ class Trained(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """What chance decides about a batch of windows."""
+    """The random numbers of a batch of windows."""
 
     sigma: Tensor  # (B,): noise levels in (0, 1]
     noise: Tensor  # (B, C, T, h, w), standard normal
@@ -101,8 +103,9 @@ def draw(generator: torch.Generator, clean: Tensor) -> Draws:
 def flawed_and_noised(windows: Windows, draws: Draws) -> Tensor:
     """Latents (B, C, T, h, w) at noise levels, from flawed clean ones.
 
-    A stream's context is its own work. Taught on perfect context, errors would add up over time;
-    taught to mend flaws (grain, and traces of another clip's motion) they die out.
+    In a stream the context is the model's own output. A model that has only seen perfect context
+    would let errors grow over time. One that has learnt to correct flaws (grain, and traces of the
+    motion of another clip) lets them fade.
     """
     clean = windows.clean
     level, grain, trace = (
@@ -116,9 +119,11 @@ def flawed_and_noised(windows: Windows, draws: Draws) -> Tensor:
 def window_loss(
     trained: Trained, windows: Windows, draws: Draws
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Velocity error (that of the clean latents over sigma squared), mouths and eyes weighted, and
-    the hint's. Beside it, what is left of a still picture's error: in mouths, in eyes, in the
-    channels for mouths; and the hint's error as a share of what the mouths are.
+    """The loss, and curves to log.
+
+    The loss is the velocity error (the error of the clean latents over sigma squared), with mouths
+    and eyes weighted, plus the hint's error. The curves are errors as a share of a still image's
+    error (mouths, eyes, the channels for mouths) and the hint's error as a share of the mouths.
     """
     model, sigma = trained.dit, draws.sigma
     noisy = flawed_and_noised(windows, draws)
@@ -149,33 +154,33 @@ def hint_error(trained: Trained, windows: Windows) -> Tensor:
 
 
 def fine(patches: Tensor) -> Tensor:
-    """Mean (B, T, n) of what the channels for mouths have in patches (B, T, n, C * patch)."""
+    """Mean (B, T, n) over the mouth channels of patches (B, T, n, C * patch)."""
     return torch.unflatten(patches, -1, (TINY.out_channels, -1))[..., -MOUTH_COMPONENTS:, :].mean(
         (-2, -1)
     )
 
 
 def place_weights(windows: Windows) -> Tensor:
-    """What an error at each place counts, (B, n)."""
+    """The weight of an error at each token, (B, n)."""
     return 1 + MOUTH_WEIGHT * windows.mouth + EYE_WEIGHT * windows.eyes
 
 
 def channel_weights(config: DiTConfig, device: torch.device) -> Tensor:
-    """What an error in each value of a patch counts, (C * patch,)."""
+    """The weight of an error in each value of a patch, (C * patch,)."""
     weights = torch.ones(config.out_channels, device=device)
     weights[-MOUTH_COMPONENTS:] = FINE_WEIGHT
     return weights.repeat_interleave(config.patch_values // config.out_channels)
 
 
 def _share(error: Tensor, moved: Tensor, where: Tensor, sigma: Tensor) -> Tensor:
-    """Error left at high noise, as a share of what a still picture would leave."""
+    """The error at high noise, as a share of the error of a still image."""
     pick = (sigma > 0.9)[:, None, None] * where[:, None]
     return (error * pick).sum() / (moved * pick).sum().clamp(min=1e-6)
 
 
 @torch.no_grad()
 def gates(trained: Trained, sampler: WindowSampler) -> dict[str, Tensor]:
-    """The shares of `window_loss` at pure noise, on held-out speech."""
+    """The curves of `window_loss` at pure noise, on held-out speech."""
     generator = torch.Generator(sampler.device).manual_seed(7)
     result: dict[str, Tensor] = {}
     for people in (1, 2):
@@ -192,7 +197,7 @@ Gradients = tuple[tuple[Tensor, ...], dict[str, Tensor]]
 
 @dataclass
 class Learner:
-    """Gradients of one share of a batch; learners of several threads share the model.
+    """Computes gradients of one share of a batch; learners in several threads share the model.
 
     On a GPU each step is a graph (`StepGraphs`), unless `eager`.
     """
@@ -210,7 +215,7 @@ class Learner:
         self._step = StepGraphs(self.step) if graphs else self.step
 
     def gradients(self, people: int, frames: int, count: int, tokens: int) -> Gradients:
-        """Of a new batch, with its curves; both are valid until the next call."""
+        """Gradients and curves of a new batch; both are valid until the next call."""
         windows = self.sampler.batch(self.generator, count, people, frames, tokens)
         return self._step(windows, draw(self.generator, windows.clean))
 
@@ -243,9 +248,9 @@ def learn(
     tokens: int,
     lengths: Sequence[int],
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """The steps that are left, each after it was taken, with its curves.
+    """Take the remaining steps; yields each step's number and curves.
 
-    `batch` windows a step, as many latent frames long as one of `lengths`; `tokens` are seen.
+    A step has `batch` windows of one of `lengths` latent frames and `tokens` of the grid.
     """
     shares = len(learners)
     with ThreadPoolExecutor(shares, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -268,17 +273,19 @@ def mean(shares: list[tuple[Tensor, ...]]) -> Sequence[Tensor]:
 
 
 def take_weights(trained: Trained, file: Path) -> None:
-    """Take over the weights "dit.*" and "hint.*" of a file, or those of an exported transformer."""
+    """Load a file's weights "dit.*" and, if there are any, "hint.*"; or an exported transformer."""
     weights = {k: v.float() for k, v in load_file(file).items() if not k.startswith("prompt.")}
-    ours = ("dit.", "hint.")
-    named = {k if k.startswith(ours) else f"dit.{k}": v for k, v in weights.items()}
-    missing, unexpected = trained.load_state_dict(named, strict=False)
-    lacking = [k for k in missing if k.startswith("dit.")]
-    if lacking or unexpected:
+    hint = {k.removeprefix("hint."): v for k, v in weights.items() if k.startswith("hint.")}
+    dit = {k.removeprefix("dit."): v for k, v in weights.items() if not k.startswith("hint.")}
+    try:
+        fill(trained.dit, dit, file)
+        if hint:
+            fill(trained.hint, hint, file)
+    except CheckpointError as error:
         raise typer.BadParameter(
-            f"{file} has no {lacking[:3]} and has {unexpected[:3]}, which the model has not. Give "
-            "weights of a transformer of the present sizes."
-        )
+            f"A run cannot begin with these weights. {error} Or give the weights of a transformer "
+            "of the present sizes."
+        ) from error
 
 
 def open_run(
@@ -289,16 +296,17 @@ def open_run(
     start: Path | None = None,
     decay: float = 0.998,
 ) -> tuple[Trained, Run]:
-    """The model and its run; that of a variant keeps apart from the one that ships."""
-    trained = Trained(injection).to(device)
+    """The model and its run; a variant has its own run folder."""
+    trained = Trained(injection)
     if start is not None:
         take_weights(trained, start)
+    trained.to(device)
     name = "dit" if injection == "add" else f"dit-{injection}"
     return trained, Run(name, trained, steps, rate, decay)
 
 
 def export(run: Run, injection: Injection, command: str = COMMAND) -> Path:
-    """Writes the averaged weights, the built-in ones or a variant's model, and says where."""
+    """Write the averaged weights; returns the built-in folder, or the model folder of a variant."""
     tensors = {k.removeprefix("dit."): v for k, v in run.averaged.items() if k.startswith("dit.")}
     tensors |= {f"prompt.{k}": run.averaged[k][0] for k in ("text_states", "pooled_text")}
     sizes = replace(TINY, injection=injection).to_dict()
@@ -322,11 +330,11 @@ def main(
     check_every: int = 300,
     eager: bool = False,
 ) -> None:
-    """`batch` windows a step; `tokens` of the grid are seen, faces first.
+    """Train with `batch` windows a step, of `tokens` grid tokens each, faces first.
 
-    `decay` is that of the averaged weights. With `start_from`, a file of weights, a new run begins
-    as these. Held-out speech is judged every `check_every` steps. `eager` does without CUDA graphs.
-    On a large GPU try batches of 256 and a decay of 0.999.
+    `decay` is the decay of the averaged weights. `start_from` is a file of weights for a new run
+    to begin with. Every `check_every` steps held-out speech is scored. `eager` turns CUDA graphs
+    off. On a large GPU try a batch of 256 and a decay of 0.999.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     device = pick_device()
@@ -337,13 +345,13 @@ def main(
     autoencoder = load_autoencoder()
     train, test = (WindowSampler(autoencoder, TINY, prompt, s, device) for s in ("train", "test"))
     learners = make_learners(run, trained, train, rng, eager=eager)
-    judged = Trained(injection).to(device)
+    scored = Trained(injection).to(device)
     for step, values in learn(run, learners, rng, batch, tokens, lengths=(1, 3, 3, 3, 3)):
         if step % 50 == 0:
             run.log(**values)
         if (step + 1) % check_every == 0:
-            judged.load_state_dict(run.averaged)
-            run.log(**gates(judged, test))
+            scored.load_state_dict(run.averaged)
+            run.log(**gates(scored, test))
             export(run, injection)
     export(run, injection)
 

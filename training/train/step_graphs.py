@@ -1,8 +1,8 @@
-"""A training step as one CUDA graph: a small model's thousands of kernels, launched at once.
+"""A training step as one CUDA graph: the thousands of kernels of a small model in one launch.
 
-A step is a function of dataclasses and tuples of tensors that draws no random numbers and waits for
-nothing. Each shape of its arguments is captured the first time that it comes; then a call copies
-its arguments into those of the capture and replays. A step that cannot be captured raises.
+A step is a function of dataclasses and tuples of tensors. It must not draw random numbers or wait
+for the device. The first call with new argument shapes captures a graph; later calls copy their
+arguments into the graph's inputs and replay it. A step that cannot be captured raises.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from runtime.engine.gpu.cuda_graph import tensors_in, with_tensors
 
 Result = TypeVar("Result")
 Value = TypeVar("Value")
-WARM_UPS = 3  # calls before a capture: libraries choose kernels and make their workspaces
+WARM_UPS = 3  # calls before a capture, in which libraries choose kernels and allocate workspaces
 
 
 def copied(value: Value) -> Value:
-    """The same with tensors of its own, each in memory without gaps or repeats."""
+    """A copy whose tensors are contiguous and share no memory."""
     own = (tensor.clone(memory_format=torch.contiguous_format) for tensor in tensors_in(value))
     return cast("Value", with_tensors(value, own))
 
@@ -35,7 +35,7 @@ class _Capture(Generic[Result]):
 
 
 class StepGraphs(Generic[Result]):
-    """`step` by graphs. A result is valid until the next call: all captures share their memory."""
+    """Runs `step` as CUDA graphs. A result is valid until the next call: graphs share memory."""
 
     def __init__(self, step: Callable[..., Result]) -> None:
         self.step = step

@@ -91,7 +91,7 @@ class TensorRTChain:
         if context is None:
             raise EngineError(
                 f"{library.version} has no memory left for an execution context. Serve fewer "
-                "presets or speakers, or a smaller picture."
+                "presets or speakers, or smaller frames."
             )
         context.set_device_memory(self._scratch.data_ptr(), self._scratch.numel())
         return context

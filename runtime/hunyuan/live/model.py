@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from runtime.character.character import Character
+from runtime.engine.kinds import WeightPrecision
 from runtime.errors import CheckpointError, NotFound, Unsupported
 from runtime.hunyuan.encoders.loadable import release_encoders
 from runtime.hunyuan.encoders.preprocess import Size
@@ -39,21 +40,19 @@ from runtime.timing import FRAMES_PER_LATENT
 from runtime.values import Box
 from runtime.weights.device_weights import bytes_on_device, load_to_device
 
-Precision = Literal["fp32", "bf16", "fp8"]
-
 DECODER_FILE = "taehv.pth"  # looked for in a released folder
 LATENT_PX = 8
 SETTLED = 3  # latent frames after which the latents of a still video hardly change
 BESIDE_GB = 4.0  # autoencoder, encoders, activations and CUDA itself, of one session at 512 x 512
 
 
-def precision_named(name: str) -> Precision:
+def precision_named(name: str) -> WeightPrecision:
     """The precision of that name. NotFound lists the names."""
-    for precision in get_args(Precision):
+    for precision in get_args(WeightPrecision):
         if precision == name:
-            found: Precision = precision
+            found: WeightPrecision = precision
             return found
-    raise NotFound.among("precision", name, get_args(Precision), param="precision")
+    raise NotFound.among("precision", name, get_args(WeightPrecision), param="precision")
 
 
 def find_decoder(layout: ReleasedLayout, named: Path | None) -> Path:
@@ -157,7 +156,7 @@ def load_live(
 
 
 def load_transformer(
-    folder: Path, device: torch.device, precision: Precision, *, blocks_on_device: bool
+    folder: Path, device: torch.device, precision: WeightPrecision, *, blocks_on_device: bool
 ) -> DiT:
     """The transformer; modulations, and blocks that engines run, stay in host memory."""
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
@@ -168,25 +167,25 @@ def load_transformer(
     return dit
 
 
-def form_of(precision: Precision) -> Form:
+def form_of(precision: WeightPrecision) -> Form:
     """The form of the weights that a precision is computed with."""
     return "fp8" if precision == "fp8" else "bf16"
 
 
-def check_memory(device: torch.device, weights_gb: float, precision: Precision) -> None:
+def check_memory(device: torch.device, weights_gb: float, precision: WeightPrecision) -> None:
     """Unsupported if the GPU has less memory free than the model needs, with both numbers."""
     free = torch.cuda.mem_get_info(device)[0] / 1e9
     check_free(free, weights_gb, torch.cuda.get_device_name(device), precision)
 
 
-def weights_gb(layout: ReleasedLayout, precision: Precision, blocks_on_device: bool) -> float:
+def weights_gb(layout: ReleasedLayout, precision: WeightPrecision, blocks_on_device: bool) -> float:
     """GB that the transformer takes on the device."""
     dit = empty_dit(read_config(layout), form_of(precision))
     width = 2 if precision == "fp32" else 1  # `bytes_on_device` counts in bfloat16
     return width * bytes_on_device(dit, blocks=blocks_on_device) / 1e9
 
 
-def check_free(free_gb: float, weights_gb: float, name: str, precision: Precision) -> None:
+def check_free(free_gb: float, weights_gb: float, name: str, precision: WeightPrecision) -> None:
     """Unsupported if `free_gb` of the GPU of that name is too little."""
     if free_gb >= weights_gb + BESIDE_GB:
         return

@@ -1,1 +1,1 @@
-"""The released offline loop: `avatar official`."""
+"""The released offline sampling of whole clips."""

@@ -211,9 +211,9 @@ def write_video(
     fps, total = Fraction(conditions.fps), conditions.audio_frames
     samples = int(OUTPUT_RATE / fps)
     aside = read.job.out.with_name(f"{read.job.out.name}.part")
-    pictures = vae.decode_stream(torch.split(latents, DECODED_AT_ONCE, dim=2))
+    frames = vae.decode_stream(torch.split(latents, DECODED_AT_ONCE, dim=2))
     with VideoFileWriter(aside, conditions.size.width, conditions.size.height, fps) as video:
-        for index, pixels in enumerate(islice(pictures, total)):
+        for index, pixels in enumerate(islice(frames, total)):
             start = index * samples
             video.write(pixels, read.voices.mixed[start : start + samples])
             report(Progress(read.job, "video", index + 1, total))

@@ -20,12 +20,12 @@ from runtime.errors import CheckpointError
 from runtime.hunyuan.tensor_file import first_sentence
 from runtime.hunyuan.vae.tiling import AxisTiles, Tiles
 from runtime.timing import FRAMES_PER_LATENT
+from runtime.weights.fit import shown
 
 CONFIG_FILE = "config.json"
 TENSORS_FILE = "pytorch_model.pt"
 SPATIAL_STRIDE = 8  # px per side of a latent
 LEVELS = 4  # of resolution; between them width and height are halved three times
-NAMES_SHOWN = 5
 _AGAIN = "Download the folder vae of the release again: avatar weights fetch."
 
 
@@ -152,8 +152,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
         )
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{file} is no file of tensors, or has code in it ({str(error).splitlines()[0]}). "
-            f"{_AGAIN}"
+            f"{file} is no file of tensors, or holds code ({str(error).splitlines()[0]}). {_AGAIN}"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         reason = first_sentence(error)
@@ -187,13 +186,8 @@ def check_tensors(
             if not tensors[name].isfinite().all()
         ],
     }
-    problems = [f"{len(names)} {kind}: {_shown(names)}" for kind, names in found.items() if names]
+    problems = [f"{len(names)} {kind}: {shown(names)}" for kind, names in found.items() if names]
     if problems:
         raise CheckpointError(
             f"{source / TENSORS_FILE} does not fit {CONFIG_FILE}. {'. '.join(problems)}. {_AGAIN}"
         )
-
-
-def _shown(names: list[str]) -> str:
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more

@@ -4,8 +4,8 @@ The decoder has three parts. The *linear reconstruction* maps a latent frame's c
 one to pixels, with the principal components (PCA) of what changes in drawn people. The *backbone*
 reads a latent frame, the one before it and features of the reference image, and gives features for
 each of the four video frames. The *compositing head* (shared by the four frames) predicts a flow
-that warps the reference image and an overlay: opacity, a share of reference image plus
-reconstruction, and a free colour for what no warp can produce (teeth, tongue, eyelids). Where the
+that warps the reference image, and an overlay: opacity, a share of reference image plus
+reconstruction, and a free colour for what no warp can produce (teeth, tongue, eyelids). If the
 opacity is zero the reference's own pixels remain: identity is kept there, and noise of the
 reconstruction is not visible.
 
@@ -148,17 +148,17 @@ class CompositingDecoder(nn.Module):
         return rearrange(cells, pattern, h=x.shape[2], p=PATCH, q=PATCH)
 
     @staticmethod
-    def _warp(picture: Tensor, flow_px: Tensor) -> Tensor:
+    def _warp(image: Tensor, flow_px: Tensor) -> Tensor:
         """Samples images (B, 3, H, W) along flows (B * 4, 2, H/4, W/4): (B * 4, 3, H, W)."""
-        height, width = picture.shape[-2:]
+        height, width = image.shape[-2:]
         flow = F.interpolate(flow_px, size=(height, width), mode="bilinear", align_corners=False)
         flow = rearrange(flow, "n c h w -> n h w c")
-        ys = torch.linspace(-1.0, 1.0, height, device=picture.device, dtype=picture.dtype)
-        xs = torch.linspace(-1.0, 1.0, width, device=picture.device, dtype=picture.dtype)
+        ys = torch.linspace(-1.0, 1.0, height, device=image.device, dtype=image.dtype)
+        xs = torch.linspace(-1.0, 1.0, width, device=image.device, dtype=image.dtype)
         grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)
         sides = (width, height)
         scale = torch.stack([flow.new_full((), 2.0 / (side - 1)) for side in sides])
-        source = picture.unsqueeze(1).expand(-1, FRAMES_PER_LATENT, -1, -1, -1).flatten(0, 1)
+        source = image.unsqueeze(1).expand(-1, FRAMES_PER_LATENT, -1, -1, -1).flatten(0, 1)
         positions = torch.addcmul(grid, flow, scale)
         return F.grid_sample(
             source, positions, mode="bilinear", padding_mode="border", align_corners=True

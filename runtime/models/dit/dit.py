@@ -36,7 +36,7 @@ from runtime.models.dit.conditioning import (
 )
 from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.emotion_adapter import EmotionAdapter
-from runtime.models.dit.image_injection import VideoPictureEmbed
+from runtime.models.dit.image_injection import VideoReferenceEmbed
 from runtime.models.dit.initialization import initialize
 from runtime.models.dit.layers import (
     FinalLayer,
@@ -60,7 +60,7 @@ class DiT(nn.Module):
         super().__init__()
         self.config = config
         size, patch = config.hidden_size, config.patch_size
-        embed = VideoPictureEmbed if config.injection == "channel" else PatchEmbed
+        embed = VideoReferenceEmbed if config.injection == "channel" else PatchEmbed
         self.img_in = embed(config.in_channels, size, patch)
         if config.injection != "token":
             self.ref_in = PatchEmbed(config.in_channels, size, patch)
@@ -197,8 +197,8 @@ class DiT(nn.Module):
         """
         if self.config.injection == "add":
             return self.img_in(patches[:, :1]), self.before_proj(self.ref_in(patches))
-        if isinstance(self.img_in, VideoPictureEmbed):
-            return self.ref_in(patches[:, :1]), self.img_in.picture(patches)
+        if isinstance(self.img_in, VideoReferenceEmbed):
+            return self.ref_in(patches[:, :1]), self.img_in.reference_part(patches)
         reference: Tensor = self.img_in(patches[:, :1])
         batch, frames, tokens = patches.shape[:3]
         return reference, reference.new_zeros(batch, frames * tokens, reference.shape[2])

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from runtime.models.dit.layers import PatchEmbed
 
 
-class VideoPictureEmbed(PatchEmbed):
+class VideoReferenceEmbed(PatchEmbed):
     """Tokenizer 1 of (b): an embedding of video and reference image, concatenated by channels.
 
     A convolution of a concatenation is a sum of two convolutions, so the weight has two parts:
@@ -48,6 +48,6 @@ class VideoPictureEmbed(PatchEmbed):
             channels, hidden_size, patch_size, stride=patch_size, bias=False
         )
 
-    def picture(self, patches: Tensor) -> Tensor:
+    def reference_part(self, patches: Tensor) -> Tensor:
         """The image's part of the tokens (B, T * n, D), from its patches (B, T, n, C * patch)."""
         return F.linear(patches, self.picture_proj.weight.flatten(1)).flatten(1, 2)

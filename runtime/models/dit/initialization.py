@@ -11,7 +11,7 @@ from torch import nn
 
 from runtime.models.dit.audio_adapter import AudioAdapter, FrameMaps
 from runtime.models.dit.emotion_adapter import EmotionAdapter
-from runtime.models.dit.image_injection import VideoPictureEmbed
+from runtime.models.dit.image_injection import VideoReferenceEmbed
 from runtime.models.dit.layers import FinalLayer, Modulation, NumberEmbedder, PatchEmbed
 from runtime.models.dit.text_refiner import RefinerBlock
 
@@ -36,7 +36,7 @@ def _initialize_special(module: nn.Module) -> None:
     if isinstance(module, PatchEmbed):
         nn.init.xavier_uniform_(module.proj.weight.flatten(1))
         nn.init.zeros_(module.proj.get_parameter("bias"))
-        if isinstance(module, VideoPictureEmbed):
+        if isinstance(module, VideoReferenceEmbed):
             nn.init.xavier_uniform_(module.picture_proj.weight.flatten(1))
     elif isinstance(module, FrameMaps):
         for weight in module.weight:

@@ -44,7 +44,7 @@ def test_convert_says_what_it_wrote(release, tmp_path):
 def test_convert_of_a_wrong_folder_is_one_line(tmp_path):
     done = run("convert", tmp_path)
     assert done.exit_code == 1
-    assert "hunyuan-video-t2v-720p was expected" in done.output
+    assert "hunyuan-video-t2v-720p must be in it" in done.output
 
 
 @pytest.fixture

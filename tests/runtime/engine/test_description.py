@@ -1,4 +1,4 @@
-"""Engines that do not fit are refused, both sides named."""
+"""An engine that does not fit is refused; the message names both sides."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from runtime.engine.description import (
 )
 from runtime.errors import EngineError
 
-BUILT = EngineKey(
+KEY = EngineKey(
     "denoiser", "tensorrt", "bf16", "3 latent frames", "abc", "tensorrt 11.3", "H200, sm_90"
 )
 OTHERS = {
@@ -31,14 +31,14 @@ OTHERS = {
 }
 
 
-def put(root: Path, built: EngineKey = BUILT) -> Path:
+def put(root: Path, key: EngineKey = KEY) -> Path:
     """An engine of one small file in a folder of engines."""
-    folder = root / built.folder
+    folder = root / key.folder
     folder.mkdir(parents=True)
     (folder / "engine.plan").write_bytes(b"0123456789")
     spec = TensorSpec("latents", "float32", (1, 2))
     files = {"engine.plan": file_hash(folder / "engine.plan")}
-    EngineDescription(built, (spec,), (spec,), files, 0.01).write(folder)
+    EngineDescription(key, (spec,), (spec,), files, 0.01).write(folder)
     return folder
 
 
@@ -51,30 +51,30 @@ def test_a_description_reads_as_it_was_written(tmp_path: Path) -> None:
 
 def test_the_engine_that_was_asked_for_is_found(tmp_path: Path) -> None:
     folder = put(tmp_path)
-    assert find_engine(tmp_path, BUILT)[0] == folder
+    assert find_engine(tmp_path, KEY)[0] == folder
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(EngineKey)])
 def test_every_field_changes_the_digest(name: str) -> None:
-    assert replace(BUILT, **{name: OTHERS[name]}).digest != BUILT.digest
+    assert replace(KEY, **{name: OTHERS[name]}).digest != KEY.digest
 
 
 @pytest.mark.parametrize("name", ["precision", "shape", "checkpoint", "library", "gpu", "exporter"])
 def test_a_refusal_names_both_sides(tmp_path: Path, name: str) -> None:
     put(tmp_path)
-    wanted = replace(BUILT, **{name: OTHERS[name]})
+    wanted = replace(KEY, **{name: OTHERS[name]})
     with pytest.raises(EngineError) as refused:
         find_engine(tmp_path, wanted)
-    assert f"{name} {getattr(BUILT, name)}, wanted is {OTHERS[name]}" in str(refused.value)
+    assert f"{name} {getattr(KEY, name)}, wanted is {OTHERS[name]}" in str(refused.value)
 
 
 def test_a_refusal_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="avatar export tensorrt --precision bf16"):
-        find_engine(tmp_path, BUILT)
+        find_engine(tmp_path, KEY)
 
 
 def test_a_description_under_anothers_name_is_refused(tmp_path: Path) -> None:
-    wanted = replace(BUILT, gpu="RTX 4090, sm_89")
+    wanted = replace(KEY, gpu="RTX 4090, sm_89")
     put(tmp_path).rename(tmp_path / wanted.folder)
     with pytest.raises(EngineError, match=r"gpu H200, sm_90, wanted is RTX 4090, sm_89"):
         find_engine(tmp_path, wanted)
@@ -83,20 +83,20 @@ def test_a_description_under_anothers_name_is_refused(tmp_path: Path) -> None:
 def test_a_truncated_engine_is_refused(tmp_path: Path) -> None:
     (put(tmp_path) / "engine.plan").write_bytes(b"01234")
     with pytest.raises(EngineError, match="cut short or changed"):
-        find_engine(tmp_path, BUILT)
+        find_engine(tmp_path, KEY)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     (put(tmp_path) / "engine.plan").unlink()
     with pytest.raises(EngineError, match="cannot be read"):
-        find_engine(tmp_path, BUILT)
+        find_engine(tmp_path, KEY)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"built": {"no": 1}}'])
-def test_a_description_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+def test_an_incomplete_description_is_refused(tmp_path: Path, text: str) -> None:
     (put(tmp_path) / "engine.json").write_text(text)
     with pytest.raises(EngineError, match="no description of an engine"):
-        find_engine(tmp_path, BUILT)
+        find_engine(tmp_path, KEY)
 
 
 def test_one_changed_weight_changes_the_hash() -> None:

@@ -1,4 +1,4 @@
-"""A stream on ONNX Runtime shows what it shows on torch."""
+"""A stream on ONNX Runtime gives the frames that it gives on torch."""
 
 from dataclasses import replace
 from importlib.util import find_spec
@@ -92,16 +92,16 @@ def test_torch_decodes_beside_onnx_runtime_on_a_cpu() -> None:
 
 def test_windows_of_another_length_are_refused_in_a_call() -> None:
     model, root = small_engines()
-    built = decoder_key(model, SHAPE.rows, SHAPE.columns, "onnx")
-    decoder = OnnxDecoder(OnnxPart(*find_engine(root, built)))
+    key = decoder_key(model, SHAPE.rows, SHAPE.columns, "onnx")
+    decoder = OnnxDecoder(OnnxPart(*find_engine(root, key)))
     with pytest.raises(EngineError, match="built for latent"):
         decoder.decode(torch.zeros(1, 16, 4, 4), model.autoencoder.start(torch.zeros(1, 3, 64, 64)))
 
 
 def test_onnx_runtime_decodes_as_torch_does(character: Character) -> None:
     model, root = small_engines()
-    built = decoder_key(model, SHAPE.rows, SHAPE.columns, "onnx")
-    decoder = OnnxDecoder(OnnxPart(*find_engine(root, built)))
+    key = decoder_key(model, SHAPE.rows, SHAPE.columns, "onnx")
+    decoder = OnnxDecoder(OnnxPart(*find_engine(root, key)))
     state = model.autoencoder.start(image_tensor(character.picture.pixels, model))
     latent = state.previous + torch.randn(state.previous.shape)
     with torch.inference_mode():
@@ -109,7 +109,7 @@ def test_onnx_runtime_decodes_as_torch_does(character: Character) -> None:
     torch.testing.assert_close(decoder.decode(latent, state)[0], expected, atol=1e-4, rtol=0)
 
 
-def built_parts() -> dict[str, EngineKey]:
+def part_keys() -> dict[str, EngineKey]:
     model, _ = small_engines()
     part = whole(model.dit.config)[0]
     return {
@@ -128,7 +128,7 @@ def random_inputs(part: OnnxPart, seed: int = 0) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("name", ["denoiser", "decoder", "audio_encoder"])
 def test_tensors_read_and_written_in_place_give_what_a_plain_run_gives(name: str) -> None:
-    folder, description = find_engine(small_engines()[1], built_parts()[name])
+    folder, description = find_engine(small_engines()[1], part_keys()[name])
     part = OnnxPart(folder, description, threads=1)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -140,15 +140,15 @@ def test_tensors_read_and_written_in_place_give_what_a_plain_run_gives(name: str
             assert np.array_equal(part.run(values)[spec.name].numpy(), array)
 
 
-def test_inputs_in_another_order_of_memory_and_precision_are_taken_as_they_are_meant() -> None:
-    part = OnnxPart(*find_engine(small_engines()[1], built_parts()["audio_encoder"]))
+def test_inputs_may_have_other_strides_and_another_precision() -> None:
+    part = OnnxPart(*find_engine(small_engines()[1], part_keys()["audio_encoder"]))
     mel = torch.randn(1, 200, 80).transpose(1, 2)
     expected = part.run({"mel": mel.contiguous()})["states"].clone()
     assert torch.equal(part.run({"mel": mel.double()})["states"], expected)
 
 
-def test_outputs_have_one_place() -> None:
-    part = OnnxPart(*find_engine(small_engines()[1], built_parts()["decoder"]))
+def test_outputs_have_a_fixed_address() -> None:
+    part = OnnxPart(*find_engine(small_engines()[1], part_keys()["decoder"]))
     first = part.run(random_inputs(part, 1))["pictures"]
     before = first.clone()
     assert part.run(random_inputs(part, 2))["pictures"].data_ptr() == first.data_ptr()
@@ -156,7 +156,7 @@ def test_outputs_have_one_place() -> None:
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
-def test_a_provider_that_is_not_there_is_never_replaced_by_another(provider: str) -> None:
+def test_a_missing_provider_is_never_replaced_by_another(provider: str) -> None:
     if PROVIDERS[provider] in onnxruntime.get_available_providers():
         pytest.skip(f"{provider} is here")
     model, root = small_engines()
@@ -194,14 +194,14 @@ def test_a_stream_on_a_gpu_shows_the_same_pictures_as_torch_on_a_cpu(
     )
     stream.push("ana", babble(1.0))
     difference = np.abs(pixels(run(stream)).astype(np.int16) - video(character, torch_engines()))
-    assert difference.mean() < 1  # of 255: TF32, as ONNX Runtime multiplies unless told otherwise
+    assert difference.mean() < 1  # of 255: ONNX Runtime multiplies in TF32 by default
 
 
 @pytest.mark.gpu
-def test_the_host_does_not_wait_for_a_call_and_what_follows_reads_its_result() -> None:
+def test_the_host_does_not_wait_for_a_call_and_later_work_reads_its_result() -> None:
     _, choice = on_a_gpu("cuda")
     device = provider_device("cuda", torch.device("cuda"))
-    part = OnnxPart(*find_engine(choice.root, built_parts()["decoder"]), "cuda", device)
+    part = OnnxPart(*find_engine(choice.root, part_keys()["decoder"]), "cuda", device)
     values = {name: value.to(device) for name, value in random_inputs(part).items()}
     expected = part.run(values)["pictures"].clone()
     late = {name: torch.zeros_like(value) for name, value in values.items()}
@@ -217,7 +217,7 @@ def test_the_host_does_not_wait_for_a_call_and_what_follows_reads_its_result() -
     assert torch.equal(found, expected)
 
 
-def test_a_provider_is_asked_of_onnx_runtime_only() -> None:
+def test_only_the_onnx_engine_has_providers() -> None:
     with pytest.raises(NotFound, match="cpu, cuda, tensorrt"):
         EngineChoice("onnx", provider="openvino")
     with pytest.raises(BadInput, match="engine torch, but only the engine onnx has providers"):

@@ -1,4 +1,4 @@
-"""The model's own modules as engines."""
+"""Engines in torch: the model's own modules, compiled or not."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def test_eager_runs_the_models_own_modules() -> None:
     assert open_engines(EngineChoice("torch-eager"), model, SHAPE).denoiser is model.dit
 
 
-def test_every_name_opens_an_engine_of_its_own() -> None:
+def test_every_kind_of_engine_can_be_opened() -> None:
     assert ENGINES.keys() == PRECISIONS.keys()
 
 
@@ -68,7 +68,7 @@ def test_a_large_denoiser_is_compiled_by_its_blocks() -> None:
 
 @torch.inference_mode()
 def test_a_choice_of_attention_kernel_is_captured_in_one_graph() -> None:
-    """As on a GPU, where the kernel is asked for by name (runtime/models/dit/attention.py)."""
+    """As on a GPU, where the kernel is requested by name (runtime/models/dit/attention.py)."""
     q = torch.randn(1, 2, 4, 8)
 
     def attend(q: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The Whisper encoder: sizes, names and what comes out."""
+"""The Whisper encoder: sizes, names and hidden states."""
 
 import pytest
 import torch
@@ -49,7 +49,7 @@ def test_positions_are_sines_beside_cosines():
     torch.testing.assert_close(marks[:, 0], torch.arange(10.0).sin())
 
 
-def test_a_configuration_survives_being_written_down():
+def test_a_configuration_is_read_as_written():
     assert AudioEncoderConfig.from_dict(TINY.to_dict()) == TINY
 
 

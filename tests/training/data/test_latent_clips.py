@@ -68,16 +68,18 @@ def test_windows_of_a_batch_are_those_of_the_files(two_people: WindowSampler) ->
         file = np.load(clips.FOLDER / "train" / f"{index:05d}.npz")
         latents = file["latents"][start : start + 2].swapaxes(0, 1)
         assert np.array_equal(windows.clean[row], latents)
-        heard = file["features"][:, :, start : start + 2]
-        variants = heard.reshape(2, 2, 8, *heard.shape[4:])
+        features = file["features"][:, :, start : start + 2]
+        variants = features.reshape(2, 2, 8, *features.shape[4:])
         assert any(np.array_equal(cond.audio[row], variant) for variant in variants)
         frames = slice(1 + 4 * start, 9 + 4 * start)
         assert np.array_equal(cond.cues[row], file["cues"][frames].swapaxes(0, 1))
         mouth = windows.drawn_mouths[row].unflatten(-1, (4, 6)).transpose(1, 2).flatten(0, 1)
         assert np.array_equal(mouth, file["mouth"][frames])
-        moods = scenes.moods.unflatten(0, (3, 5))[index]  # scenes in the order of their numbers
-        assert torch.equal(cond.emotion_latents[row], moods[torch.from_numpy(file["moods"])])
-        assert torch.equal(cond.ref_latents[row, :, 1], moods[0])
+        emotions = scenes.emotions.unflatten(0, (3, 5))[
+            index
+        ]  # scenes in the order of their numbers
+        assert torch.equal(cond.emotion_latents[row], emotions[torch.from_numpy(file["moods"])])
+        assert torch.equal(cond.ref_latents[row, :, 1], emotions[0])
         assert np.array_equal(cond.emotion_scale[row], file["strengths"])
 
 

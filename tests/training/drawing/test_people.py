@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from training.drawing.people import EMOTIONS, Renderer, Scene, random_scene, render
+from training.drawing.people import EMOTIONS, DrawnScene, Renderer, random_scene, render
 from training.scores.mouth_meter import mouth_opening
 
 JAW, WIDTH, ROUND, PRESS, TEETH, TONGUE = range(6)
@@ -19,7 +19,7 @@ def still(people: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]
     return np.zeros((people, 6)), np.zeros((people, 8))
 
 
-def single(seed: int) -> Scene:
+def single(seed: int) -> DrawnScene:
     return random_scene(np.random.default_rng(seed), 1)
 
 
@@ -176,7 +176,7 @@ def test_emotions_may_be_weights_and_unknown_ones_are_refused() -> None:
     mouth, cues = still(1)
     named = renderer.frame(mouth, cues, ["sad"], [1.0])
     assert (renderer.frame(mouth, cues, np.eye(5)[[2]], [1.0]) == named).all()
-    with pytest.raises(ValueError, match="unknown emotion 'bored'"):
+    with pytest.raises(ValueError, match="There is no emotion 'bored'"):
         renderer.frame(mouth, cues, ["bored"], [1.0])
-    with pytest.raises(ValueError, match="expected 1 rows of each"):
+    with pytest.raises(ValueError, match="Give one row of each"):
         renderer.frame(*still(2), ["sad"], [1.0])

@@ -117,5 +117,5 @@ def test_nested_lists_become_tuples_with_their_expressions_evaluated() -> None:
 
 
 def test_an_unknown_key_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"'colours' is no key of a step. Use one of .*blob"):
+    with pytest.raises(ValueError, match=r"'colours' is no key of a step\. Use one of .*blob"):
         compiled_step({"blob": [[0, 0]], "colours": [1, 2, 3]})

@@ -6,7 +6,7 @@ import torch
 
 from runtime.models.autoencoder.autoencoder import Autoencoder, AutoencoderConfig
 from runtime.models.autoencoder.compositing_decoder import SPATIAL_STRIDE
-from training.data.pictures import PictureClips, draw_clip, rest_picture, scene_of
+from training.data.pictures import PictureClips, draw_clip, reference_image, scene_of
 from training.drawing.people import Renderer
 from training.train.autoencoder import (
     MOUTH_COMPONENTS,
@@ -28,7 +28,7 @@ def pictures() -> PictureClips:
     return PictureClips(
         clips=np.stack([draw_clip(scene, renderer, rng) for _ in range(3)]),
         scene=np.zeros(3, np.int64),
-        rest=rest_picture(scene)[None],
+        rest=reference_image(scene)[None],
         mouth_boxes=[list(scene.mouth_boxes())],
         eye_boxes=[list(scene.eye_boxes())],
     )
@@ -47,7 +47,7 @@ def test_the_linear_code_is_orthonormal_and_spends_its_end_on_mouths(pictures):
     assert energy_left(mouths, code) < energy_left(mouths, principal_components(every, CHANNELS))
 
 
-def test_a_crop_of_generated_moments_has_the_latents_of_its_place(pictures):
+def test_a_crop_of_generated_clips_has_the_latents_of_its_place(pictures):
     side = 256 // SPATIAL_STRIDE
     rows, columns = np.mgrid[:side, :side].astype(np.float16)
     latents = np.tile(np.stack([rows, columns]), (3, 3, 1, 1, 1))

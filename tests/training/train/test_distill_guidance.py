@@ -9,8 +9,10 @@ import typer
 
 from tests.support.small_dit import SMALL, H, W, conditioning, halves, noisy, random_dit
 from training.data.latent_clips import Windows
+from training.shipped import WEIGHTS
 from training.train import distill_guidance
-from training.train.distill_guidance import COMMAND, GUIDANCE, guided, main
+from training.train.distill_guidance import COMMAND, GUIDANCE, guided, is_guided, main
+from training.train.dit import COMMAND as UNGUIDED
 from training.train.dit import TIMESTEPS
 
 
@@ -35,5 +37,11 @@ def test_guidance_amplifies_what_a_voice_changes_and_keeps_what_silence_shows():
 def test_a_transformer_is_guided_once(tmp_path, monkeypatch):
     (tmp_path / "dit.json").write_text(json.dumps({"made_with": COMMAND}))
     monkeypatch.setattr(distill_guidance, "WEIGHTS", tmp_path)
-    with pytest.raises(typer.BadParameter, match="guided already"):
+    with pytest.raises(typer.BadParameter, match="already guided"):
         main(steps=1)
+
+
+def test_the_shipped_transformer_counts_as_guided():
+    card = json.loads((WEIGHTS / "dit.json").read_text())
+    assert is_guided(card["made_with"])
+    assert not is_guided(UNGUIDED)

@@ -1,4 +1,4 @@
-"""The CPU's decoder computes what the module does."""
+"""The CPU decoder computes the module's function."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ Pixels = tuple[int, int]
 
 
 def random_autoencoder(seed: int = 0) -> Autoencoder:
-    """All its parameters do something, biases and the scaling too."""
+    """One in which every parameter matters, biases and scaling included."""
     torch.manual_seed(seed)
     autoencoder = Autoencoder(small_model().autoencoder.config).requires_grad_(False).eval()
     for name, tensor in autoencoder.decoder.named_parameters():
@@ -29,7 +29,7 @@ def random_autoencoder(seed: int = 0) -> Autoencoder:
 
 
 def smooth_picture(size: Pixels) -> Tensor:
-    """(1, 3, H, W). In float32 a place is known to 1e-5 px: a hard edge there would tell."""
+    """(1, 3, H, W). In float32 a position is exact to 1e-5 px, which a hard edge would show."""
     coarse = torch.rand(1, 3, size[0] // 8, size[1] // 8) * 2 - 1
     return torch.nn.functional.interpolate(coarse, size=size, mode="bilinear")
 
@@ -39,11 +39,11 @@ def smooth_picture(size: Pixels) -> Tensor:
 def test_it_equals_the_module(size: Pixels) -> None:
     autoencoder = random_autoencoder()
     state = autoencoder.start(smooth_picture(size))
-    decoder, fused = CpuDecoder(autoencoder), state
+    decoder, cpu_state = CpuDecoder(autoencoder), state
     for _ in range(3):
         latent = state.previous + 0.5 * torch.randn_like(state.previous)
         expected, state = autoencoder.decode(latent, state)
-        found, fused = decoder.decode(latent, fused)
+        found, cpu_state = decoder.decode(latent, cpu_state)
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
 
 
@@ -59,7 +59,7 @@ def test_it_equals_the_module_with_trained_weights() -> None:
 
 
 @torch.inference_mode()
-def test_a_state_can_be_gone_back_to() -> None:
+def test_decoding_again_from_an_old_state_gives_the_same_frames() -> None:
     autoencoder = random_autoencoder()
     state = autoencoder.start(smooth_picture((64, 64)))
     latents = [state.previous + torch.randn_like(state.previous) for _ in range(3)]

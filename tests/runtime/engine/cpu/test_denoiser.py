@@ -1,4 +1,4 @@
-"""The CPU's denoiser computes what the modules do."""
+"""The CPU denoiser computes the modules' function."""
 
 from dataclasses import replace
 
@@ -23,8 +23,8 @@ Call = tuple[torch.Tensor, StepInputs, WindowInputs]
 def call_of(dit: DiT, config: DiTConfig = SMALL, speakers: int = 1) -> Call:
     cond = conditioning(speakers, config=config)
     if config.emotion:
-        moods = cond.ref_latents[:, None, :, 0].expand(-1, speakers, -1, -1, -1)
-        cond = replace(cond, emotion_latents=moods)
+        emotions = cond.ref_latents[:, None, :, 0].expand(-1, speakers, -1, -1, -1)
+        cond = replace(cond, emotion_latents=emotions)
     x, t = noisy()
     return x, dit.prepare_step(t, cond), dit.prepare_window(cond, T)
 
@@ -52,7 +52,7 @@ def test_it_equals_the_modules_for_two_speakers() -> None:
 
 
 @torch.inference_mode()
-def test_it_equals_the_modules_where_torch_has_no_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_equals_the_modules_if_torch_has_no_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     dit = random_dit()
     x, step, window = call_of(dit)

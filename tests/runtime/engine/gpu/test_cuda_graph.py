@@ -1,4 +1,4 @@
-"""Recording a denoiser: its inputs taken apart and put together, and, on a GPU, the replay."""
+"""Capturing a denoiser: the tensors of its inputs and, on a GPU, the replay."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def test_inputs_put_together_again_give_the_same_result() -> None:
     assert torch.equal(dit.denoise(*again), dit.denoise(x, *given))
 
 
-def test_what_is_no_tensor_stays() -> None:
+def test_other_values_than_tensors_are_kept() -> None:
     _, window = inputs(random_dit(), conditioning())
     bare = replace(window, emotion=(), emotion_masks=None)
     again = with_tensors(bare, tensors_in(bare))
@@ -37,16 +37,16 @@ def test_what_is_no_tensor_stays() -> None:
     assert again.emotion_masks is None
 
 
-def test_without_a_gpu_recording_is_refused() -> None:
+def test_without_a_gpu_capturing_is_refused() -> None:
     dit = random_dit()
     with pytest.raises(Unsupported, match="NVIDIA GPU"):
         GraphedDenoiser(dit).denoise(torch.randn(1, 16, T, H, W), *inputs(dit, conditioning()))
 
 
-def test_all_latent_frames_are_recorded_however_few_are_asked_for_first(
+def test_all_latent_frames_are_captured_even_if_the_first_call_needs_few(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Presets that move 2 and 3 of 3 share an engine; the second once got 2."""
+    """Presets that move 2 and 3 of 3 share an engine; the second one needs all 3."""
     monkeypatch.setattr(cuda_graph, "GraphedFunction", lambda work: work)
     dit = random_dit()
     x, (step, window) = torch.randn(1, 16, T, H, W), inputs(dit, conditioning())
@@ -63,7 +63,7 @@ def on_gpu() -> tuple[DiT, Tensor, StepInputs, WindowInputs]:
 
 @pytest.mark.gpu
 @needs_gpu
-def test_a_replay_equals_the_recorded_denoiser(
+def test_a_replay_equals_the_captured_denoiser(
     on_gpu: tuple[DiT, Tensor, StepInputs, WindowInputs],
 ) -> None:
     dit, x, step, window = on_gpu

@@ -1,4 +1,4 @@
-"""The fused denoiser for GPUs against the plain transformer; on a GPU if there is one."""
+"""The Triton denoiser against the plain transformer; on a GPU if there is one."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.model import SIZES
-from benchmarks.random_model import Call, WindowSize, random_call, random_dit
+from benchmarks.random_weights.model_speed import SIZES
+from benchmarks.random_weights.random_model import Call, WindowSize, random_call, random_dit
 from runtime.engine.choice import open_engines, stream_shape
 from runtime.engine.kinds import EngineChoice, weight_precision
 from runtime.errors import Unsupported
@@ -28,7 +28,7 @@ IS_GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if IS_GPU else "cpu")
 needs_gpu = pytest.mark.skipif(not IS_GPU, reason="needs an NVIDIA GPU")
 SIZE = WindowSize(latent_frames=2, rows=4, columns=4, text_tokens=3)
-# FP8: the interpreter cuts digits off instead of rounding.
+# FP8: the interpreter truncates instead of rounding.
 ERRORS = {"fp32": 2e-6, "bf16": 2e-2, "fp8": 6e-2 if IS_GPU else 0.12}
 
 
@@ -57,17 +57,17 @@ def test_it_computes_what_the_transformer_does(
 
 
 @pytest.mark.parametrize("speakers", [1, 2])
-def test_it_hears_every_speaker_and_shows_their_moods(speakers: int) -> None:
+def test_audio_and_emotion_of_every_speaker_have_their_effect(speakers: int) -> None:
     torch.manual_seed(0)
     dit = random_dit(replace(SIZES["tiny"], emotion=True), DEVICE, "fp32")
     call = random_call(dit, replace(SIZE, speakers=speakers, text_tokens=1), DEVICE, "fp32")
     with torch.inference_mode():
         expected = dit.denoise(call.x, call.step, call.window)
-        deaf = replace(call.window, masks=torch.zeros_like(call.window.masks))
-        unmoved = dit.denoise(call.x, call.step, deaf)
+        masked = replace(call.window, masks=torch.zeros_like(call.window.masks))
+        without_audio = dit.denoise(call.x, call.step, masked)
     found = TritonDenoiser(dit).denoise(call.x, call.step, call.window)
     assert relative(found, expected) < ERRORS["fp32"]
-    assert relative(unmoved, expected) > 100 * ERRORS["fp32"]
+    assert relative(without_audio, expected) > 100 * ERRORS["fp32"]
 
 
 def test_rotations_may_be_complex(given: tuple[DiT, Call, float]) -> None:
@@ -78,7 +78,7 @@ def test_rotations_may_be_complex(given: tuple[DiT, Call, float]) -> None:
     assert torch.equal(turned, denoiser.denoise(call.x, call.step, call.window))
 
 
-def test_inputs_are_left_as_they_are(given: tuple[DiT, Call, float]) -> None:
+def test_inputs_are_not_changed(given: tuple[DiT, Call, float]) -> None:
     dit, call, _ = given
     before = call.step.text.clone(), call.window.reference.clone()
     TritonDenoiser(dit).denoise(call.x, call.step, call.window)
@@ -136,13 +136,13 @@ def test_a_stream_shows_the_pictures_of_the_plain_modules(tmp_path: Path) -> Non
 
 @pytest.mark.gpu
 @needs_gpu
-def test_a_recording_gives_what_was_recorded(given: tuple[DiT, Call, float]) -> None:
+def test_a_replay_equals_the_captured_denoiser(given: tuple[DiT, Call, float]) -> None:
     dit, call, _ = given
     denoiser = TritonDenoiser(dit)
     expected = denoiser.denoise(call.x, call.step, call.window)
-    recorded = GraphedDenoiser(denoiser)
+    graphed = GraphedDenoiser(denoiser)
     for _ in range(2):
-        assert torch.equal(recorded.denoise(call.x, call.step, call.window), expected)
+        assert torch.equal(graphed.denoise(call.x, call.step, call.window), expected)
 
 
 @pytest.mark.gpu

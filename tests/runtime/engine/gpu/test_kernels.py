@@ -18,9 +18,9 @@ from runtime.engine.gpu.kernels import Rows, concat_gelu, modulated_norm, rotate
 pytestmark = pytest.mark.kernels
 IS_GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if IS_GPU else "cpu")
-FP8_ERROR = 3e-2 if IS_GPU else 7.5e-2  # the interpreter cuts digits off instead of rounding
+FP8_ERROR = 3e-2 if IS_GPU else 7.5e-2  # the interpreter truncates instead of rounding
 ROWS, SIZE = 7, 96
-HEADS, HEAD_SIZE, TURNED = 6, 16, 5
+HEADS, HEAD_SIZE, ROTATED = 6, 16, 5
 TYPES = {torch.float32: 1e-6, torch.bfloat16: 6e-3}
 types = pytest.mark.parametrize("dtype", TYPES, ids=str)
 
@@ -59,8 +59,8 @@ def expected_heads(qkv: Tensor, q: RMSNorm, k: RMSNorm, rotation: Tensor) -> Ten
     parts = qkv[:, : 3 * HEADS * HEAD_SIZE].float().unflatten(1, (3, HEADS, HEAD_SIZE))[None]
     with torch.no_grad():
         qk = normalize_heads(parts[:, :, :2], q, k)
-    turned = apply_rope(qk[:, :TURNED], rotation[:, None, None])
-    qk = torch.cat((turned, qk[:, TURNED:]), dim=1)
+    rotated = apply_rope(qk[:, :ROTATED], rotation[:, None, None])
+    qk = torch.cat((rotated, qk[:, ROTATED:]), dim=1)
     return torch.cat((qk, parts[:, :, 2:]), dim=2)[0].transpose(0, 1)
 
 
@@ -72,9 +72,9 @@ def norms() -> tuple[RMSNorm, RMSNorm]:
 
 
 @types
-def test_queries_and_keys_are_normalised_and_turned_into_their_place(dtype: torch.dtype) -> None:
+def test_queries_and_keys_are_normalised_and_rotated_into_their_rows(dtype: torch.dtype) -> None:
     qkv = drawn(ROWS, 3 * HEADS * HEAD_SIZE + 20, dtype=dtype)
-    (q, k), rotation = norms(), drawn(TURNED, HEAD_SIZE // 2, 2, seed=5)
+    (q, k), rotation = norms(), drawn(ROTATED, HEAD_SIZE // 2, 2, seed=5)
     out = torch.zeros(3, ROWS + 3, HEADS, HEAD_SIZE, dtype=dtype, device=DEVICE)
     rotated_heads(qkv, q.weight, k.weight, rotation, out[:, 2 : 2 + ROWS])
     expected = expected_heads(qkv, q, k, rotation)
@@ -84,9 +84,9 @@ def test_queries_and_keys_are_normalised_and_turned_into_their_place(dtype: torc
     assert not out[:, 2 + ROWS :].any()
 
 
-def test_values_are_left_alone_where_they_have_no_place() -> None:
+def test_values_are_not_written_without_a_third_part() -> None:
     qkv = drawn(ROWS, 3 * HEADS * HEAD_SIZE)
-    (q, k), rotation = norms(), drawn(TURNED, HEAD_SIZE // 2, 2, seed=5)
+    (q, k), rotation = norms(), drawn(ROTATED, HEAD_SIZE // 2, 2, seed=5)
     out = torch.zeros(2, ROWS, HEADS, HEAD_SIZE, device=DEVICE)
     rotated_heads(qkv, q.weight, k.weight, rotation, out)
     assert relative(out, expected_heads(qkv, q, k, rotation)[:2]) < 1e-6
@@ -95,7 +95,7 @@ def test_values_are_left_alone_where_they_have_no_place() -> None:
 def test_heads_in_fp8_are_scaled_first_and_saturate() -> None:
     qkv = drawn(ROWS, 3 * HEADS * HEAD_SIZE)
     qkv[0, -1] = 1e6
-    (q, k), rotation = norms(), drawn(TURNED, HEAD_SIZE // 2, 2, seed=5)
+    (q, k), rotation = norms(), drawn(ROTATED, HEAD_SIZE // 2, 2, seed=5)
     out = torch.zeros(3, ROWS, HEADS, HEAD_SIZE, dtype=FP8, device=DEVICE)
     inverse = torch.tensor([10.0, 20.0, 30.0], device=DEVICE)
     rotated_heads(qkv, q.weight, k.weight, rotation, out, inverse)

@@ -1,4 +1,4 @@
-"""torch-tensorrt: what it is given to build is the denoiser, and its absence is told."""
+"""torch-tensorrt: the program that it builds is the denoiser; without it the error says so."""
 
 import importlib.util
 from collections.abc import Callable
@@ -23,19 +23,19 @@ IS_HERE = importlib.util.find_spec("torch_tensorrt") is not None
 
 
 def in_torch(program: ExportedProgram, tensors: list[Tensor]) -> Callable[..., Any]:
-    """Runs what torch-tensorrt would build from."""
+    """Runs the program from which torch-tensorrt would build."""
     return program.module()
 
 
 @pytest.fixture
 def dit() -> DiT:
-    """Weights as a loaded model has them."""
+    """One with the weights of a loaded model: without gradients."""
     return random_dit().requires_grad_(False)
 
 
 @pytest.mark.parametrize("by_block", [False, True], ids=["whole", "by block"])
 @torch.inference_mode()
-def test_what_is_built_is_the_denoiser(dit: DiT, by_block: bool) -> None:
+def test_the_program_is_the_denoiser(dit: DiT, by_block: bool) -> None:
     cond = conditioning()
     x, t = noisy()
     call = x, dit.prepare_step(t, cond), dit.prepare_window(cond, T)
@@ -60,7 +60,7 @@ def test_windows_of_another_shape_are_refused(dit: DiT) -> None:
 
 
 @pytest.mark.skipif(IS_HERE, reason="torch-tensorrt is here")
-def test_where_it_is_not_installed_the_error_says_how_to_get_it() -> None:
+def test_if_it_is_not_installed_the_error_says_how_to_install_it() -> None:
     with pytest.raises(Unsupported, match=r"pip install 'avatar-server\[gpu\]'"):
         open_engines(EngineChoice("torch-tensorrt"), small_model(), SHAPE)
 

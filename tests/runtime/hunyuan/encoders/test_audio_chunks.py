@@ -45,7 +45,7 @@ def test_12_5_frames_a_second_have_the_encoder_steps_of_the_release(encoder: Aud
 
 
 def test_another_frame_rate_is_refused(encoder: AudioEncoder) -> None:
-    with pytest.raises(BadInput, match=r"fps is 30; use 25 or 12\.5"):
+    with pytest.raises(BadInput, match=r"fps is 30\. Use 25 or 12\.5"):
         clip_audio_features(encoder, babble(1), 30)
 
 

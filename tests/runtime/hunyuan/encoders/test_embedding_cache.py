@@ -109,7 +109,7 @@ def test_a_folder_that_cannot_be_written_is_logged(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         made = EmbeddingCache(tmp_path / "file").get("text", CONTENT, Maker())
     assert_same(made, Maker()())
-    assert "cannot be kept" in caplog.text
+    assert "cannot be written" in caplog.text
 
 
 def test_a_changed_weight_is_another_identity(tmp_path):

@@ -54,7 +54,7 @@ def test_prompt_and_picture_both_change_the_states(llava):
 
 
 def test_a_prompt_that_cuts_the_picture_off_is_refused_with_its_length(llava):
-    with pytest.raises(BadInput, match=r"tokens with its template; 351 are read.*Shorten"):
+    with pytest.raises(BadInput, match=r"tokens with its template; 351 are allowed.*Shorten"):
         llava("word " * 300, GREY)
 
 

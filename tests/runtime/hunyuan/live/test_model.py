@@ -177,7 +177,7 @@ def test_fp8_weights_stream(folder: Path, options: LiveOptions, character: Chara
 def test_an_engine_computes_in_the_precision_of_the_loaded_weights(
     model: LiveRelease, character: Character
 ) -> None:
-    with pytest.raises(Unsupported, match=r"loaded in fp32, and torch was asked for fp8"):
+    with pytest.raises(Unsupported, match=r"loaded in fp32, but torch was asked for fp8"):
         open_engines(EngineChoice("torch", "fp8"), model, stream_shape(model, character, 3))
 
 

@@ -57,7 +57,7 @@ def encoders(release):
 
 @pytest.fixture(scope="module")
 def first(encoders, kept):
-    """The encoders loaded for the plain request, and its conditions, which fill `kept`."""
+    """The encoders loaded for the plain request, and its conditions; they fill the cache `kept`."""
     watch = Watch(encoders)
     return watch, prepare(request(), watch.encoders, EmbeddingCache(kept))
 
@@ -229,5 +229,5 @@ def test_weights_that_give_no_finite_values_are_named(encoders, kept):
         return whisper
 
     damaged = replace(encoders, whisper=Loadable(broken, "broken"))
-    with pytest.raises(CheckpointError, match=r"whisper made numbers that are not finite"):
+    with pytest.raises(CheckpointError, match=r"whisper gave values that are not finite"):
         prepare(request(), damaged, EmbeddingCache(kept))

@@ -69,7 +69,7 @@ def test_without_its_activations_a_cached_step_does_not_go_on(saved: SavedClip) 
 def test_activations_of_another_step_are_refused(saved: SavedClip) -> None:
     saved.save(a_clip(16), cache_of(15))
     saved.save(a_clip(22), empty_cache())
-    with pytest.raises(BadInput, match=r"is of step 15; step 22 needs the one of step 20"):
+    with pytest.raises(BadInput, match=r"is of step 15; step 22 needs the cache of step 20"):
         saved.load(empty_cache())
 
 

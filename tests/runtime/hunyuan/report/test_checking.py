@@ -89,7 +89,7 @@ def test_fp8_weights_that_are_stored_wider_are_mentioned(release):
         tensors |= {name: value.bfloat16() for name, value in tensors.items()}
 
     change_pickle(release.pickle("fp8"), "module", widen)
-    assert "stored wider" in forms(release)["transformer fp8"].sentence
+    assert "stored in a wider type" in forms(release)["transformer fp8"].sentence
 
 
 def test_one_form_of_the_transformer_is_enough(release):
@@ -102,7 +102,7 @@ def test_one_form_of_the_transformer_is_enough(release):
 def test_a_folder_that_is_no_release_is_a_problem(tmp_path):
     (one,) = check_release(tmp_path)
     assert one.state == "problem"
-    assert "hunyuan-video-t2v-720p was expected" in one.sentence
+    assert "hunyuan-video-t2v-720p must be in it" in one.sentence
 
 
 def test_no_transformer_at_all_is_a_form_problem(release):

@@ -125,13 +125,13 @@ def test_weights_are_half_precision_as_the_releases(folder):
     "shape", [(1, 3, 4, 16, 16), (1, 3, 5, 16, 20), (1, 1, 5, 16, 16), (2, 3, 5, 16, 16), (3, 5, 8)]
 )
 def test_a_video_that_cannot_be_encoded_is_refused(vae, shape):
-    with pytest.raises(BadInput, match="expected"):
+    with pytest.raises(BadInput, match=r"instead of|it needs 4n \+ 1 frames"):
         vae.encode(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 2, 2, 2), (2, 16, 2, 2, 2), (1, 16, 0, 2, 2), (16, 2, 2)])
 def test_latents_that_cannot_be_decoded_are_refused(vae, shape):
-    with pytest.raises(BadInput, match="expected"):
+    with pytest.raises(BadInput, match="instead of"):
         vae.decode(torch.zeros(shape))
 
 

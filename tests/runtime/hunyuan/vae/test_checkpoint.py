@@ -44,13 +44,13 @@ def test_attention_is_not_causal_if_the_config_does_not_say(folder):
     [
         ("sample_size", None, "'sample_size' is missing"),
         ("scaling_factor", None, "'scaling_factor' is missing"),
-        ("scaling_factor", "big", "a number above 0 is expected"),
-        ("latent_channels", 0, "latent_channels is 0, a whole number from 1 is expected"),
-        ("sample_size", 8, "cannot overlap: at least 16 px and 8 frames are expected"),
-        ("block_out_channels", [8, 16], "4 multiples of norm_num_groups, 4, are expected"),
-        ("block_out_channels", [8, 16, 16, 6], "4 multiples of norm_num_groups, 4, are expected"),
+        ("scaling_factor", "big", "it must be a number above 0"),
+        ("latent_channels", 0, "latent_channels is 0; it must be a whole number from 1 on"),
+        ("sample_size", 8, "cannot overlap; they need 16 px and 8 frames at least"),
+        ("block_out_channels", [8, 16], "it must be 4 multiples of norm_num_groups, 4"),
+        ("block_out_channels", [8, 16, 16, 6], "it must be 4 multiples of norm_num_groups, 4"),
         ("block_out_channels", 8, "block_out_channels is no list"),
-        ("time_compression_ratio", 8, "time_compression_ratio is 8, only 4 is known"),
+        ("time_compression_ratio", 8, "time_compression_ratio is 8; only 4 is supported"),
     ],
 )
 def test_a_config_that_cannot_be_is_refused(folder, name, value, message):

@@ -99,7 +99,7 @@ def test_a_folder_without_sizes_has_the_releases_sizes(release):
 
 
 def test_a_wrong_folder_is_named_with_what_was_expected(tmp_path):
-    with pytest.raises(CheckpointError, match=r"hunyuan-video-t2v-720p was expected.*fetch"):
+    with pytest.raises(CheckpointError, match=r"hunyuan-video-t2v-720p must be in it.*fetch"):
         load_dit(tmp_path)
 
 
@@ -135,7 +135,7 @@ def test_a_missing_file_names_the_form_that_exists(release):
 
 def test_fp8_without_its_map_is_named(release):
     release.fp8_map.unlink()
-    assert "mp_rank_00_model_states_fp8_map.pt was expected beside it" in refusal(release, "fp8")
+    assert "mp_rank_00_model_states_fp8_map.pt is missing beside it" in refusal(release, "fp8")
 
 
 def test_a_map_that_lacks_a_layer_is_named(release):

@@ -1,4 +1,4 @@
-"""The anchored autoencoder: causal in groups, exact in streaming, faithful to its anchor."""
+"""The autoencoder: causal in groups, exact in streaming, relative to its reference image."""
 
 import pytest
 import torch
@@ -63,7 +63,7 @@ def test_a_still_video_encodes_to_the_still_latent(autoencoder):
 
 
 @torch.inference_mode()
-def test_decoding_from_a_kept_state_gives_the_same_pictures_again(autoencoder, video):
+def test_decoding_again_from_an_old_state_gives_the_same_frames(autoencoder, video):
     latents = autoencoder.encode(video)
     state = autoencoder.start(video[:, :, 0])
     for n in range(2):
@@ -75,7 +75,7 @@ def test_decoding_from_a_kept_state_gives_the_same_pictures_again(autoencoder, v
 
 
 @torch.inference_mode()
-def test_pictures_depend_on_one_latent_frame_of_the_past_and_no_more(autoencoder, video):
+def test_frames_depend_on_one_latent_frame_of_the_past_only(autoencoder, video):
     latents = autoencoder.encode(video)
     changed = latents.clone()
     changed[:, :, 0] += 1.0
@@ -94,7 +94,7 @@ def test_a_linear_start_reconstructs_what_its_components_span():
     for head in (model.encoder.out, model.decoder.flow, model.decoder.paint[-1]):
         head.weight.zero_()
         head.bias.zero_()
-    model.decoder.paint[-1].bias[: 2 * PATCH**2] = 30.0  # opaque, all shines through: the sketch
+    model.decoder.paint[-1].bias[: 2 * PATCH**2] = 30.0  # opaque, and all reconstruction
     picture = torch.zeros(1, 3, 16, 16)
     change = (0.1 * torch.randn(1, 2, 2, 6) @ components).reshape(1, 2, 2, 3, 4, 8, 8)
     group = rearrange(change, "b h w c f p q -> b 1 c f (h p) (w q)")
@@ -102,6 +102,6 @@ def test_a_linear_start_reconstructs_what_its_components_span():
     torch.testing.assert_close(pictures, group[:, 0].clamp(-1, 1), atol=1e-5, rtol=0)
 
 
-def test_sizes_survive_being_written_down():
+def test_sizes_are_read_as_written():
     config = AutoencoderConfig(5, widths=(16, 24), decoder_widths=(4, 12), max_flow_px=3.0)
     assert AutoencoderConfig.from_dict(config.to_dict()) == config

@@ -1,4 +1,4 @@
-"""Bytes of pictures against what PyAV makes of the same RGB."""
+"""Bytes of frames against PyAV's conversion of the same RGB."""
 
 import av
 import numpy as np
@@ -11,7 +11,7 @@ from runtime.models.autoencoder.pixel_planes import to_bytes
 
 
 def colours() -> Tensor:
-    """Eight pictures of one random colour each: where chroma is sampled does not matter."""
+    """Eight frames of one random colour each: the position of chroma samples does not matter."""
     values = torch.rand(8, 3, 1, 1, generator=torch.Generator().manual_seed(0))
     return ((values * 255).round() / 255).expand(-1, -1, 8, 16)
 

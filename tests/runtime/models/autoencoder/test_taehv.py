@@ -46,7 +46,7 @@ def published_arithmetic(tensors: dict[str, Tensor], video: Tensor) -> Tensor:
     return x.clamp(0, 1)
 
 
-def test_pictures_are_those_of_the_published_arithmetic(decoder: Taehv) -> None:
+def test_frames_are_those_of_the_published_arithmetic(decoder: Taehv) -> None:
     expected = published_arithmetic(taehv_tensors(), latents())
     state, pictures = decoder.start(H, W), []
     for latent in latents().unbind(2):
@@ -55,7 +55,7 @@ def test_pictures_are_those_of_the_published_arithmetic(decoder: Taehv) -> None:
     torch.testing.assert_close(torch.cat(pictures), expected, atol=2e-5, rtol=0.0)
 
 
-def test_the_random_pictures_are_neither_black_nor_white(decoder: Taehv) -> None:
+def test_the_random_frames_are_neither_black_nor_white(decoder: Taehv) -> None:
     frames, _ = decoder.decode_video(latents(), decoder.start(H, W))
     assert ((frames > 0) & (frames < 255)).float().mean() > 0.2
 
@@ -77,14 +77,14 @@ def test_a_stream_of_n_latent_frames_has_4n_minus_3_frames(decoder: Taehv) -> No
     assert more.shape[0] == 8
 
 
-def test_an_old_state_goes_back(decoder: Taehv) -> None:
+def test_decoding_again_from_an_old_state_gives_the_same_frames(decoder: Taehv) -> None:
     _, before = decoder.decode_video(latents(1), decoder.start(H, W))
     first, _ = decoder.decode_video(latents(2), before)
     again, _ = decoder.decode_video(latents(2), before)
     assert torch.equal(first, again)
 
 
-def test_the_first_frames_know_nothing_of_later_latents(decoder: Taehv) -> None:
+def test_later_latents_do_not_change_earlier_frames(decoder: Taehv) -> None:
     changed = latents()
     changed[:, :, 2:] += 1
     one, _ = decoder.decode_video(latents(), decoder.start(H, W))
@@ -127,7 +127,7 @@ def test_latents_of_another_size_are_refused(decoder: Taehv) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_half_precision_on_a_gpu_shows_the_same_pictures(decoder: Taehv, tmp_path: Path) -> None:
+def test_half_precision_on_a_gpu_gives_the_same_frames(decoder: Taehv, tmp_path: Path) -> None:
     on_gpu = load_taehv(write_taehv(tmp_path / "taehv.pth"), "cuda", torch.float16)
     frames, _ = on_gpu.decode_video(latents().cuda(), on_gpu.start(H, W))
     expected, _ = decoder.decode_video(latents(), decoder.start(H, W))

@@ -22,11 +22,11 @@ def test_the_kernel_that_writes_out_all_scores_is_never_chosen(
     assert SDPBackend.MATH not in kernels(dtype, is_masked)
 
 
-def test_flash_attention_is_not_asked_for_masks() -> None:
+def test_flash_attention_is_not_used_with_masks() -> None:
     assert SDPBackend.FLASH_ATTENTION not in kernels(torch.bfloat16, is_masked=True)
 
 
-def test_a_cpu_chooses_by_itself() -> None:
+def test_on_a_cpu_torch_selects_the_kernel() -> None:
     q = torch.randn(1, 1, 4, 8)
     with fastest_kernel(q, None):
         found = torch.nn.functional.scaled_dot_product_attention(q, q, q)

@@ -1,4 +1,4 @@
-"""What is ours in the transformer: speakers, emotions, motion cues, residuals, token subsets."""
+"""The transformer beyond the release: speakers, emotions, motion cues, residuals, subsets."""
 
 import copy
 from dataclasses import replace
@@ -29,7 +29,7 @@ from tests.support.small_dit import (
 
 
 def adapter_output(dit: DiT, cond: Conditioning) -> Tensor:
-    """What the first adapter adds to some video tokens, (B, T, h, w, D)."""
+    """The first adapter's addition to some video tokens, (B, T, h, w, D)."""
     window = dit.prepare_window(cond, T)
     video = torch.randn(
         1, T * TOKENS, SMALL.hidden_size, generator=torch.Generator().manual_seed(3)
@@ -40,7 +40,7 @@ def adapter_output(dit: DiT, cond: Conditioning) -> Tensor:
 
 
 def only(cond: Conditioning, speaker: int) -> Conditioning:
-    """The same window with one of its speakers."""
+    """The same window with one of its speakers only."""
     kept = slice(speaker, speaker + 1)
     return replace(
         cond,
@@ -81,14 +81,14 @@ def test_the_order_of_speakers_does_not_matter():
         torch.testing.assert_close(dit(x, t, cond), dit(x, t, swapped), **ALIKE)
 
 
-def test_without_a_mask_the_sound_changes_nothing():
+def test_without_a_mask_the_audio_changes_nothing():
     dit, cond = random_dit(), conditioning()
     silent = replace(cond, face_masks=torch.zeros_like(cond.face_masks))
     x, t = noisy()
     with torch.inference_mode():
-        unheard = dit(x, t, silent)
-        assert torch.equal(unheard, dit(x, t, replace(silent, audio=cond.audio + 1)))
-        assert not torch.allclose(unheard, dit(x, t, cond))
+        unmoved = dit(x, t, silent)
+        assert torch.equal(unmoved, dit(x, t, replace(silent, audio=cond.audio + 1)))
+        assert not torch.allclose(unmoved, dit(x, t, cond))
 
 
 def test_a_mask_of_one_frame_stands_for_all_frames():
@@ -97,7 +97,7 @@ def test_a_mask_of_one_frame_stands_for_all_frames():
     assert torch.equal(adapter_output(dit, cond), adapter_output(dit, per_frame))
 
 
-def test_the_first_frame_heard_four_times_may_be_given_four_times():
+def test_the_first_frame_used_four_times_may_be_given_four_times():
     config = replace(SMALL, frame_maps=False)
     dit, cond = random_dit(config), conditioning(config=config)
 
@@ -108,7 +108,7 @@ def test_the_first_frame_heard_four_times_may_be_given_four_times():
     torch.testing.assert_close(adapter_output(dit, cond), adapter_output(dit, long), **ALIKE)
 
 
-def test_a_latent_frame_hears_its_own_four_frames_only():
+def test_a_latent_frame_uses_the_audio_of_its_own_four_frames_only():
     dit, cond = random_dit(), conditioning()
     later = cond.audio.clone()
     later[:, :, 4:] += 1  # the frames of the second latent frame
@@ -130,7 +130,7 @@ def test_motion_cues_move_the_face_they_belong_to():
     assert torch.equal(before[:, :, :, W // 4 :], after[:, :, :, W // 4 :])
 
 
-def test_frame_maps_tell_the_frames_of_a_latent_frame_apart():
+def test_frame_maps_distinguish_the_frames_of_a_latent_frame():
     cond = conditioning()
     reordered = cond.audio.clone()
     reordered[:, :, :4] = cond.audio[:, :, :4].flip(2)
@@ -141,8 +141,8 @@ def test_frame_maps_tell_the_frames_of_a_latent_frame_apart():
         return dit.embed_audio(conditions, T)[:, 0].mean(2)
 
     with torch.inference_mode():
-        heard, otherwise = mean_of_first(with_maps, cond), mean_of_first(with_maps, reordered)
-        assert (heard - otherwise).norm() > 0.1 * heard.norm()
+        before, after = mean_of_first(with_maps, cond), mean_of_first(with_maps, reordered)
+        assert (before - after).norm() > 0.1 * before.norm()
         torch.testing.assert_close(
             mean_of_first(without, cond), mean_of_first(without, reordered), **ALIKE
         )
@@ -204,7 +204,7 @@ def test_motion_cues_given_to_a_model_without_the_module_are_refused():
         plain.prepare_window(conditioning(), T)
 
 
-def test_modules_of_ours_only_add_names():
+def test_our_modules_only_add_names():
     plain = DiT(replace(SMALL, emotion=False, motion_cues=0, frame_maps=False))
     ours = set(DiT(SMALL).state_dict()) - set(plain.state_dict())
     assert {name.split(".")[0] for name in ours} == {
@@ -229,7 +229,7 @@ def test_velocity_and_clean_latents_agree(prediction):
 
 
 @pytest.mark.parametrize("speakers", [1, 2])
-def test_a_residual_is_what_is_added_to_the_picture_in_its_moods(speakers):
+def test_a_residual_is_relative_to_the_reference_with_its_emotions(speakers):
     dit = random_dit(replace(SMALL, prediction="residual"))
     cond, (x, t) = with_emotion(conditioning(speakers)), noisy()
     with torch.inference_mode():
@@ -238,22 +238,22 @@ def test_a_residual_is_what_is_added_to_the_picture_in_its_moods(speakers):
         assert torch.equal(dit.predict_clean(x, t, cond), window.still + out)
 
 
-def test_the_picture_in_a_mood_is_the_emotion_reference_inside_the_face():
+def test_the_still_latents_are_the_emotion_reference_inside_the_face():
     cond = conditioning(2)
     assert torch.equal(still_latents(cond), cond.ref_latents)
     left = torch.zeros_like(cond.face_masks)
     left[:, 0, ..., : W // 2] = 1
-    moody = replace(with_emotion(cond), face_masks=left, emotion_scale=None)
-    half = replace(moody, emotion_scale=torch.tensor([[0.5, 0.7]]))
-    reference, mood = cond.ref_latents, moody.emotion_latents[:, 0].unsqueeze(2)
+    emotional = replace(with_emotion(cond), face_masks=left, emotion_scale=None)
+    half = replace(emotional, emotion_scale=torch.tensor([[0.5, 0.7]]))
+    reference, emotion = cond.ref_latents, emotional.emotion_latents[:, 0].unsqueeze(2)
     expected = torch.cat(
-        (mood[..., : W // 2].expand(-1, -1, T, -1, -1), reference[..., W // 2 :]), dim=-1
+        (emotion[..., : W // 2].expand(-1, -1, T, -1, -1), reference[..., W // 2 :]), dim=-1
     )
-    torch.testing.assert_close(still_latents(moody), expected)
+    torch.testing.assert_close(still_latents(emotional), expected)
     torch.testing.assert_close(still_latents(half), (reference + expected) / 2)
 
 
-def test_a_fresh_residual_model_shows_the_still_picture():
+def test_a_fresh_residual_model_predicts_the_reference():
     dit, cond, (x, t) = DiT(replace(SMALL, prediction="residual")), conditioning(), noisy()
     with torch.inference_mode():
         assert torch.equal(dit.predict_clean(x, t, cond), cond.ref_latents)
@@ -277,7 +277,7 @@ def test_the_step_cache_of_the_same_step_gives_the_same_output():
         assert torch.equal(dit.finish(hidden, x, step, window), dit(x, t, cond))
 
 
-def test_a_step_reads_neither_sound_nor_picture():
+def test_a_step_reads_neither_audio_nor_reference():
     dit, cond, (_, t) = random_dit(), conditioning(), noisy()
     other = conditioning(seed=9)
     mixed = replace(cond, audio=other.audio, ref_latents=other.ref_latents, cues=other.cues)
@@ -286,7 +286,7 @@ def test_a_step_reads_neither_sound_nor_picture():
     assert all(torch.equal(p, q) for p, q in zip(a.single, b.single, strict=True))
 
 
-def test_padding_behind_the_text_does_not_reach_the_picture():
+def test_padding_after_the_text_does_not_reach_the_video():
     dit, cond, (x, t) = random_dit(), conditioning(), noisy()
     padded = replace(
         cond,
@@ -346,7 +346,7 @@ def test_the_fast_gelu_equals_the_built_in():
     torch.testing.assert_close(TanhGELU()(x), expected, atol=2e-6, rtol=1e-5)
 
 
-# What does not fit
+# Refusals
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ def test_a_condition_of_the_wrong_shape_is_refused_by_name(field, value):
 
 
 @pytest.mark.parametrize("config", [RELEASED, TINY, SMALL])
-def test_a_config_survives_its_description(config):
+def test_a_configuration_is_read_as_written(config):
     described = copy.deepcopy(config.to_dict())
     as_json = {k: list(v) if isinstance(v, tuple) else v for k, v in described.items()}
     assert DiTConfig.from_dict(as_json) == config

@@ -1,4 +1,4 @@
-"""The paper's three ways of telling the transformer about the picture."""
+"""The paper's three ways to inject the reference image into the transformer."""
 
 from dataclasses import replace
 
@@ -56,10 +56,10 @@ def names_of(injection: Injection) -> set[str]:
     return set(DiT(config_of(injection)).state_dict())
 
 
-# What each variant is, from the paper's description
+# Each variant by the paper's description
 
 
-def test_a_model_says_nothing_of_it_and_is_the_released_variant():
+def test_a_description_without_an_injection_is_the_released_variant():
     described = {k: v for k, v in SMALL.to_dict().items() if k != "injection"}
     assert DiTConfig.from_dict(described).injection == "add"
 
@@ -105,11 +105,11 @@ def test_addition_projects_the_second_embedding_of_every_frame():
     torch.testing.assert_close(window_of(dit).reference, first, **ALIKE)
 
 
-# What holds for all of them
+# All variants
 
 
 @every_injection
-def test_the_picture_reaches_the_output(injection):
+def test_the_reference_reaches_the_output(injection):
     dit, cond, (x, t) = random_dit(config_of(injection)), conditioning(), noisy()
     other = replace(cond, ref_latents=cond.ref_latents + 1)
     with torch.inference_mode():

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.gpu_check import (
+from benchmarks.random_weights.gpu_check import (
     Check,
     compare_with_eager,
     compare_with_peak,
@@ -16,7 +16,7 @@ from benchmarks.gpu_check import (
     outcome,
     run,
 )
-from benchmarks.model import PEAK
+from benchmarks.random_weights.model_speed import PEAK
 from runtime.errors import Unsupported
 
 REPORT = """<testsuites><testsuite>

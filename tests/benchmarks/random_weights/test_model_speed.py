@@ -8,7 +8,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.model import (
+from benchmarks.random_weights.model_speed import (
     PRESETS,
     SIZES,
     Timing,
@@ -16,7 +16,12 @@ from benchmarks.model import (
     figures,
     run,
 )
-from benchmarks.random_model import WindowSize, denoise_flops, random_call, random_dit
+from benchmarks.random_weights.random_model import (
+    WindowSize,
+    denoise_flops,
+    random_call,
+    random_dit,
+)
 from runtime.engine.torch_engine import CompiledBlocks
 from runtime.errors import NotFound, Unsupported
 from runtime.models.dit.config import RELEASED, TINY, DiTConfig
@@ -156,6 +161,6 @@ def test_a_precision_that_an_engine_lacks_is_refused(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_without_a_gpu_the_command_says_what_to_do() -> None:
-    ran = CliRunner().invoke(app, ["bench", "model"])
+    ran = CliRunner().invoke(app, ["model"])
     assert ran.exit_code == 1
     assert "--device cpu" in ran.output

@@ -1,8 +1,8 @@
 """A live stream of a model of the released size, with random weights: ticks as a server runs them.
 
-`model.py` measures call by call; here a whole tick runs: audio features, conditioning, denoising,
-TAEHV's decoder, and the frames as I420 on the host. Random weights generate noise, but take as
-long as trained ones.
+`model_speed.py` measures call by call; here a whole tick runs: audio features, conditioning,
+denoising, TAEHV's decoder, and the frames as I420 on the host. Random weights generate noise, but
+take as long as trained ones.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.model import check_engine
-from benchmarks.random_model import random_dit, randomize
-from benchmarks.stopwatch import wait_for
+from benchmarks.random_weights.model_speed import check_engine
+from benchmarks.random_weights.random_model import random_dit, randomize
+from benchmarks.random_weights.stopwatch import wait_for
 from runtime.audio.features import FeatureEncoder
 from runtime.character.character import Character, Speaker
 from runtime.character.face_mask import face_masks

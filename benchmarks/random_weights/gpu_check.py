@@ -1,7 +1,7 @@
 """All that needs a GPU, in one command with a time limit: `make gpu-check`.
 
     tests            every test marked `gpu` or `kernels`: how many passed, and which did not
-    bf16 eager ..    model.py for each precision and engine
+    bf16 eager ..    model_speed.py for each precision and engine
     stream ..        random_stream.py: real ticks, their waits and allocations
     tensorrt ..      block_engines.py for each library that is installed
 
@@ -24,10 +24,9 @@ from typing import Any
 
 import torch
 
-from benchmarks import block_engines, random_stream
-from benchmarks import model as model_bench
-from benchmarks.model import LATENT_PX, PEAK, SIZES
-from benchmarks.model import PRESETS as LIVE_PRESETS
+from benchmarks.random_weights import block_engines, model_speed, random_stream
+from benchmarks.random_weights.model_speed import LATENT_PX, PEAK, SIZES
+from benchmarks.random_weights.model_speed import PRESETS as LIVE_PRESETS
 from runtime.engine.kinds import weight_precision
 from runtime.engine.parts import WindowShape
 from runtime.errors import AvatarError
@@ -35,7 +34,7 @@ from runtime.models.dit.config import DiTConfig
 
 BUDGET_S = 460.0  # of the 8 minutes; the rest is for imports and the last report
 TEST_LIMIT_S = 130.0
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 
 Values = dict[str, Any]
 Part = Callable[[float], Values]
@@ -92,7 +91,7 @@ def on_a_cpu(check: Check) -> Check:
         backend="eager",
         calls=tuple((one, engine) for one in ("fp32", "fp8") for engine in ("eager", "compiled")),
         streams=(("fp8", "eager"), ("fp32", "eager")),
-        tests=("tests/benchmarks/test_gpu_check.py", "-k", "outcomes_of_tests"),
+        tests=("tests/benchmarks/random_weights/test_gpu_check.py", "-k", "outcomes_of_tests"),
         seconds=dict.fromkeys(NEEDED_S, 0.0),
     )
 
@@ -179,7 +178,7 @@ def compare_with_peak(found: Values) -> None:
 
 def model_part(check: Check, precision: str, engine: str) -> Part:
     def work(left_s: float) -> Values:
-        return model_bench.run(
+        return model_speed.run(
             check.size, check.preset, precision, engine, check.device, check.runs, check.backend
         )
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.random_model import without_modulations
-from benchmarks.stopwatch import times_ms
+from benchmarks.random_weights.random_model import without_modulations
+from benchmarks.random_weights.stopwatch import times_ms
 from export.building import build_engine
 from export.example_inputs import Values, random_values
 from export.modules import Exportable, denoiser_part

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.matmul_peak import peak_tflops
-from benchmarks.random_model import (
+from benchmarks.random_weights.matmul_peak import peak_tflops
+from benchmarks.random_weights.random_model import (
     DTYPES,
     Call,
     WindowSize,
@@ -26,13 +26,13 @@ from benchmarks.random_model import (
     random_dit,
     randomize,
 )
-from benchmarks.stopwatch import times_ms, wait_for
+from benchmarks.random_weights.stopwatch import times_ms, wait_for
 from runtime.engine.gpu.cuda_graph import GraphedDenoiser, GraphedFunction
 from runtime.engine.kinds import weight_precision
 from runtime.engine.torch_engine import CompiledBlocks
 from runtime.errors import NotFound, Unsupported
 from runtime.models.autoencoder.taehv import Taehv, TaehvState
-from runtime.models.dit.config import RELEASED
+from runtime.models.dit.config import RELEASED, DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.models.fp8.matmul import check_device
 from runtime.multi_gpu.pipeline_stage import steps_of
@@ -112,18 +112,8 @@ def run(
     _check_name("engine", engine, ENGINES)
     check_engine(engine, precision, device)
     config, live = SIZES[size], PRESETS[preset]
-    if weight_precision(precision) == "fp8":
-        check_device(device)
     window = _window(live)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    dit = random_dit(config, device, precision)
-    call = random_call(dit, window, device, precision)
-    denoiser = _denoiser(dit, engine, precision, device, backend)
-    decode = _decode(device, precision, call.x[:, :, :1], engine != "eager")
-    timing = measure(denoiser, call, decode, live.schedule, device, runs)
-    memory_gb = _peak_memory_gb(device)
-    del dit, call, denoiser
+    timing, memory_gb = _time_model(config, live, precision, engine, device, runs, backend)
     peak, flops = peak_tflops(device, precision), denoise_flops(config, window)
     return {
         "size": size,
@@ -142,6 +132,28 @@ def run(
             if _window(other) == window
         },
     }
+
+
+def _time_model(
+    config: DiTConfig,
+    live: LivePreset,
+    precision: str,
+    engine: str,
+    device: torch.device,
+    runs: int,
+    backend: str,
+) -> tuple[Timing, float | None]:
+    """The times, and the peak memory in GB. The model is gone when this returns."""
+    if weight_precision(precision) == "fp8":
+        check_device(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    dit = random_dit(config, device, precision)
+    call = random_call(dit, _window(live), device, precision)
+    denoiser = _denoiser(dit, engine, precision, device, backend)
+    decode = _decode(device, precision, call.x[:, :, :1], engine != "eager")
+    timing = measure(denoiser, call, decode, live.schedule, device, runs)
+    return timing, _peak_memory_gb(device)
 
 
 def figures(timing: Timing, schedule: StreamPreset, flops: int, peak: float) -> dict[str, Any]:

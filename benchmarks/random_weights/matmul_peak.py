@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import torch
 
-from benchmarks.random_model import (
+from benchmarks.random_weights.random_model import (
     DTYPES,
     WindowSize,
     denoise_flops,
     random_call,
     randomize,
 )
-from benchmarks.stopwatch import times_ms
+from benchmarks.random_weights.stopwatch import times_ms
 from runtime.engine.cpu.denoiser import CpuDenoiser
 from runtime.engine.kinds import weight_precision
 from runtime.models.dit.config import TINY, DiTConfig

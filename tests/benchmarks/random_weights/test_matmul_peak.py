@@ -2,9 +2,9 @@
 
 import torch
 
-from benchmarks.matmul_peak import peak_tflops, run
-from benchmarks.model import SIZES
-from benchmarks.random_model import WindowSize
+from benchmarks.random_weights.matmul_peak import peak_tflops, run
+from benchmarks.random_weights.model_speed import SIZES
+from benchmarks.random_weights.random_model import WindowSize
 
 
 def test_every_precision_has_a_peak() -> None:
