@@ -39,15 +39,17 @@ def create_app(config: ServerConfig, backend: Backend) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         set_video_bitrate(config.webrtc.video_bitrate)
-        hub = app.state.hub = SessionRegistry(config, backend, has_tts=synthesizer is not None)
+        registry = app.state.registry = SessionRegistry(
+            config, backend, has_tts=synthesizer is not None
+        )
         try:
-            await hub.load()
+            await registry.load()
             yield
         except (AvatarError, ProtocolError) as reason:
             app.state.failure = reason  # `avatar serve` reads it: uvicorn only logs it
             raise
         finally:
-            await hub.aclose()
+            await registry.aclose()
             await asyncio.get_running_loop().shutdown_default_executor()
 
     app = FastAPI(title="Avatar Server", lifespan=lifespan)
@@ -72,7 +74,7 @@ def _open_router() -> APIRouter:
 
     @router.websocket("/v1/realtime")
     async def realtime(socket: WebSocket) -> None:
-        await RealtimeSocket(socket, socket.app.state.hub).serve()
+        await RealtimeSocket(socket, socket.app.state.registry).serve()
 
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -82,9 +84,9 @@ def _open_router() -> APIRouter:
     @router.get("/readyz")
     async def readyz(request: Request) -> JSONResponse:
         """Whether a new session would start now: 200, else 503 with `loading` or `full`."""
-        hub: SessionRegistry = request.app.state.hub
-        full = hub.admission.active >= hub.config.limits.max_sessions
-        status = "loading" if not hub.is_ready else "full" if full else "ready"
+        registry: SessionRegistry = request.app.state.registry
+        full = registry.admission.active >= registry.config.limits.max_sessions
+        status = "loading" if not registry.is_ready else "full" if full else "ready"
         return JSONResponse({"status": status}, 200 if status == "ready" else 503)
 
     return router
@@ -99,13 +101,13 @@ def _sessions_router() -> APIRouter:
 
         Answers `{"client_secret": {"value": .., "expires_at": ..}}`, in seconds since 1970.
         """
-        secret = request.app.state.hub.access.new_secret()
+        secret = request.app.state.registry.access.new_secret()
         return {"client_secret": {"value": secret.value, "expires_at": secret.expires_at}}
 
     @router.get("/v1/sessions")
     async def sessions(request: Request) -> dict[str, object]:
         """The live sessions, and how many clients wait."""
-        hub: SessionRegistry = request.app.state.hub
+        registry: SessionRegistry = request.app.state.registry
         listed = [
             {
                 "id": each.id,
@@ -114,15 +116,15 @@ def _sessions_router() -> APIRouter:
                 "state": each.media.state.value,
                 "socket": "open" if each.has_socket else "lost",
             }
-            for each in hub.sessions.values()
+            for each in registry.sessions.values()
         ]
-        return {"sessions": listed, "queued": hub.admission.queued}
+        return {"sessions": listed, "queued": registry.admission.queued}
 
     @router.get("/metrics")
     async def metrics(request: Request) -> Response:
         """Counters for Prometheus."""
-        hub: SessionRegistry = request.app.state.hub
-        return Response(hub.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+        registry: SessionRegistry = request.app.state.registry
+        return Response(registry.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     return router
 

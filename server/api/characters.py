@@ -92,8 +92,8 @@ async def add(
     `speakers`, a JSON list of their names in the same order; `name`; `happy`, `sad`, `angry` and
     `surprised`, files.
     """
-    hub: SessionRegistry = request.app.state.hub
-    limit = hub.config.limits.max_picture_bytes
+    registry: SessionRegistry = request.app.state.registry
+    limit = registry.config.limits.max_picture_bytes
     uploads = dict(zip(EMOTIONS[1:], (happy, sad, angry, surprised), strict=True))
     pictures = {
         each: await _read(file, limit) for each, file in uploads.items() if file is not None
@@ -106,12 +106,12 @@ async def add(
         emotions=pictures,
         name=name[:200],
     )
-    return describe(await asyncio.to_thread(add_character, new, _own_root(hub)))
+    return describe(await asyncio.to_thread(add_character, new, _own_root(registry)))
 
 
 async def delete(request: Request, name: str) -> None:
     """Delete an added character; sessions that show it go on."""
-    hub: SessionRegistry = request.app.state.hub
+    registry: SessionRegistry = request.app.state.registry
     character = await _find(request, name)
     if character.folder.parent == BUILTIN_CHARACTERS:
         raise ProtocolError(
@@ -119,22 +119,22 @@ async def delete(request: Request, name: str) -> None:
             f"{name} is a built-in character. Only added characters can be deleted.",
             "character",
         )
-    assert character.folder.parent in hub.config.model.characters
+    assert character.folder.parent in registry.config.model.characters
     await asyncio.to_thread(shutil.rmtree, character.folder)
 
 
 async def _all(request: Request) -> Mapping[str, Character]:
     """All characters by id; their folders are read in a thread."""
-    hub: SessionRegistry = request.app.state.hub
-    return await hub.backend.characters.current()
+    registry: SessionRegistry = request.app.state.registry
+    return await registry.backend.characters.current()
 
 
 async def _find(request: Request, name: str) -> Character:
     return find(await _all(request), name)
 
 
-def _own_root(hub: SessionRegistry) -> Path:
-    roots = hub.config.model.characters
+def _own_root(registry: SessionRegistry) -> Path:
+    roots = registry.config.model.characters
     if not roots:
         raise ProtocolError(
             ErrorCode.UNSUPPORTED,

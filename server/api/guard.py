@@ -13,5 +13,5 @@ def require_key(scope: Scope) -> None:
     before its body is read, all others by their route.
     """
     if _CHECKED not in scope:
-        scope["app"].state.hub.access.check(Headers(scope=scope))
+        scope["app"].state.registry.access.check(Headers(scope=scope))
         scope[_CHECKED] = True

@@ -32,9 +32,9 @@ Message = str | bytes
 class RealtimeSocket:
     """Serves one socket from its handshake to its end."""
 
-    def __init__(self, socket: WebSocket, hub: SessionRegistry) -> None:
+    def __init__(self, socket: WebSocket, registry: SessionRegistry) -> None:
         self._socket = socket
-        self._hub = hub
+        self._registry = registry
         self._headers: Mapping[str, str] = socket.headers
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue(MAX_UNHANDLED_MESSAGES)
         self._gone = asyncio.Event()
@@ -43,7 +43,7 @@ class RealtimeSocket:
 
     async def serve(self) -> None:
         """Open or resume a session and serve it until the socket or the session ends."""
-        resumed = self._hub.sessions.get(self._socket.query_params.get("session", ""))
+        resumed = self._registry.sessions.get(self._socket.query_params.get("session", ""))
         if not await self._passes_handshake(resumed):
             return
         await self._socket.accept(subprotocol=SUBPROTOCOL)
@@ -64,13 +64,13 @@ class RealtimeSocket:
         """Refuse an unauthorized handshake with an HTTP status and a reason."""
         try:
             if resumed is not None and may_resume(self._headers, resumed.secret):
-                self._hub.access.check_origin(self._headers)
+                self._registry.access.check_origin(self._headers)
             else:
-                self._hub.access.check(self._headers)
+                self._registry.access.check(self._headers)
                 if "session" in self._socket.query_params:
                     raise _no_session()
         except ProtocolError as reason:
-            self._hub.metrics.refused.labels(reason=str(reason.code)).inc()
+            self._registry.metrics.refused.labels(reason=str(reason.code)).inc()
             await self._socket.send_denial_response(error_response(reason))
             return False
         if SUBPROTOCOL not in offered_subprotocols(self._headers):
@@ -79,16 +79,16 @@ class RealtimeSocket:
         return True
 
     async def _refuse(self, reason: ProtocolError) -> None:
-        self._hub.metrics.refused.labels(reason=str(reason.code)).inc()
+        self._registry.metrics.refused.labels(reason=str(reason.code)).inc()
         await self._send(error_event(reason, "fatal"))
         full = reason.code is ErrorCode.SERVER_FULL
         await self._close(CloseCode.TRY_LATER if full else CloseCode.POLICY, str(reason.code))
 
     async def _open(self) -> Session | None:
         """A new session, or None if the client left the queue."""
-        settings = await self._hub.settings_for(self._socket.query_params.get("character"))
+        settings = await self._registry.settings_for(self._socket.query_params.get("character"))
         positions: asyncio.Queue[int] = asyncio.Queue()
-        opening = asyncio.create_task(self._hub.open(settings, positions.put_nowait))
+        opening = asyncio.create_task(self._registry.open(settings, positions.put_nowait))
         reporting = asyncio.create_task(self._report_positions(positions))
         leaving = asyncio.create_task(self._gone.wait())
         try:

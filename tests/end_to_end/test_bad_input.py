@@ -69,7 +69,7 @@ async def test_binary_messages_that_never_came_are_told_and_the_rest_is_played(
             await talk.socket.send(pack_binary_append(speech(100), speaker, seq))
         gap = await talk.until(Error)
         assert gap.error.code == "sequence_gap"
-        assert "expected 9: 2 binary messages" in gap.error.message
+        assert "2 binary messages are missing: seq is 11" in gap.error.message
         await talk.send("input_audio_buffer.commit", speaker="left")
         assert (await talk.until(OutputStopped)).audio_end_ms == 200
 

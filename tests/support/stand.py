@@ -54,7 +54,7 @@ async def serving(config: ServerConfig, engine: Backend) -> AsyncIterator[Stand]
         while not server.started:
             assert not task.done(), task.result()
             await asyncio.sleep(0.01)
-        yield Stand(listener.getsockname()[1], app.state.hub)
+        yield Stand(listener.getsockname()[1], app.state.registry)
     finally:
         server.should_exit = True
         await task
