@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from export.building import Target, make_denoiser, make_small_parts
 from export.cache import EngineCache
@@ -17,6 +18,7 @@ from runtime.engine.choice import open_engines
 from runtime.engine.engine_keys import denoiser_parts
 from runtime.engine.kinds import EngineChoice
 from runtime.engine.parts import in_blocks
+from runtime.engine.torch_engine import default_engines
 from runtime.stream.engines import Engines
 from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import StreamPreset
@@ -37,17 +39,20 @@ def engines_of(model: AvatarModel, root: Path) -> Engines:
     return open_engines(EngineChoice("onnx", root=root), model, SHAPE)
 
 
+@pytest.mark.slow  # `add` runs in test_onnx_engine too
 @every_injection
 def test_a_stream_on_onnx_runtime_shows_the_same_pictures_as_torch(injection, tmp_path):
     model = random_model(0, replace(SMALL_DIT, single_blocks=1, injection=injection))
     character = small_character(tmp_path)
 
-    def video(engines: Engines | None) -> np.ndarray:
+    def video(engines: Engines) -> np.ndarray:
         stream = StreamingGenerator(model, character, PRESET, engines=engines)
         stream.push("ana", babble(0.6))
         return pixels(run(stream)).astype(np.int16)
 
-    difference = np.abs(video(engines_of(model, tmp_path / "engines")) - video(None))
+    difference = np.abs(
+        video(engines_of(model, tmp_path / "engines")) - video(default_engines(model))
+    )
     assert difference.max() <= 1  # of 255: float32 sums in another order, then rounding
 
 
