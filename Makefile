@@ -8,11 +8,16 @@ APT_PACKAGES := espeak-ng libespeak-ng1 flite chromium libegl1 libgl1 libfontcon
 export OMP_WAIT_POLICY := PASSIVE
 # The tested versions. `make setup CONSTRAINTS=` takes the newest that pyproject.toml allows.
 CONSTRAINTS ?= -c constraints.txt
+# With pytest-xdist: `make test PYTEST_PROCESSES="-n 2 --dist loadgroup"`.
+PYTEST_PROCESSES ?=
 INSTALLED := --exclude-editable --exclude triton
 
-.PHONY: serve demo test test-fast lint lock bench gpu-check setup clean
+.PHONY: help serve demo test test-fast lint lock bench gpu-check setup clean
 
-setup: $(READY)
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
+
+setup: $(READY) ## install into .venv
 
 $(READY): pyproject.toml packages/avatar_client/pyproject.toml constraints.txt
 	@sh training/debian_packages.sh $(APT_PACKAGES)
@@ -21,13 +26,13 @@ $(READY): pyproject.toml packages/avatar_client/pyproject.toml constraints.txt
 		-e packages/avatar_client -e '.[dev]'
 	touch $@
 
-serve: $(READY)
+serve: $(READY) ## start the server
 	$(BIN)/avatar serve
 
-demo: $(READY)
+demo: $(READY) ## start the server and talk to it in a browser
 	$(BIN)/python -m client_demo.demo
 
-lint: $(READY)
+lint: $(READY) ## ruff, mypy, import rules, generated documents
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -35,23 +40,26 @@ lint: $(READY)
 	sh client_demo/check_page.sh
 	$(BIN)/python -m server.reference --check
 
-test: lint
-	$(BIN)/python -m pytest
+# Everything. Tests on the real clock come last, alone, as they are late on a busy machine.
+test: lint ## lint, then all tests
+	$(BIN)/python -m pytest $(PYTEST_PROCESSES) --durations=20 -m "not realtime"
+	$(BIN)/python -m pytest --durations=20 -m realtime
 
-test-fast: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+# Some tests of every package, in less than two minutes on two idle cores; no lint.
+test-fast: $(READY) ## tests that are neither slow nor on the real clock
+	$(BIN)/python -m pytest $(PYTEST_PROCESSES) -m "not slow and not realtime"
 
 # Local version suffixes such as "+cpu" are cut: a build for another device is the same version.
-lock: $(READY)
+lock: $(READY) ## write the installed versions to constraints.txt
 	( sed -n '/^#/p' constraints.txt; \
 	  $(BIN)/python -m pip freeze $(INSTALLED) | grep '==' | sed 's/+[^ ]*//' ) > constraints.new
 	mv constraints.new constraints.txt
 
-bench: $(READY)
+bench: $(READY) ## measure on this machine
 	$(BIN)/python -m benchmarks all
 
-gpu-check: $(READY)
+gpu-check: $(READY) ## tests and measurements on a GPU
 	$(BIN)/python -m benchmarks gpu
 
-clean:
+clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

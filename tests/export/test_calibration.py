@@ -21,7 +21,7 @@ from runtime.engine.parts import WindowShape, whole
 from runtime.errors import BadInput, NotFound
 from runtime.hunyuan.weights.loading import load_dit
 from runtime.stream.presets import RELEASED_PRESETS
-from tests.export.test_cli import avatar
+from tests.support.export_command import avatar_export
 from tests.support.exported import model_folder, random_calls, small_engines
 from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
 from tests.support.small_dit import T, conditioning, noisy, random_dit
@@ -44,7 +44,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def windows(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `avatar export windows` recorded of it in one tick."""
     file = tmp_path_factory.mktemp("windows") / "windows.safetensors"
-    code, shown = avatar(
+    code, shown = avatar_export(
         "windows", "--model", release, "--size", 64, "--ticks", 1, "--device", "cpu",
         "--precision", "fp32", "--out", file,
     )  # fmt: skip
@@ -73,7 +73,7 @@ def test_a_released_model_is_built_in_fp8_from_its_recorded_windows(
     release: Path, windows: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("tensorrt_rtx", reason="pip install 'avatar-server[rtx]'")
-    code, shown = avatar(
+    code, shown = avatar_export(
         "tensorrt-rtx", "--model", release, "--precision", "fp8", "--speakers", 1, "--size", 64,
         "--latent-frames", 9, "--text-tokens", 5, "--windows", windows, "--out", tmp_path,
     )  # fmt: skip

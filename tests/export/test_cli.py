@@ -3,29 +3,22 @@
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from export.cli import app
 from runtime.engine.description import EngineDescription
+from tests.support.export_command import avatar_export
 from tests.support.exported import model_folder
 from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
 
-ENVIRONMENT = {"COLUMNS": "200", "XDG_DATA_HOME": "/nonexistent"}  # none of the user's characters
 
-
-def avatar(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["export", *map(str, arguments)], env=ENVIRONMENT)
-    return result.exit_code, result.output
-
-
+@pytest.mark.slow
 def test_existing_engines_are_listed_and_not_built_again(tmp_path: Path) -> None:
     asked = (
         "onnx", "--model", model_folder(), "--preset", "interactive",
         "--speakers", 1, "--out", tmp_path,
     )  # fmt: skip
-    assert avatar(*asked)[0] == 0
+    assert avatar_export(*asked)[0] == 0
     built = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.is_dir()}
-    code, shown = avatar(*asked)
+    code, shown = avatar_export(*asked)
     assert code == 0, shown
     assert all(part in shown for part in ("denoiser", "decoder", "audio_encoder"))
     again = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.is_dir()}
@@ -34,7 +27,7 @@ def test_existing_engines_are_listed_and_not_built_again(tmp_path: Path) -> None
 
 
 def test_a_precision_that_an_engine_lacks_is_a_one_line_error() -> None:
-    code, shown = avatar("onnx", "--precision", "fp8")
+    code, shown = avatar_export("onnx", "--precision", "fp8")
     assert code == 1
     assert "The engine onnx computes in fp32, int8, not in 'fp8'." in shown
 
@@ -46,7 +39,7 @@ def test_a_released_transformer_is_checked_small_and_built_in_full_shapes(
     pytest.importorskip("tensorrt_rtx", reason="pip install 'avatar-server[rtx]'")
     release = write_tiny_release(tmp_path / "release", dit=TINY_SHALLOW, parts=("dit",))
     out = tmp_path / "engines"
-    code, shown = avatar(
+    code, shown = avatar_export(
         "tensorrt-rtx", "--model", release, "--precision", "bf16", "--speakers", 1,
         "--size", 64, "--latent-frames", 2, "--text-tokens", 5, "--out", out,
     )  # fmt: skip
@@ -59,6 +52,6 @@ def test_a_released_transformer_is_checked_small_and_built_in_full_shapes(
 
 def test_fp8_scales_of_a_released_model_come_from_real_windows_only(tmp_path: Path) -> None:
     release = write_tiny_release(tmp_path / "release", dit=TINY_SHALLOW, parts=("dit",))
-    code, shown = avatar("tensorrt-rtx", "--model", release, "--precision", "fp8")
+    code, shown = avatar_export("tensorrt-rtx", "--model", release, "--precision", "fp8")
     assert code == 1
     assert "FP8 needs scales from real windows" in shown

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from export.building import Target, make_denoiser, make_small_parts
 from export.cache import EngineCache
@@ -38,6 +39,7 @@ def engines_of(model: AvatarModel, root: Path) -> Engines:
     return open_engines(EngineChoice("onnx", root=root), model, SHAPE)
 
 
+@pytest.mark.slow  # `add` runs in test_onnx_engine too
 @every_injection
 def test_a_stream_on_onnx_runtime_shows_the_same_pictures_as_torch(injection, tmp_path):
     model = random_model(0, replace(SMALL_DIT, single_blocks=1, injection=injection))

@@ -40,6 +40,7 @@ def tried() -> tuple[dict[str, Any], list[dict[str, Any]]]:
 Tried = tuple[dict[str, Any], list[dict[str, Any]]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["eager", "compiled"])
 @pytest.mark.parametrize("precision", ["fp32", "fp8"])
 def test_the_models_calls_are_measured(tried: Tried, precision: str, engine: str) -> None:
@@ -48,6 +49,7 @@ def test_the_models_calls_are_measured(tried: Tried, precision: str, engine: str
     assert values["real-time factor"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp8"])
 def test_a_whole_stream_is_measured(tried: Tried, precision: str) -> None:
     values = tried[0][f"stream {precision}"]
@@ -55,16 +57,19 @@ def test_a_whole_stream_is_measured(tried: Tried, precision: str) -> None:
     assert values["tick, ms: p50"] > 0
 
 
+@pytest.mark.slow
 def test_the_tests_are_counted(tried: Tried) -> None:
     assert tried[0]["tests"]["passed"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_part_that_cannot_run_says_why_and_the_others_run(tried: Tried) -> None:
     for library in ("tensorrt", "tensorrt-rtx"):
         assert tried[0][f"{library} fp8"]["failed"].startswith("Unsupported: ")
 
 
+@pytest.mark.slow
 def test_all_results_are_written_after_each_part(tried: Tried) -> None:
     found, kept = tried
     parts = [name for name, values in found.items() if isinstance(values, dict)]

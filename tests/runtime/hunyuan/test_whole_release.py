@@ -12,6 +12,8 @@ from tests.support.released_folder import TINY_RELEASE, write_tiny_release
 from tests.support.small_world import babble, draw
 from tests.support.wav_files import write_wav
 
+pytestmark = pytest.mark.slow
+
 
 def call(*arguments: object) -> str:
     result = CliRunner().invoke(app, list(map(str, arguments)))

@@ -1,6 +1,6 @@
 """Windows cut from clips: sound, cues and mouths of the same video frames."""
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -28,10 +28,10 @@ def test_sound_cues_and_mouths_of_a_window_are_of_its_latent_frames(sampler: Win
     assert torch.equal(mouths.view(3, 4, 6)[..., 0].flatten(), expected)
 
 
-@pytest.fixture
-def two_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WindowSampler:
+@pytest.fixture(scope="module")
+def two_people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WindowSampler]:
     """Three clips of random numbers, each of another scene of two people."""
-    monkeypatch.setattr(clips, "FOLDER", tmp_path)
+    tmp_path = tmp_path_factory.mktemp("clips")
     (tmp_path / "train").mkdir()
     rng, numbers = np.random.default_rng(2), (n for n in range(999) if people_in(n) == 2)
     for index in range(3):
@@ -48,7 +48,9 @@ def two_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WindowSampler
             scene=np.array(next(numbers)),
         )
     prompt = torch.zeros(1, 2, TINY.text_dim), torch.zeros(1, TINY.pooled_text_dim)
-    return WindowSampler(load_autoencoder(), TINY, prompt, "train", dropping=False)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(clips, "FOLDER", tmp_path)
+        yield WindowSampler(load_autoencoder(), TINY, prompt, "train", dropping=False)
 
 
 def people_in(scene: int) -> int:

@@ -73,6 +73,7 @@ def test_the_jaw_opens_the_mouth_steadily() -> None:
         assert opening[-1] > 0.8
 
 
+@pytest.mark.slow
 def test_the_meter_follows_the_jaw_for_many_people_and_mouths() -> None:
     rng = np.random.default_rng(3)
     for seed in range(100, 112):

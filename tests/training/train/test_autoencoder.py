@@ -34,13 +34,18 @@ def pictures() -> PictureClips:
     )
 
 
+@pytest.fixture(scope="module")
+def code(pictures: PictureClips) -> torch.Tensor:
+    torch.manual_seed(0)
+    return linear_code(pictures, np.random.default_rng(0), CHANNELS)
+
+
 def energy_left(patches: torch.Tensor, rows: torch.Tensor) -> float:
     left = patches - (patches @ rows.T) @ rows
     return (left.square().sum() / patches.square().sum()).item()
 
 
-def test_the_linear_code_is_orthonormal_and_spends_its_end_on_mouths(pictures):
-    code = linear_code(pictures, np.random.default_rng(0), CHANNELS)
+def test_the_linear_code_is_orthonormal_and_spends_its_end_on_mouths(pictures, code):
     torch.testing.assert_close(code @ code.T, torch.eye(CHANNELS), atol=1e-3, rtol=0)
     mouths = mouth_patches(pictures, np.random.default_rng(1), 6)
     every = change_patches(pictures, np.random.default_rng(0), 100)
@@ -59,11 +64,11 @@ def test_a_crop_of_generated_clips_has_the_latents_of_its_place(pictures):
         torch.testing.assert_close(anchor, there.permute(2, 0, 1) / 127.5 - 1)
 
 
-def test_training_steps_lower_the_error(pictures):
+def test_training_steps_lower_the_error(pictures, code):
     torch.manual_seed(0)
     config = AutoencoderConfig(CHANNELS, widths=(8, 8), decoder_widths=(8, 8))
     model = Autoencoder(config)
-    model.start_from(linear_code(pictures, np.random.default_rng(0), CHANNELS))
+    model.start_from(code)
     crops = CropSampler(pictures, 64, 1).batch(4)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 3e-3)
     history = []

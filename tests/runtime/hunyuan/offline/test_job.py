@@ -118,6 +118,7 @@ def test_the_picture_has_any_size_of_multiples_of_16(
         made(released_world, tmp_path / "a.mp4", size=Size(100, 64))
 
 
+@pytest.mark.slow
 def test_more_than_16_s_are_used_to_their_end_at_half_the_frame_rate(
     released_world: ReleasedWorld, tmp_path: Path
 ) -> None:
