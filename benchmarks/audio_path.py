@@ -35,8 +35,8 @@ SETTLE_S = 2.0
 TRACED_S = 3.0
 MESSAGE = ("RealtimeSocket._read", "parse_binary", "Session.handle")
 TICK = ("TickScheduler._run_tick", "TickJob.__call__", "TickScheduler._take")
-SLICE = ("Playout.next_slice", "SoundTrack.push", "PictureTrack.push", "MediaSession._on_slice")
-PACKETS = ("SoundTrack.recv", "PictureTrack.recv")
+SLICE = ("Playout.next_slice", "AudioTrack.push", "VideoTrack.push", "MediaSession._on_slice")
+PACKETS = ("AudioTrack.recv", "VideoTrack.recv")
 STAGES = (MESSAGE, TICK, SLICE, PACKETS)
 """Qualified names of the functions that a chunk's way enters, in its order."""
 ROOTS = MESSAGE + TICK + SLICE + PACKETS

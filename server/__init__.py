@@ -1,1 +1,1 @@
-"""The server: one WebSocket in, one WebRTC stream out. See `server.protocol` for the events."""
+"""The server: speech in over a WebSocket, video out over WebRTC (docs/protocol.md)."""

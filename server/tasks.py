@@ -1,4 +1,4 @@
-"""Named tasks and timers of one owner, so that all of them can be ended together."""
+"""Named tasks and timers of one owner, which can all be ended together."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Tasks:
-    """Starts, replaces and ends tasks and timers by name; `on_error` is told what a task raised."""
+    """Starts, replaces and ends tasks and timers by name; `on_error` gets what a task raises."""
 
     def __init__(self, owner: str, on_error: Callable[[BaseException], None]) -> None:
         self._owner = owner
@@ -19,7 +19,7 @@ class Tasks:
         return name in self._tasks
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work`; a task of that name is cancelled first."""
+        """Run `work`; cancels a task of the same name first."""
         self.stop(name)
         task = asyncio.get_running_loop().create_task(work, name=f"{self._owner}-{name}")
         self._tasks[name] = task
@@ -30,7 +30,7 @@ class Tasks:
             task.cancel()
 
     def start_timer(self, name: str, delay_ms: int, call: Callable[[], None]) -> None:
-        """Call `call` after `delay_ms`, unless the timer is stopped or started anew."""
+        """Call `call` after `delay_ms`, unless the timer is stopped or restarted."""
         self.stop_timer(name)
         self._timers[name] = asyncio.get_running_loop().call_later(delay_ms / 1000, call)
 
@@ -39,7 +39,7 @@ class Tasks:
             timer.cancel()
 
     async def aclose(self) -> None:
-        """Cancel everything but the task that calls this, and wait for it."""
+        """Cancel everything except the calling task, and wait for it to end."""
         for name in list(self._timers):
             self.stop_timer(name)
         current = asyncio.current_task()

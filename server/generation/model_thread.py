@@ -1,6 +1,6 @@
-"""The one thread that touches the model; the event loop awaits it and never blocks.
+"""The only thread that touches the model; the event loop awaits it and never blocks.
 
-Sessions share it at tick boundaries, the earliest deadline first.
+Sessions share it between ticks: the job with the earliest deadline runs first.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ class _Job:
 
 
 class ModelThread:
-    """Runs calls one after another; of those that wait, the one due first goes first."""
+    """Runs calls one after another, the one with the earliest deadline first."""
 
     def __init__(self) -> None:
         self._jobs: list[_Job] = []
@@ -38,24 +38,24 @@ class ModelThread:
         return len(self._jobs)
 
     async def run(self, call: Callable[[], R], deadline: float = 0.0) -> R:
-        """The result of `call()` made on the thread; `deadline` is in the loop's time.
+        """The result of `call()`, run on the thread; `deadline` is in the loop's time.
 
-        A caller that is cancelled before its turn takes its call back.
+        If the caller is cancelled before its turn, the call does not run.
         """
         done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         with self._changed:
             if self._is_closed:
-                raise RuntimeError("the model thread is closed; start a new server")
+                raise RuntimeError("The model thread is closed. Start a new server.")
             heapq.heappush(self._jobs, _Job(deadline, next(self._count), call, done))
             self._changed.notify()
         return await done
 
     async def beside(self, call: Callable[[], R]) -> R:
-        """The result of a call that only waits for a device, made on another thread."""
+        """The result of a call that only waits for a device, run on another thread."""
         return await asyncio.get_running_loop().run_in_executor(None, call)
 
     async def aclose(self) -> None:
-        """Finish the running call, drop those that wait and end the thread."""
+        """Finish the running call, drop the waiting ones and end the thread."""
         with self._changed:
             self._is_closed = True
             dropped, self._jobs = self._jobs, []
@@ -65,14 +65,14 @@ class ModelThread:
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
 
     def _work(self) -> None:
-        """Do the calls, and hold none while it waits: nothing of a session outlives its call."""
+        """Run the calls; holds no reference while it waits, so a session's objects can be freed."""
         while (job := self._next()) is not None:
             if job.done.cancelled():
                 del job
                 continue
             try:
                 result, error = job.call(), None
-            except BaseException as reason:  # handed to the caller, whatever it is
+            except BaseException as reason:  # the caller gets it, whatever it is
                 result, error = None, reason
             job.done.get_loop().call_soon_threadsafe(_settle, job.done, result, error)
             del job, result, error

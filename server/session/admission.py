@@ -1,4 +1,4 @@
-"""Who may start a session: up to a limit at once, then a queue in order, then a refusal."""
+"""Admission of sessions: up to a limit at once, then a queue in order, then a refusal."""
 
 import asyncio
 from collections import deque
@@ -15,7 +15,7 @@ class _Waiter:
 
 
 class Admission:
-    """Counts the places; each `enter` that returned needs one `leave`."""
+    """Counts the slots; each `enter` that returned needs one `leave`."""
 
     def __init__(self, max_sessions: int, max_queued: int) -> None:
         self._max_sessions = max_sessions
@@ -28,15 +28,15 @@ class Admission:
         return len(self._queue)
 
     async def enter(self, on_position: Callable[[int], None]) -> None:
-        """Take a place, waiting in order; `on_position` hears the place in the queue, from 1."""
+        """Take a slot, waiting in order; `on_position` gets the position in the queue, from 1."""
         if self.active < self._max_sessions and not self._queue:
             self.active += 1
             return
         if len(self._queue) >= self._max_queued:
             raise ProtocolError(
                 ErrorCode.SERVER_FULL,
-                f"found {self.active} sessions and {len(self._queue)} clients waiting, expected "
-                f"at most {self._max_sessions} and {self._max_queued}; try again later",
+                f"The server is full: {self.active} of {self._max_sessions} sessions run, and "
+                f"{len(self._queue)} of {self._max_queued} clients wait. Try again later.",
                 retryable=True,
             )
         waiter = _Waiter(asyncio.get_running_loop().create_future(), on_position)
@@ -47,21 +47,21 @@ class Admission:
         except asyncio.CancelledError:
             if waiter in self._queue:
                 self._queue.remove(waiter)
-                self._tell_positions()
+                self._report_positions()
             elif not waiter.admitted.cancelled():
-                self.leave()  # admitted in the same moment as it gave up
+                self.leave()  # admitted at the very moment of the cancellation
             raise
 
     def leave(self) -> None:
-        """Give the place to the next in the queue, or back."""
+        """Free the slot, or give it to the next in the queue."""
         self.active -= 1
         while self._queue and self.active < self._max_sessions:
             waiter = self._queue.popleft()
             if not waiter.admitted.done():
                 self.active += 1
                 waiter.admitted.set_result(None)
-        self._tell_positions()
+        self._report_positions()
 
-    def _tell_positions(self) -> None:
+    def _report_positions(self) -> None:
         for place, waiter in enumerate(self._queue, start=1):
             waiter.on_position(place)

@@ -1,4 +1,4 @@
-"""Offer and answer: one WebRTC peer of a session, from its SDP to its end."""
+"""One WebRTC peer of a session: offer, answer, candidates, end."""
 
 import asyncio
 import logging
@@ -12,31 +12,37 @@ from aiortc.sdp import SessionDescription, candidate_from_sdp
 from server.config import Webrtc
 from server.protocol.client_events import WebrtcCandidate
 from server.protocol.errors import ErrorCode, ProtocolError
-from server.webrtc.tracks import PictureTrack, SoundTrack
+from server.webrtc.tracks import AudioTrack, VideoTrack
 
 logger = logging.getLogger(__name__)
 
 CLOSE_S = 10
 RECEIVING = ("recvonly", "sendrecv")
 KINDS = ("audio", "video", "application")
-# What aiortc's SDP parser raises for text that is no SDP: it indexes and converts as it reads.
+# aiortc's SDP parser indexes and converts as it reads; these are its errors for bad text.
 SDP_ERRORS = (
-    *(ValueError, IndexError, KeyError, AttributeError, TypeError, AssertionError, StopIteration),
+    ValueError,
+    IndexError,
+    KeyError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    StopIteration,
 )
 
 
 class Peer:
-    """One answered offer. `on_change` is told the connection's state: connected, failed, closed."""
+    """One answered offer; `on_change` gets each new state: connected, failed, closed."""
 
     def __init__(self, config: Webrtc, on_change: Callable[["Peer", str], None]) -> None:
         servers = [
             RTCIceServer(list(each.urls), each.username, each.credential)
             for each in config.ice_servers
         ]
-        # Without a configuration aiortc asks a public STUN server; an empty list asks none.
+        # Without a configuration aiortc uses a public STUN server; with an empty list, none.
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._connection.on("connectionstatechange", lambda: on_change(self, self.state))
-        self._tracks: dict[str, SoundTrack | PictureTrack] = {}
+        self._tracks: dict[str, AudioTrack | VideoTrack] = {}
 
     @property
     def state(self) -> str:
@@ -47,16 +53,16 @@ class Peer:
         return self.state not in ("failed", "closed")
 
     @property
-    def tracks(self) -> Sequence[SoundTrack | PictureTrack]:
+    def tracks(self) -> Sequence[AudioTrack | VideoTrack]:
         """The tracks that the offer asked for."""
         return tuple(self._tracks.values())
 
     async def answer(self, offer: str) -> str:
-        """The answer's SDP, with all of our candidates; raises ProtocolError for a bad offer."""
+        """The answer's SDP with all of our candidates; ProtocolError for a bad offer."""
         for kind in _kinds_wanted(offer):
-            track = SoundTrack() if kind == "audio" else PictureTrack()
+            track = AudioTrack() if kind == "audio" else VideoTrack()
             self._tracks[kind] = track
-            # Added before the remote description: afterwards aiortc ignores it silently.
+            # Before the remote description: afterwards aiortc ignores it silently.
             self._connection.addTransceiver(track, direction="sendonly")
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
@@ -65,8 +71,8 @@ class Peer:
         except OperationError:
             raise ProtocolError(
                 ErrorCode.NO_COMMON_CODEC,
-                "found an offer without a codec that we send, expected VP8 or H264 (baseline, "
-                "packetization-mode 1) for video and opus for audio; offer one of them",
+                "The offer has no codec that this server sends. Offer VP8 or H264 (baseline, "
+                "packetization-mode 1) for video, and Opus for audio.",
                 "sdp",
             ) from None
         except (InvalidStateError, InvalidAccessError, *SDP_ERRORS) as reason:
@@ -84,31 +90,31 @@ class Peer:
         except SDP_ERRORS as reason:
             raise ProtocolError(
                 ErrorCode.INVALID_SDP,
-                f"found the candidate {line[:80]!r} ({reason}), expected a candidate line with "
-                "sdpMid or sdpMLineIndex; send the browser's RTCIceCandidate unchanged",
+                f"The candidate {line[:80]!r} cannot be used ({reason}). Send the browser's "
+                "RTCIceCandidate unchanged, with sdpMid or sdpMLineIndex.",
                 "candidate",
             ) from None
 
     async def close(self) -> None:
-        """End ICE, DTLS and both senders; nothing of the peer is left running."""
+        """End ICE, DTLS and both senders; nothing of the peer keeps running."""
         for track in self._tracks.values():
             track.stop()
         try:
             async with asyncio.timeout(CLOSE_S):
-                # Shielded: aiortc may be closing it itself, and must not be cut off by our limit.
+                # Shielded: aiortc may be closing it itself, and our limit must not cancel that.
                 await asyncio.shield(self._connection.close())
         except TimeoutError:
             logger.error("a peer connection did not close within %d s", CLOSE_S)
 
 
 def set_video_bitrate(bits_per_second: int) -> None:
-    """aiortc keeps the encoders' first bit rate in module constants; REMB moves it later."""
+    """Set the encoders' first bit rate, a module constant of aiortc; REMB changes it later."""
     vpx.DEFAULT_BITRATE = min(bits_per_second, vpx.MAX_BITRATE)
     h264.DEFAULT_BITRATE = min(bits_per_second, h264.MAX_BITRATE)
 
 
 def _kinds_wanted(offer: str) -> list[str]:
-    """`audio` and `video`, as far as the offer can receive them."""
+    """`audio` and `video`, if the offer can receive them."""
     try:
         description = SessionDescription.parse(offer)
     except SDP_ERRORS as reason:
@@ -116,12 +122,12 @@ def _kinds_wanted(offer: str) -> list[str]:
     media = description.media
     mids = {each.rtp.muxId for each in media if each.kind in KINDS}
     if any(not mids.issuperset(each.items) for each in description.group):
-        # aiortc takes it, has no transport afterwards, and cannot even be closed.
-        raise _bad_sdp("a BUNDLE group that names a section which is not there")
+        # aiortc accepts it, then has no transport and cannot be closed.
+        raise _bad_sdp("its BUNDLE group names a missing section")
     kinds = [each.kind for each in media if each.direction in RECEIVING and each.port]
     wanted: list[str] = [kind for kind in ("audio", "video") if kind in kinds]
     if not wanted:
-        raise _bad_sdp("no audio or video section that receives")
+        raise _bad_sdp("no audio or video section receives")
     if any(kinds.count(kind) > 1 for kind in wanted):
         raise _bad_sdp("two sections of one kind")
     if any(not each.dtls or not each.dtls.fingerprints for each in media if each.port):
@@ -132,8 +138,7 @@ def _kinds_wanted(offer: str) -> list[str]:
 def _bad_sdp(reason: str) -> ProtocolError:
     return ProtocolError(
         ErrorCode.INVALID_SDP,
-        f"found an offer that cannot be answered ({reason[:160]}), expected one audio and one "
-        "video section that receive, bundled, with ICE and DTLS; send the SDP that "
-        "createOffer gave, unchanged",
+        f"The offer cannot be answered ({reason[:160]}). It needs one audio and one video section "
+        "that receive, bundled, with ICE and DTLS: send the SDP of createOffer unchanged.",
         "sdp",
     )

@@ -1,8 +1,8 @@
 """The two tracks of a session: the same slices, the same counter, the same start.
 
-The session pushes a slice when it is due; each track hands it to aiortc's sender. The second
-half of a slice's sound waits 20 ms, so that packets leave at an even pace and the time at which
-aiortc maps RTP time to wall time is right for both tracks.
+The pacer pushes a slice when it is due, and aiortc's sender takes it from each track. The second
+half of a slice's sound waits 20 ms, so that packets leave at an even pace and aiortc maps RTP time
+to wall time correctly for both tracks.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ VIDEO_CLOCK_HZ = 90_000
 VIDEO_TIME_BASE = fractions.Fraction(1, VIDEO_CLOCK_HZ)
 AUDIO_TIME_BASE = fractions.Fraction(1, OUTPUT_RATE)
 PACKET_SAMPLES = OUTPUT_RATE // 50
-"""20 ms of sound, one Opus packet; aiortc gives two packets of one frame the same time stamp."""
+"""20 ms, one Opus packet; aiortc would give two packets of one frame the same time stamp."""
 WAITING_SLICES = 4
-"""How many slices may wait for a slow sender before the session waits with it."""
+"""Slices that may wait for a slow sender before the pacer waits too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class _Packet:
     sound: NDArray[np.int16]
 
 
-class SoundTrack(MediaStreamTrack):
+class AudioTrack(MediaStreamTrack):
     """Opus, 48 kHz mono, in packets of 20 ms."""
 
     kind = "audio"
@@ -68,36 +68,39 @@ class SoundTrack(MediaStreamTrack):
 
 
 @dataclass(frozen=True, slots=True)
-class _Picture:
+class _VideoFrame:
     pts: int
     pixels: Pixels
 
 
-class PictureTrack(MediaStreamTrack):
-    """25 pictures a second. A repeated picture is a new frame object each time: aiortc marks the
-    object for a key frame, and sending it again would make every later frame a key frame."""
+class VideoTrack(MediaStreamTrack):
+    """25 frames a second.
+
+    A repeat is a new frame object each time: aiortc marks the object for a key frame, and if it
+    were sent again, every later frame would be a key frame.
+    """
 
     kind = "video"
 
     def __init__(self) -> None:
         super().__init__()
-        self._pictures: asyncio.Queue[_Picture | None] = asyncio.Queue(WAITING_SLICES)
+        self._frames: asyncio.Queue[_VideoFrame | None] = asyncio.Queue(WAITING_SLICES)
 
     async def push(self, played: Slice, due: float) -> None:
         pts = played.slot * VIDEO_CLOCK_HZ // VIDEO_FPS
-        await self._pictures.put(_Picture(pts, played.pixels))
+        await self._frames.put(_VideoFrame(pts, played.pixels))
 
     async def recv(self) -> av.VideoFrame:
-        picture = await _next(self, self._pictures)
-        layout = "rgb24" if picture.pixels.ndim == 3 else "yuv420p"  # what encoders take as it is
-        frame = av.VideoFrame.from_ndarray(picture.pixels, format=layout)
-        frame.pts = picture.pts
+        waiting = await _next(self, self._frames)
+        layout = "rgb24" if waiting.pixels.ndim == 3 else "yuv420p"  # the encoders' own format
+        frame = av.VideoFrame.from_ndarray(waiting.pixels, format=layout)
+        frame.pts = waiting.pts
         frame.time_base = VIDEO_TIME_BASE
         return frame
 
     def stop(self) -> None:
         super().stop()
-        _wake(self._pictures)
+        _wake(self._frames)
 
 
 async def _next(track: MediaStreamTrack, queue: "asyncio.Queue[T | None]") -> T:
@@ -110,7 +113,7 @@ async def _next(track: MediaStreamTrack, queue: "asyncio.Queue[T | None]") -> T:
 
 
 def _wake(queue: "asyncio.Queue[T | None]") -> None:
-    """Let a waiting `recv` end; what was queued will not be sent any more."""
+    """Let a waiting `recv` end, and drop what was queued."""
     while not queue.empty():
         queue.get_nowait()
     queue.put_nowait(None)

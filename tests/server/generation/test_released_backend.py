@@ -13,7 +13,7 @@ from server.config_file import load_config
 from server.generation.interface import StreamRequest
 from server.generation.runtime_backend import RuntimeBackend
 from server.playout import Slice
-from server.webrtc.tracks import PictureTrack
+from server.webrtc.tracks import VideoTrack
 from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
 from tests.support.small_world import small_character
 from tests.support.taehv_file import write_taehv
@@ -68,7 +68,7 @@ def test_a_decoder_that_is_not_there_is_refused_with_its_key(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("shape", "layout"), [((64, 96, 3), "rgb24"), ((96, 96), "yuv420p")])
 async def test_planes_go_to_the_encoder_as_they_are(shape: tuple[int, ...], layout: str) -> None:
-    track = PictureTrack()
+    track = VideoTrack()
     pixels = np.full(shape, 90, np.uint8)
     await track.push(Slice(0, 0, pixels, np.zeros(1920, np.int16)), 0.0)
     frame: av.VideoFrame = await track.recv()
