@@ -29,7 +29,7 @@ $(READY): pyproject.toml packages/avatar_client/pyproject.toml constraints.txt
 serve: $(READY) ## start the server
 	$(BIN)/avatar serve
 
-demo: $(READY) ## start the server and talk to it in a browser
+demo: $(READY) ## send a sentence through a server and measure it
 	$(BIN)/python -m client_demo.demo
 
 lint: $(READY) ## ruff, mypy, import rules, generated documents
