@@ -14,7 +14,7 @@ from server.protocol.server_events import SERVER_EVENTS
 from server.reference.examples import example_event
 from server.reference.json_schema import protocol_schema
 from tests.support.engines import make_characters
-from tests.support.flash import FlashEngine
+from tests.support.flash import FlashBackend
 from tests.support.stand import client as connected
 from tests.support.stand import serving
 
@@ -101,7 +101,7 @@ def root(tmp_path_factory):
 async def test_messages_of_a_real_session_are_valid(root):
     ice = Webrtc(ice_servers=(IceServer(("stun:127.0.0.1:1",)),))
     async with (
-        serving(ServerConfig(webrtc=ice), FlashEngine(root)) as stand,
+        serving(ServerConfig(webrtc=ice), FlashBackend(root)) as stand,
         connected(stand, "?character=pair") as talk,
     ):
         await talk.send("session.update", session={"metrics": True})
