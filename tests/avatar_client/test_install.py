@@ -11,9 +11,9 @@ import avatar_client
 import pytest
 
 from server.config import ServerConfig
-from tests.support.engines import make_characters
-from tests.support.flash import FlashBackend
-from tests.support.stand import serving
+from tests.support.serving.backends import make_characters
+from tests.support.serving.flash import FlashBackend
+from tests.support.serving.stand import serving
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@ import aioice.ice
 import numpy as np
 import pytest
 
-from tests.support.engines import make_characters
+from tests.support.serving.backends import make_characters
 
 
 @pytest.fixture(autouse=True)

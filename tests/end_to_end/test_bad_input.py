@@ -8,8 +8,8 @@ import numpy as np
 from avatar_client.events import Error, OutputStarted, OutputStopped, pack_binary_append
 
 from server.config import Limits, Model, ServerConfig
-from tests.support.flash import FlashBackend
-from tests.support.stand import client, serving, until
+from tests.support.serving.flash import FlashBackend
+from tests.support.serving.stand import client, serving, until
 
 BAD_TEXTS = {
     "{ no json": "invalid_json",

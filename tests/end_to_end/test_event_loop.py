@@ -15,8 +15,8 @@ from runtime.character.registry import CharacterRegistry
 from runtime.character.store import BUILTIN_CHARACTERS
 from server.config import Limits, ServerConfig
 from server.protocol.handshake import SUBPROTOCOL
-from tests.support.flash import FlashBackend
-from tests.support.stand import serving
+from tests.support.serving.flash import FlashBackend
+from tests.support.serving.stand import serving
 
 SESSIONS = 20
 LONGEST_CALLBACK_S = 0.005  # of processor time, so that a busy machine does not count

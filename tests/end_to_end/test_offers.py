@@ -8,9 +8,9 @@ from avatar_client.events import Error, OutputStarted, OutputStopped
 from server.config import Limits, ServerConfig
 from server.protocol.errors import ErrorCode, ProtocolError
 from server.webrtc.peer import Peer
-from tests.support.flash import FlashBackend
-from tests.support.stand import client, serving
-from tests.support.virtual_clock import pass_time
+from tests.support.serving.flash import FlashBackend
+from tests.support.serving.stand import client, serving
+from tests.support.serving.virtual_clock import pass_time
 
 
 @pytest.mark.parametrize("codec", ["video/VP8", "video/H264"])

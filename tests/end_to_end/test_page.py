@@ -11,8 +11,8 @@ import client_demo
 from server.config import Model, ServerConfig
 from server.generation.runtime_backend import RuntimeBackend
 from server.protocol.binary import parse_binary
-from tests.support.browser import chromium, opened
-from tests.support.stand import serving
+from tests.support.serving.browser import chromium, opened
+from tests.support.serving.stand import serving
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 

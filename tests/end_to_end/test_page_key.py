@@ -3,9 +3,9 @@
 import pytest
 
 from server.config import Listen, ServerConfig
-from tests.support.browser import chromium, opened
-from tests.support.flash import FlashBackend
-from tests.support.stand import serving
+from tests.support.serving.browser import chromium, opened
+from tests.support.serving.flash import FlashBackend
+from tests.support.serving.stand import serving
 
 pytestmark = pytest.mark.slow
 

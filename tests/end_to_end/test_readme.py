@@ -12,9 +12,9 @@ import client_demo
 from runtime.character.registry import CharacterRegistry
 from runtime.character.store import BUILTIN_CHARACTERS
 from server.config import Listen, ServerConfig
-from tests.support.browser import chromium, opened
-from tests.support.flash import FlashBackend
-from tests.support.stand import serving
+from tests.support.serving.browser import chromium, opened
+from tests.support.serving.flash import FlashBackend
+from tests.support.serving.stand import serving
 
 README = Path(client_demo.__file__).parents[1] / "README.md"
 

@@ -10,9 +10,9 @@ from avatar_client.events import Error, OutputStarted, OutputStopped, SessionCre
 from avatar_client.session_socket import AvatarClientError, expect
 
 from server.config import Limits, ServerConfig
-from tests.support.cable import cable
-from tests.support.flash import FlashBackend
-from tests.support.stand import serving, until
+from tests.support.serving.cable import cable
+from tests.support.serving.flash import FlashBackend
+from tests.support.serving.stand import serving, until
 
 LIMIT_S = 30.0
 

@@ -27,9 +27,9 @@ from websockets.exceptions import InvalidStatus
 from server.config import Limits, Listen, ServerConfig
 from server.generation.interface import StreamRequest
 from server.webrtc.peer import Peer
-from tests.support.engines import SmallBackend
-from tests.support.flash import FlashBackend, FlashGenerator
-from tests.support.stand import TIMEOUT_S, client, serving, until
+from tests.support.serving.backends import SmallBackend
+from tests.support.serving.flash import FlashBackend, FlashGenerator
+from tests.support.serving.stand import TIMEOUT_S, client, serving, until
 
 KEY = "a-key-of-24-characters-0"
 

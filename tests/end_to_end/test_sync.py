@@ -6,8 +6,8 @@ import numpy as np
 from avatar_client.events import OutputStarted, OutputStopped
 
 from server.config import ServerConfig
-from tests.support.flash import FlashBackend
-from tests.support.stand import TIMEOUT_S, client, serving
+from tests.support.serving.flash import FlashBackend
+from tests.support.serving.stand import TIMEOUT_S, client, serving
 
 CLICK_MS, PERIOD_MS, CLICKS = 40, 400, 6
 PART_SAMPLES = 96  # 2 ms

@@ -13,8 +13,8 @@ from avatar_client.session_socket import AvatarClientError
 
 from client_demo.measure.talk import TalkPlan, talk
 from server.config import Limits, ServerConfig
-from tests.support.flash import FlashBackend
-from tests.support.stand import serving
+from tests.support.serving.flash import FlashBackend
+from tests.support.serving.stand import serving
 
 RATE = 24_000
 

@@ -14,7 +14,7 @@ from export.verify import ALLOWED, check_error
 from runtime.engine.description import EngineDescription
 from runtime.engine.engine_keys import denoiser_parts
 from runtime.errors import EngineError
-from tests.support.exported import SHAPE, parameters_in, random_calls, small_engines
+from tests.support.engines.exported import SHAPE, parameters_in, random_calls, small_engines
 
 
 def engine_folder(part: str) -> Path:

@@ -18,7 +18,7 @@ import pytest
 from export.cache import EngineCache
 from runtime.engine.description import EngineDescription, EngineKey
 from runtime.errors import EngineError
-from tests.support.tiny_engine import BUILT, build, visible
+from tests.support.engines.tiny_engine import BUILT, build, visible
 
 TIMEOUT_S = 60.0
 
@@ -162,7 +162,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 from export.cache import EngineCache
 from export.to_onnx import save_graph
-from tests.support.tiny_engine import BUILT, visible
+from tests.support.engines.tiny_engine import BUILT, visible
 root = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", root], check=True)
 def build(folder):

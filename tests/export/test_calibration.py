@@ -21,12 +21,12 @@ from runtime.engine.parts import WindowShape, whole
 from runtime.errors import BadInput, NotFound
 from runtime.hunyuan.weights.loading import load_dit
 from runtime.stream.presets import RELEASED_PRESETS
-from tests.support.export_command import avatar_export
-from tests.support.exported import model_folder, random_calls, small_engines
-from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
-from tests.support.small_dit import T, conditioning, noisy, random_dit
-from tests.support.small_world import small_character
-from tests.support.taehv_file import write_taehv
+from tests.support.engines.export_command import avatar_export
+from tests.support.engines.exported import model_folder, random_calls, small_engines
+from tests.support.models.small_dit import T, conditioning, noisy, random_dit
+from tests.support.models.small_world import small_character
+from tests.support.models.taehv_file import write_taehv
+from tests.support.released.released_folder import TINY_SHALLOW, write_tiny_release
 
 PRESET = RELEASED_PRESETS["balanced"]
 

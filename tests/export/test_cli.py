@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from runtime.engine.description import EngineDescription
-from tests.support.export_command import avatar_export
-from tests.support.exported import model_folder
-from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
+from tests.support.engines.export_command import avatar_export
+from tests.support.engines.exported import model_folder
+from tests.support.released.released_folder import TINY_SHALLOW, write_tiny_release
 
 
 @pytest.mark.slow

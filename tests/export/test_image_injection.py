@@ -23,10 +23,10 @@ from runtime.stream.engines import Engines
 from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import StreamPreset
 from runtime.weights.checkpoint import AvatarModel
-from tests.support.exported import SHAPE, random_calls
-from tests.support.small_dit import every_injection
-from tests.support.small_model import SMALL_DIT, random_model
-from tests.support.small_world import babble, pixels, run, small_character
+from tests.support.engines.exported import SHAPE, random_calls
+from tests.support.models.small_dit import every_injection
+from tests.support.models.small_model import SMALL_DIT, random_model
+from tests.support.models.small_world import babble, pixels, run, small_character
 
 PRESET = StreamPreset("all past", window=3, hop=1, shift=0, steps=2)
 

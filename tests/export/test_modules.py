@@ -19,7 +19,7 @@ from runtime.engine.parts import (
     whole,
 )
 from runtime.models.dit.config import DiTConfig
-from tests.support.small_dit import SMALL, H, T, W, conditioning, noisy, random_dit
+from tests.support.models.small_dit import SMALL, H, T, W, conditioning, noisy, random_dit
 
 CUTS = {"whole": whole, "blocks": in_blocks, "pairs of blocks": lambda config: in_blocks(config, 2)}
 SHAPE = WindowShape(latent_frames=T, speakers=2, rows=H, columns=W, text_tokens=3)

@@ -20,7 +20,7 @@ from runtime.engine.trt.library import TensorRT
 from runtime.errors import EngineError, Unsupported
 from runtime.stream.presets import find_preset
 from runtime.weights.checkpoint import load_builtin
-from tests.support.exported import parameters_in, released_block
+from tests.support.engines.exported import parameters_in, released_block
 
 pytest.importorskip("tensorrt_rtx", reason="pip install 'avatar-server[rtx]'")
 

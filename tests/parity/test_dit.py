@@ -14,7 +14,7 @@ from runtime.models.dit.audio_adapter import group_frames
 from runtime.models.dit.blocks import attention_mask
 from runtime.models.dit.conditioning import Conditioning
 from runtime.models.dit.dit import DiT
-from tests.support.golden import GOLDEN, GoldenCase, case_names
+from tests.support.released.golden import GOLDEN, GoldenCase, case_names
 
 OUT = {"atol": 5e-5, "rtol": 1e-5}
 MID = {"atol": 1e-4, "rtol": 1e-5}

@@ -18,7 +18,7 @@ from runtime.hunyuan.offline.schedule import (
     uses_cache,
 )
 from runtime.models.dit.dit import DiT
-from tests.support.golden import GOLDEN, GoldenCase, case_names
+from tests.support.released.golden import GOLDEN, GoldenCase, case_names
 
 ATOL = 1e-4  # README of the golden data: the release itself moves by 1.3e-5 in float64
 CPU = torch.device("cpu")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from runtime.models.fp8.storage import FP8, Fp8Linear, quantize
-from tests.support.golden import GOLDEN, GoldenCase, case_names
+from tests.support.released.golden import GOLDEN, GoldenCase, case_names
 
 CASES = case_names("fp8")
 

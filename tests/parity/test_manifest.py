@@ -6,7 +6,7 @@ from torch import nn
 
 from runtime.models.dit.config import RELEASED
 from runtime.models.dit.dit import DiT
-from tests.support.golden import manifest
+from tests.support.released.golden import manifest
 
 
 @pytest.fixture(scope="module")

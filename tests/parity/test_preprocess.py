@@ -30,7 +30,7 @@ from runtime.hunyuan.encoders.prompts import (
     llava_template,
 )
 from runtime.values import Box
-from tests.support.golden import GOLDEN, GoldenCase, case_names
+from tests.support.released.golden import GOLDEN, GoldenCase, case_names
 
 FOLDER = GOLDEN / "preprocess"
 SIZE_TABLES = sorted(FOLDER.glob("size_table*.json"))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from runtime.models.dit.rope import apply_rope, rope_freqs, rotations
-from tests.support.golden import GOLDEN, GoldenCase, case_names
+from tests.support.released.golden import GOLDEN, GoldenCase, case_names
 
 FREQS_ATOL = 5e-6
 APPLY_ATOL = 1e-6

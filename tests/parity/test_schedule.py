@@ -19,7 +19,7 @@ from runtime.hunyuan.offline.schedule import (
     negative_prompt_at,
     uses_cache,
 )
-from tests.support.golden import GOLDEN, GoldenCase, case_names
+from tests.support.released.golden import GOLDEN, GoldenCase, case_names
 
 FUSIONS = case_names("schedule", "fusion_*")
 fusions = pytest.mark.parametrize("name", FUSIONS)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from runtime.hunyuan.encoders.prompts import TEMPLATE_TOKENS
 from runtime.hunyuan.encoders.text import LLAVA_TOKENS, LlavaText, load_model
-from tests.support.golden import GOLDEN, GoldenCase, case_names
+from tests.support.released.golden import GOLDEN, GoldenCase, case_names
 
 CASES = case_names("text", "llava_*")
 ATOL = 1e-4

@@ -14,7 +14,7 @@ from runtime.hunyuan.vae.autoencoder import ReleasedVae, load_vae, to_frames
 from runtime.hunyuan.vae.checkpoint import VaeConfig
 from runtime.hunyuan.vae.layers import build_layers
 from runtime.hunyuan.vae.tiling import AxisTiles, Tiles
-from tests.support.golden import GOLDEN, GoldenCase, case_names, manifest
+from tests.support.released.golden import GOLDEN, GoldenCase, case_names, manifest
 
 ENCODED_ATOL = 3e-5
 DECODED_ATOL = 5e-5

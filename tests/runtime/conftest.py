@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.released_world import ReleasedWorld, make_released_world
+from tests.support.released.released_world import ReleasedWorld, make_released_world
 
 
 @pytest.fixture(scope="session")

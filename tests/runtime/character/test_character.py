@@ -6,7 +6,7 @@ import pytest
 
 from runtime.character.character import CARD, Character
 from runtime.errors import BadInput, NotFound
-from tests.support.small_world import small_character
+from tests.support.models.small_world import small_character
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from runtime.character.character import Character
 from runtime.character.registry import CharacterRegistry
-from tests.support.small_world import small_character
+from tests.support.models.small_world import small_character
 
 
 @pytest.fixture

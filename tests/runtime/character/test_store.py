@@ -16,7 +16,7 @@ from runtime.character.store import (
 )
 from runtime.errors import BadInput, NotFound
 from runtime.values import Box
-from tests.support.small_world import BOXES, draw
+from tests.support.models.small_world import BOXES, draw
 
 
 def new(tmp_path: Path, **changes: object) -> NewCharacter:

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from runtime.cli.generate import app
-from tests.support.small_world import draw, save_model, small_character, small_model
+from tests.support.models.small_world import draw, save_model, small_character, small_model
 from tests.support.wav_files import tone, write_wav
 
 

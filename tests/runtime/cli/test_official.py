@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from runtime.cli.generate import app
 from runtime.cli.official import parse_lora
 from runtime.errors import BadInput
-from tests.support.released_world import ReleasedWorld
+from tests.support.released.released_world import ReleasedWorld
 
 FACE = "0.1,0.3,0.25,0.35"
 OTHER_FACE = "0.65,0.3,0.25,0.35"

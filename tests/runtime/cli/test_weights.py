@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 from runtime.cli.weights import app
 from runtime.hunyuan.layout import ReleasedLayout
 from runtime.hunyuan.weights.loading import load_dit
-from tests.support.hub_machine import hub_machine
-from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
+from tests.support.released.hub_machine import hub_machine
+from tests.support.released.released_folder import TINY_SHALLOW, write_tiny_release
 
 
 @pytest.fixture

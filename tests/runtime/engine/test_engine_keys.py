@@ -6,7 +6,7 @@ from runtime.engine.engine_keys import denoiser_parts, part_weights_hash
 from runtime.engine.parts import in_blocks
 from runtime.models.dit.config import RELEASED
 from runtime.models.dit.dit import DiT
-from tests.support.small_model import SMALL_DIT
+from tests.support.models.small_model import SMALL_DIT
 
 
 def test_the_released_model_is_built_block_by_block() -> None:

@@ -23,9 +23,9 @@ from runtime.stream.engines import Engines
 from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import StreamPreset
 from runtime.weights.checkpoint import AvatarModel, load
-from tests.support.exported import SHAPE, model_folder, small_engines
-from tests.support.small_model import random_model
-from tests.support.small_world import babble, pixels, run, small_character
+from tests.support.engines.exported import SHAPE, model_folder, small_engines
+from tests.support.models.small_model import random_model
+from tests.support.models.small_world import babble, pixels, run, small_character
 
 PRESET = StreamPreset("all past", window=3, hop=1, shift=0, steps=2)
 

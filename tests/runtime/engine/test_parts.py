@@ -8,8 +8,8 @@ import torch
 from runtime.engine.parts import DenoiserPart, in_blocks, named_values, whole
 from runtime.errors import Unsupported
 from runtime.models.dit.config import DiTConfig
-from tests.support.small_dit import SMALL, T, conditioning, noisy, random_dit
-from tests.support.small_model import SMALL_DIT
+from tests.support.models.small_dit import SMALL, T, conditioning, noisy, random_dit
+from tests.support.models.small_model import SMALL_DIT
 
 FOUR = replace(SMALL_DIT, double_blocks=4, single_blocks=3)
 CUTS = {

@@ -18,10 +18,17 @@ from runtime.engine.torch_engine import (
 )
 from runtime.errors import Unsupported
 from runtime.stream.generator import StreamingGenerator
-from tests.support.exported import SHAPE
-from tests.support.small_dit import T, conditioning, noisy, random_dit
-from tests.support.small_model import random_model
-from tests.support.small_world import PRESETS, babble, pixels, run, small_character, small_model
+from tests.support.engines.exported import SHAPE
+from tests.support.models.small_dit import T, conditioning, noisy, random_dit
+from tests.support.models.small_model import random_model
+from tests.support.models.small_world import (
+    PRESETS,
+    babble,
+    pixels,
+    run,
+    small_character,
+    small_model,
+)
 
 
 def test_eager_runs_the_models_own_modules() -> None:

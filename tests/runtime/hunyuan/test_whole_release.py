@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from runtime.cli.generate import app
 from runtime.hunyuan.layout import ReleasedLayout
-from tests.support.released_folder import TINY_RELEASE, write_tiny_release
-from tests.support.small_world import babble, draw
+from tests.support.models.small_world import babble, draw
+from tests.support.released.released_folder import TINY_RELEASE, write_tiny_release
 from tests.support.wav_files import write_wav
 
 pytestmark = pytest.mark.slow

@@ -17,8 +17,15 @@ from runtime.multi_gpu.pipeline_stage import steps_of
 from runtime.multi_gpu.pipelined import Pipeline, PipelinedGenerator
 from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import StreamPreset
-from tests.support.pipeline_model import fail_on_other_ranks, load_small
-from tests.support.small_world import PRESETS, babble, pixels, run, small_character, small_model
+from tests.support.models.pipeline_model import fail_on_other_ranks, load_small
+from tests.support.models.small_world import (
+    PRESETS,
+    babble,
+    pixels,
+    run,
+    small_character,
+    small_model,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

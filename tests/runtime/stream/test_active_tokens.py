@@ -15,8 +15,8 @@ from runtime.stream.constants import WindowConditioning, active_tokens_of
 from runtime.stream.generator import StreamingGenerator
 from runtime.values import Box
 from runtime.weights.checkpoint import AvatarModel
-from tests.support.small_model import random_model
-from tests.support.small_world import PRESETS, babble, small_character, small_model
+from tests.support.models.small_model import random_model
+from tests.support.models.small_world import PRESETS, babble, small_character, small_model
 
 
 @pytest.fixture(scope="module")

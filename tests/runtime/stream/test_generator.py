@@ -14,7 +14,14 @@ from runtime.stream.engines import Engines
 from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import StreamPreset
 from runtime.stream.tick import STAGES
-from tests.support.small_world import PRESETS, babble, pixels, run, small_character, small_model
+from tests.support.models.small_world import (
+    PRESETS,
+    babble,
+    pixels,
+    run,
+    small_character,
+    small_model,
+)
 
 INTERACTIVE = PRESETS[0]
 LOOKAHEAD = 1320

@@ -18,8 +18,15 @@ from runtime.stream.generator import StreamingGenerator
 from runtime.stream.readback import to_device
 from runtime.values import Frame
 from runtime.weights.checkpoint import AvatarModel
-from tests.support.small_model import random_model
-from tests.support.small_world import PRESETS, babble, pixels, run, small_character, small_model
+from tests.support.models.small_model import random_model
+from tests.support.models.small_world import (
+    PRESETS,
+    babble,
+    pixels,
+    run,
+    small_character,
+    small_model,
+)
 
 WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize")
 ALLOCATIONS = ("cudaMalloc", "cudaMallocAsync", "cudaFree", "cudaHostAlloc")

@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 from runtime.errors import CheckpointError
 from runtime.models.audio_encoder import AudioEncoder, AudioEncoderConfig
 from runtime.weights.checkpoint import load
-from tests.support.small_model import random_model
-from tests.support.small_world import PARTS, save_model
+from tests.support.models.small_model import random_model
+from tests.support.models.small_world import PARTS, save_model
 
 
 @pytest.fixture

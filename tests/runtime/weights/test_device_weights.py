@@ -7,7 +7,7 @@ from runtime.models.dit.dit import DiT
 from runtime.models.dit.layers import Modulation
 from runtime.models.fp8.storage import Fp8Linear, quantize
 from runtime.weights.device_weights import OffloadedModulation, bytes_on_device, load_to_device
-from tests.support.small_dit import SMALL, random_dit
+from tests.support.models.small_dit import SMALL, random_dit
 
 META = torch.device("meta")
 

@@ -12,7 +12,7 @@ from runtime.models.dit.dit import DiT
 from runtime.models.dit.rope import rope_freqs
 from runtime.models.fp8.storage import use_fp8
 from runtime.weights.offload import LayerOffload, turns_of
-from tests.support.small_dit import SMALL_OFFICIAL
+from tests.support.models.small_dit import SMALL_OFFICIAL
 
 CONFIG = replace(
     SMALL_OFFICIAL,

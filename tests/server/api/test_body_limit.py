@@ -5,9 +5,9 @@ import pytest
 
 from server.api.body_limit import BodyLimit
 from server.config import Limits, Listen, Model, ServerConfig
-from tests.support.engines import make_characters
-from tests.support.flash import FlashBackend
-from tests.support.stand import serving
+from tests.support.serving.backends import make_characters
+from tests.support.serving.flash import FlashBackend
+from tests.support.serving.stand import serving
 
 LIMITS = Limits(max_body_bytes=10_000, max_picture_bytes=1_000_000)
 MORE_THAN_FITS = 1_500_000

@@ -10,8 +10,8 @@ from PIL import Image
 
 from server.api.app import create_app
 from server.config import Model, ServerConfig
-from tests.support.engines import make_characters
-from tests.support.flash import FlashBackend
+from tests.support.serving.backends import make_characters
+from tests.support.serving.flash import FlashBackend
 
 BOX = json.dumps([{"x": 0.3, "y": 0.3, "width": 0.4, "height": 0.4}])
 

@@ -11,8 +11,8 @@ import pytest
 import client_demo
 from server.api.app import create_app
 from server.config import Listen, Model, ServerConfig
-from tests.support.engines import make_characters
-from tests.support.flash import FlashBackend
+from tests.support.serving.backends import make_characters
+from tests.support.serving.flash import FlashBackend
 
 SHIPPED = Path(client_demo.__file__).parent
 FOR_README = {"cast.webp", "talking.webp"}

@@ -13,7 +13,7 @@ from server.cli import serve as cli_serve
 from server.cli.avatar import COMMANDS
 from server.config import Listen, ServerConfig
 from server.config_file import load_config
-from tests.support.flash import FlashBackend
+from tests.support.serving.flash import FlashBackend
 
 
 @pytest.fixture(autouse=True)

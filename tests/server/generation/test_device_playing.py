@@ -7,8 +7,8 @@ import pytest
 
 from server.generation.tick_scheduler import TickTimes
 from server.protocol.server_events import AvatarState, OutputStopped
-from tests.support.playing import is_loud, is_white, loud, playing
-from tests.support.virtual_clock import run_virtually
+from tests.support.serving.playing import is_loud, is_white, loud, playing
+from tests.support.serving.virtual_clock import run_virtually
 
 ASKING_S = 0.02  # a tick's work is queued; 160 ms of video
 

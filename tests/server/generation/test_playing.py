@@ -15,8 +15,8 @@ from server.protocol.server_events import (
     OutputStarted,
     OutputStopped,
 )
-from tests.support.playing import is_loud, is_white, loud, playing
-from tests.support.virtual_clock import run_virtually
+from tests.support.serving.playing import is_loud, is_white, loud, playing
+from tests.support.serving.virtual_clock import run_virtually
 
 
 def test_speech_is_played_to_its_end_and_tells_so_once():

@@ -14,9 +14,9 @@ from server.generation.interface import StreamRequest
 from server.generation.runtime_backend import RuntimeBackend
 from server.playout import Slice
 from server.webrtc.tracks import VideoTrack
-from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
-from tests.support.small_world import small_character
-from tests.support.taehv_file import write_taehv
+from tests.support.models.small_world import small_character
+from tests.support.models.taehv_file import write_taehv
+from tests.support.released.released_folder import TINY_SHALLOW, write_tiny_release
 
 
 def one_character(config: Model) -> RuntimeBackend:

@@ -11,9 +11,9 @@ from runtime.stream.presets import PRESETS
 from server.config import ConfigError, Model
 from server.config_file import load_config
 from server.generation.runtime_backend import RuntimeBackend
-from tests.support.exported import model_folder, small_engines
-from tests.support.small_model import random_model
-from tests.support.small_world import save_model, small_character, small_model
+from tests.support.engines.exported import model_folder, small_engines
+from tests.support.models.small_model import random_model
+from tests.support.models.small_world import save_model, small_character, small_model
 
 
 def test_a_server_without_its_engines_does_not_start(tmp_path: Path) -> None:

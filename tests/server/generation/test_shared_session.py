@@ -10,7 +10,7 @@ from runtime.character.registry import CharacterRegistry
 from server.config import ConfigError, Limits, Model, ServerConfig
 from server.generation.interface import StreamRequest
 from server.generation.runtime_backend import RuntimeBackend
-from tests.support.small_world import babble, save_model, small_character, small_model
+from tests.support.models.small_world import babble, save_model, small_character, small_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

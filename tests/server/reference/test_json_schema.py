@@ -13,10 +13,10 @@ from server.protocol.errors import ProtocolError
 from server.protocol.server_events import SERVER_EVENTS
 from server.reference.examples import example_event
 from server.reference.json_schema import protocol_schema
-from tests.support.engines import make_characters
-from tests.support.flash import FlashBackend
-from tests.support.stand import client as connected
-from tests.support.stand import serving
+from tests.support.serving.backends import make_characters
+from tests.support.serving.flash import FlashBackend
+from tests.support.serving.stand import client as connected
+from tests.support.serving.stand import serving
 
 SCHEMA = protocol_schema()
 

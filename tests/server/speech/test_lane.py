@@ -11,7 +11,7 @@ from server.protocol.server_events import (
 )
 from server.speech.lane import SpeakerLane
 from server.speech.pcm import PcmFormat
-from tests.support.playing import loud as loud_at
+from tests.support.serving.playing import loud as loud_at
 
 PCM = PcmFormat()
 

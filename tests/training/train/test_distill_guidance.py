@@ -7,7 +7,7 @@ import pytest
 import torch
 import typer
 
-from tests.support.small_dit import SMALL, H, W, conditioning, halves, noisy, random_dit
+from tests.support.models.small_dit import SMALL, H, W, conditioning, halves, noisy, random_dit
 from training.data.latent_clips import Windows
 from training.shipped import WEIGHTS
 from training.train import distill_guidance

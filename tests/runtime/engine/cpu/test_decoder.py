@@ -10,8 +10,8 @@ from runtime.engine.kinds import EngineChoice
 from runtime.errors import Unsupported
 from runtime.models.autoencoder.autoencoder import Autoencoder
 from runtime.weights.checkpoint import load_builtin
-from tests.support.exported import SHAPE
-from tests.support.small_world import small_model
+from tests.support.engines.exported import SHAPE
+from tests.support.models.small_world import small_model
 
 Pixels = tuple[int, int]
 

@@ -13,9 +13,9 @@ from runtime.models.dit.conditioning import StepInputs, WindowInputs
 from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.models.dit.layers import patchify, unpatchify
-from tests.support.exported import SHAPE
-from tests.support.small_dit import SMALL, T, conditioning, noisy, random_dit
-from tests.support.small_world import small_model
+from tests.support.engines.exported import SHAPE
+from tests.support.models.small_dit import SMALL, T, conditioning, noisy, random_dit
+from tests.support.models.small_world import small_model
 
 Call = tuple[torch.Tensor, StepInputs, WindowInputs]
 

@@ -11,7 +11,7 @@ from runtime.engine.gpu.cuda_graph import GraphedDenoiser, tensors_in, with_tens
 from runtime.errors import BadInput, Unsupported
 from runtime.models.dit.conditioning import Conditioning, StepInputs, WindowInputs
 from runtime.models.dit.dit import DiT
-from tests.support.small_dit import H, T, W, conditioning, random_dit
+from tests.support.models.small_dit import H, T, W, conditioning, random_dit
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 

@@ -14,8 +14,15 @@ from runtime.engine.kinds import EngineChoice, weight_precision
 from runtime.errors import Unsupported
 from runtime.models.dit.dit import DiT
 from runtime.stream.generator import StreamingGenerator
-from tests.support.fp8 import dequantized
-from tests.support.small_world import PRESETS, babble, pixels, run, small_character, small_model
+from tests.support.models.fp8 import dequantized
+from tests.support.models.small_world import (
+    PRESETS,
+    babble,
+    pixels,
+    run,
+    small_character,
+    small_model,
+)
 
 pytest.importorskip("triton", reason="Triton comes with torch for CUDA on Linux")
 

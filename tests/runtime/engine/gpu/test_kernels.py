@@ -9,7 +9,7 @@ from runtime.models.dit.layers import RMSNorm, modulate, normalize_heads
 from runtime.models.dit.rope import apply_rope
 from runtime.models.fp8.matmul import Fp8Matrix
 from runtime.models.fp8.storage import FP8
-from tests.support.fp8 import dequantized
+from tests.support.models.fp8 import dequantized
 
 pytest.importorskip("triton", reason="Triton comes with torch for CUDA on Linux")
 

@@ -17,9 +17,9 @@ from runtime.engine.trt.library import TensorRT
 from runtime.errors import NotFound, Unsupported
 from runtime.stream.generator import StreamingGenerator
 from runtime.weights.checkpoint import AvatarModel
-from tests.support.exported import SHAPE, random_calls
-from tests.support.small_model import random_model
-from tests.support.small_world import PRESETS, babble, pixels, run, small_character
+from tests.support.engines.exported import SHAPE, random_calls
+from tests.support.models.small_model import random_model
+from tests.support.models.small_world import PRESETS, babble, pixels, run, small_character
 
 ON_RTX = torch.cuda.is_available() and torch.cuda.get_device_capability() != (9, 0)
 needs_rtx = pytest.mark.skipif(not ON_RTX, reason="needs an NVIDIA RTX card")

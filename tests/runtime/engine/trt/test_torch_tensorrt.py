@@ -15,9 +15,9 @@ from runtime.engine.kinds import EngineChoice
 from runtime.engine.trt.torch_tensorrt import TorchTensorRTDenoiser
 from runtime.errors import EngineError, Unsupported
 from runtime.models.dit.dit import DiT
-from tests.support.exported import SHAPE
-from tests.support.small_dit import T, conditioning, noisy, random_dit
-from tests.support.small_world import small_model
+from tests.support.engines.exported import SHAPE
+from tests.support.models.small_dit import T, conditioning, noisy, random_dit
+from tests.support.models.small_world import small_model
 
 IS_HERE = importlib.util.find_spec("torch_tensorrt") is not None
 

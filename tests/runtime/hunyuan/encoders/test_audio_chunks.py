@@ -6,7 +6,7 @@ from runtime.errors import BadInput
 from runtime.hunyuan.encoders.audio import release_audio_features
 from runtime.hunyuan.encoders.audio_chunks import clip_audio_features
 from runtime.models.audio_encoder import AudioEncoder, AudioEncoderConfig
-from tests.support.small_world import babble
+from tests.support.models.small_world import babble
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from runtime.character.pictures import pixels_of, read_picture
 from runtime.errors import BadInput, CheckpointError, Unsupported
 from runtime.hunyuan.encoders.faces import DEFAULT_MODELS, InsightFaceFinder, choose_faces
 from runtime.values import Box
-from tests.support.face_models import write_red_square_detector
+from tests.support.released.face_models import write_red_square_detector
 
 SMALL_LEFT = Box(0.0, 0.2, 0.1, 0.1)
 LARGE_RIGHT = Box(0.7, 0.2, 0.2, 0.3)

@@ -8,7 +8,12 @@ from runtime.errors import BadInput, CheckpointError
 from runtime.hunyuan.encoders.prompts import Prompts, llava_text
 from runtime.hunyuan.encoders.text import load_clip, load_llava
 from runtime.hunyuan.layout import ReleasedLayout
-from tests.support.released_folder import POOLED_WIDTH, TEXT_WIDTH, TINY_SHALLOW, write_tiny_release
+from tests.support.released.released_folder import (
+    POOLED_WIDTH,
+    TEXT_WIDTH,
+    TINY_SHALLOW,
+    write_tiny_release,
+)
 
 PROMPT = "A person speaks."
 GREY = torch.zeros(1, 3, 336, 336)

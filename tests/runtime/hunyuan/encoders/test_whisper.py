@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from runtime.errors import CheckpointError
 from runtime.hunyuan.encoders.whisper import load_whisper
 from runtime.hunyuan.layout import ReleasedLayout
-from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
+from tests.support.released.released_folder import TINY_SHALLOW, write_tiny_release
 
 
 @pytest.fixture(scope="module")

@@ -34,10 +34,10 @@ from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import RELEASED_PRESETS, presets_of
 from runtime.timing import SAMPLE_RATE
 from runtime.weights.device_weights import bytes_on_device
-from tests.support.released_folder import TINY_SHALLOW
-from tests.support.released_world import ReleasedWorld
-from tests.support.small_world import babble, pixels, run, small_character
-from tests.support.taehv_file import write_taehv
+from tests.support.models.small_world import babble, pixels, run, small_character
+from tests.support.models.taehv_file import write_taehv
+from tests.support.released.released_folder import TINY_SHALLOW
+from tests.support.released.released_world import ReleasedWorld
 
 MODULATED = ("_mod.linear.weight", "_mod.linear.bias", ".modulation.linear.weight",
              ".modulation.linear.bias")  # fmt: skip

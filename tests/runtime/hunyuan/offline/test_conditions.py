@@ -19,7 +19,7 @@ from runtime.hunyuan.encoders.whisper import load_whisper
 from runtime.hunyuan.layout import ReleasedLayout
 from runtime.hunyuan.offline.conditions import ClipRequest, prepare
 from runtime.values import Box
-from tests.support.released_folder import (
+from tests.support.released.released_folder import (
     AUDIO_WIDTH,
     POOLED_WIDTH,
     TEXT_WIDTH,

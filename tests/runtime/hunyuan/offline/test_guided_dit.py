@@ -18,7 +18,7 @@ from runtime.hunyuan.offline.schedule import ReleasePlan
 from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.weights.offload import LayerOffload, turns_of
-from tests.support.small_dit import SMALL_OFFICIAL
+from tests.support.models.small_dit import SMALL_OFFICIAL
 
 CPU = torch.device("cpu")
 TOGETHER, APART = DevicePlacement(CPU, CPU), DevicePlacement(CPU, CPU, branches_apart=True)

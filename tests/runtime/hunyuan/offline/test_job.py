@@ -13,8 +13,8 @@ from runtime.hunyuan.encoders.prompts import Prompts
 from runtime.hunyuan.offline.job import Progress, make_clips
 from runtime.hunyuan.offline.sampler import OfflineSettings
 from runtime.hunyuan.weights.lora import Lora
-from tests.support.released_world import ReleasedWorld
-from tests.support.small_world import BOXES, babble
+from tests.support.models.small_world import BOXES, babble
+from tests.support.released.released_world import ReleasedWorld
 from tests.support.wav_files import write_wav
 
 

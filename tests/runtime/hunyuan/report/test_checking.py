@@ -12,7 +12,7 @@ from runtime.hunyuan.layout import ReleasedLayout
 from runtime.hunyuan.report.checking import check_dit_forms, check_hashes, check_release, check_vae
 from runtime.hunyuan.vae.checkpoint import CONFIG_FILE, TENSORS_FILE
 from runtime.hunyuan.weights.loading import read_config
-from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
+from tests.support.released.released_folder import TINY_SHALLOW, write_tiny_release
 
 
 @pytest.fixture(scope="module")

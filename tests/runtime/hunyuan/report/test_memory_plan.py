@@ -18,7 +18,7 @@ from runtime.hunyuan.report.memory_plan import (
     plan_memory,
 )
 from runtime.models.dit.config import RELEASED
-from tests.support.released_folder import TINY_RELEASE
+from tests.support.released.released_folder import TINY_RELEASE
 
 GIB = 2**30
 SMALL = Workload(64, 64)

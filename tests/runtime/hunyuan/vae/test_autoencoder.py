@@ -10,7 +10,7 @@ import torch
 from runtime.errors import BadInput, CheckpointError, Unsupported
 from runtime.hunyuan.layout import ReleasedLayout
 from runtime.hunyuan.vae.autoencoder import load_vae, to_frames
-from tests.support.released_folder import write_vae
+from tests.support.released.released_folder import write_vae
 
 LATENTS = 9
 

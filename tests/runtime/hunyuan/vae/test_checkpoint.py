@@ -10,7 +10,7 @@ import torch
 from runtime.errors import CheckpointError
 from runtime.hunyuan.layout import ReleasedLayout
 from runtime.hunyuan.vae.checkpoint import VaeConfig, check_tensors, read_tensors
-from tests.support.released_folder import write_vae
+from tests.support.released.released_folder import write_vae
 
 KEY = "encoder.conv_in.conv.bias"
 

@@ -10,7 +10,7 @@ from runtime.errors import CheckpointError
 from runtime.hunyuan.layout import ReleasedLayout
 from runtime.hunyuan.weights.converting import convert, plan_shards
 from runtime.hunyuan.weights.loading import load_dit
-from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
+from tests.support.released.released_folder import TINY_SHALLOW, write_tiny_release
 
 
 @pytest.fixture

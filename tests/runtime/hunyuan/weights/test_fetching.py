@@ -5,7 +5,7 @@ import pytest
 from runtime.errors import AvatarError, NotFound
 from runtime.hunyuan.report.checking import check_hashes
 from runtime.hunyuan.weights.fetching import HuggingFaceHub, patterns
-from tests.support.hub_machine import DIT, FILES, hub_machine
+from tests.support.released.hub_machine import DIT, FILES, hub_machine
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from runtime.hunyuan.layout import ReleasedLayout
 from runtime.hunyuan.weights.loading import load_dit, read_config
 from runtime.models.dit.config import RELEASED
 from runtime.models.fp8.storage import FP8, dequantize
-from tests.support.released_folder import TINY_RELEASE, TINY_SHALLOW, write_tiny_release
+from tests.support.released.released_folder import TINY_RELEASE, TINY_SHALLOW, write_tiny_release
 
 
 @pytest.fixture(scope="module")

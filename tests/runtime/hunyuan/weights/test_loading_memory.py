@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from runtime.hunyuan.weights.loading import empty_dit
 from runtime.models.fp8.storage import block_linears
-from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
+from tests.support.released.released_folder import TINY_SHALLOW, write_tiny_release
 
 WIDE = replace(
     TINY_SHALLOW,

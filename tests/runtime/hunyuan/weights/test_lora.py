@@ -10,7 +10,7 @@ from runtime.errors import CheckpointError, Unsupported
 from runtime.hunyuan.weights.loading import load_dit
 from runtime.hunyuan.weights.lora import Lora
 from runtime.models.fp8.storage import dequantize
-from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
+from tests.support.released.released_folder import TINY_SHALLOW, write_tiny_release
 
 RANK, WIDTH = 4, TINY_SHALLOW.hidden_size
 LAYER = "double_blocks.0.img_attn_qkv"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from runtime.errors import BadInput, CheckpointError
 from runtime.models.autoencoder.taehv import Taehv, load_taehv
-from tests.support.taehv_file import taehv_tensors, write_taehv
+from tests.support.models.taehv_file import taehv_tensors, write_taehv
 
 H, W = 1, 2
 LATENT_FRAMES = 3

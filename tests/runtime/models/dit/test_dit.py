@@ -12,7 +12,7 @@ from runtime.models.dit.conditioning import Conditioning, still_latents
 from runtime.models.dit.config import RELEASED, TINY, DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.models.dit.layers import TanhGELU, patchify, unpatchify
-from tests.support.small_dit import (
+from tests.support.models.small_dit import (
     ALIKE,
     FRAMES,
     SMALL,

@@ -18,7 +18,7 @@ from runtime.models.dit.layers import patchify
 from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import StreamPreset
 from runtime.weights.checkpoint import load
-from tests.support.small_dit import (
+from tests.support.models.small_dit import (
     ALIKE,
     SMALL,
     TOKENS,
@@ -29,8 +29,8 @@ from tests.support.small_dit import (
     random_dit,
     with_emotion,
 )
-from tests.support.small_model import SMALL_DIT, random_model
-from tests.support.small_world import babble, pixels, run, save_model, small_character
+from tests.support.models.small_model import SMALL_DIT, random_model
+from tests.support.models.small_world import babble, pixels, run, save_model, small_character
 
 PRESET = StreamPreset("two a tick", window=3, hop=2, shift=0, steps=2)
 

@@ -7,7 +7,7 @@ from runtime.errors import Unsupported
 from runtime.models.dit.dit import DiT
 from runtime.models.fp8.linear import ScaledFp8Linear, use_scaled_products
 from runtime.models.fp8.storage import Fp8Linear, block_linears, quantize, use_fp8
-from tests.support.small_dit import H, T, W, conditioning, random_dit
+from tests.support.models.small_dit import H, T, W, conditioning, random_dit
 
 QUANTIZED = 6e-2  # the bound for an FP8 block: activations with 3 bits of mantissa
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from runtime.errors import BadInput
 from runtime.models.fp8.matmul import FP8, Fp8Matrix, fits, fp8_linear, product, quantize
-from tests.support.fp8 import dequantized
+from tests.support.models.fp8 import dequantized
 
 ROUNDED_TO_BF16 = 4e-3  # half a bfloat16 step, relative
 QUANTIZED = 5e-2  # two factors of 3 mantissa bits: about 2.5 % each, independent

@@ -20,7 +20,7 @@ from server.protocol.server_events import MetricsTick, ServerEvent
 from server.speech.lane import SpeakerLane
 from server.speech.pcm import PcmFormat
 from server.webrtc.pacer import send_slices
-from tests.support.flash import FlashGenerator
+from tests.support.serving.flash import FlashGenerator
 
 PCM = PcmFormat(OUTPUT_RATE)
 WHITE = 200

@@ -3,7 +3,7 @@
 import torch
 
 from runtime.weights.checkpoint import AvatarModel
-from tests.support.small_world import small_model
+from tests.support.models.small_world import small_model
 
 
 def load_small(device: torch.device) -> AvatarModel:

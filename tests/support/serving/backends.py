@@ -11,7 +11,7 @@ from runtime.character.store import NewCharacter, add_character
 from runtime.values import Box
 from server.config import Model
 from server.generation.runtime_backend import RuntimeBackend
-from tests.support.small_model import random_model
+from tests.support.models.small_model import random_model
 
 
 def make_characters(root: Path) -> Path:

@@ -18,8 +18,8 @@ from runtime.hunyuan.vae.checkpoint import CONFIG_FILE, TENSORS_FILE
 from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.models.fp8.storage import BLOCKS, quantize
-from tests.support.golden import manifest
-from tests.support.small_dit import SMALL_OFFICIAL
+from tests.support.models.small_dit import SMALL_OFFICIAL
+from tests.support.released.golden import manifest
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -9,8 +9,8 @@ from runtime.hunyuan.encoders.preprocess import Size
 from runtime.hunyuan.offline.job import ClipJob
 from runtime.hunyuan.offline.loaded_model import ModelChoice
 from runtime.hunyuan.offline.sampler import OfflineSettings
-from tests.support.released_folder import TINY_SHALLOW, write_tiny_release
-from tests.support.small_world import BOXES, babble, draw
+from tests.support.models.small_world import BOXES, babble, draw
+from tests.support.released.released_folder import TINY_SHALLOW, write_tiny_release
 from tests.support.wav_files import write_wav
 
 

@@ -10,7 +10,7 @@ from runtime.models.dit.conditioning import Conditioning
 from runtime.models.dit.config import DiTConfig, Injection
 from runtime.models.dit.dit import DiT
 from runtime.models.dit.rope import rope_freqs
-from tests.support.small_model import SMALL_DIT
+from tests.support.models.small_model import SMALL_DIT
 
 # Without the modules that this project adds to the official model.
 SMALL_OFFICIAL = replace(

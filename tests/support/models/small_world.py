@@ -14,7 +14,7 @@ from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import StreamPreset
 from runtime.values import Box, Frame
 from runtime.weights.checkpoint import AvatarModel
-from tests.support.small_model import random_model
+from tests.support.models.small_model import random_model
 
 PARTS = ("dit", "autoencoder", "audio_encoder")
 BOXES = (Box(0.1, 0.3, 0.25, 0.35), Box(0.65, 0.3, 0.25, 0.35))

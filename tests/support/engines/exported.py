@@ -18,8 +18,8 @@ from runtime.engine.choice import denoiser_parts
 from runtime.engine.parts import DenoiserPart, WindowShape, whole
 from runtime.models.dit.config import DiTConfig
 from runtime.weights.checkpoint import AvatarModel, load
-from tests.support.small_model import SMALL_DIT, random_model
-from tests.support.small_world import save_model
+from tests.support.models.small_model import SMALL_DIT, random_model
+from tests.support.models.small_world import save_model
 
 ONE_SINGLE = replace(SMALL_DIT, single_blocks=1)
 SHAPE = WindowShape(3, speakers=1, rows=8, columns=8, text_tokens=2, kept_tokens=12)
