@@ -1,7 +1,7 @@
 """`python -m benchmarks`: measure everything that this machine can, print it, keep it as JSON.
 
     python -m benchmarks quality | generator | latency | interruption | soak | engines
-    python -m benchmarks matmul-peak | report | compare BEFORE AFTER
+    python -m benchmarks loop-lag | audio-path | matmul-peak | report | compare BEFORE AFTER
     python -m benchmarks model --size 13b --preset live-512 --precision fp8
 
 `avatar bench` is the same command. `make bench` runs all that needs no GPU: not `model`, nor `gpu`,
@@ -81,6 +81,22 @@ def interruption(count: int = 20) -> None:
 
     with bench.running_server() as server:
         keep("interruption", bench.interruption(server, count))
+
+
+@app.command("loop-lag")
+def loop_lag() -> None:
+    """Measure how late the event loop runs while 20 sessions open and change their settings."""
+    from benchmarks import loop_lag as bench
+
+    keep("loop-lag", bench.run())
+
+
+@app.command("audio-path")
+def audio_path() -> None:
+    """Count the files, and the moves between files, of an audio chunk's way through the server."""
+    from benchmarks import audio_path as bench
+
+    keep("audio-path", bench.run())
 
 
 @app.command()

@@ -9,25 +9,18 @@ of the server (pacing, idle ticks, metrics of other slices) is not part of the c
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 import threading
-import time
-from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from types import FrameType
-from urllib.request import urlopen
 
 import numpy as np
-import uvicorn
 from avatar_client.client import AvatarClient
 
-from server.api.app import create_app
-from server.cli.serve import uvicorn_config
-from server.config import Model, ServerConfig
-from server.generation.runtime_backend import RuntimeBackend
+from benchmarks.server_in_process import serving
+from server.config import ServerConfig
 
 REPOSITORY = Path(__file__).parent.parent
 RATE = 16_000
@@ -48,11 +41,16 @@ class Recording:
 
     calls: dict[str, list[str]] = field(default_factory=dict)
     is_on: bool = False
+    _early: list[FrameType] = field(default_factory=list)
     _open: dict[str, FrameType] = field(default_factory=dict)
     _inside: dict[int, list[tuple[str, FrameType]]] = field(default_factory=dict)
 
     def __call__(self, frame: FrameType, event: str, _: object) -> None:
-        if not self.is_on or event not in ("call", "return"):
+        if not self.is_on:
+            if event == "call" and frame.f_code.co_qualname in TICK:
+                self._early.append(frame)
+            return
+        if event not in ("call", "return"):
             return
         inside = self._inside.setdefault(threading.get_ident(), [])
         if event == "return":
@@ -69,8 +67,16 @@ class Recording:
         """Whether this is the first entry of a root whose stage has come, or its resumption."""
         before = [root for stage in STAGES[: _stage_of(name)] for root in stage]
         if not all(root in self._open for root in before):
+            self._early.append(frame)
+            return False
+        if name in TICK and not self._is_of_this_tick(name, frame):
             return False
         return self._open.setdefault(name, frame) is frame
+
+    def _is_of_this_tick(self, name: str, frame: FrameType) -> bool:
+        """Whether it belongs to a tick that began after the message was handled."""
+        is_early = any(frame is early for early in self._early)
+        return not is_early and all(root in self._open for root in TICK[: TICK.index(name)])
 
     def way(self) -> list[str]:
         """Files in the order in which the chunk's way enters them."""
@@ -98,37 +104,22 @@ async def record() -> Recording:
     """The way of one second of speech through a warm server."""
     recording = Recording()
     threading.setprofile(recording)  # for the model thread, which starts with the server
-    config = ServerConfig(model=Model())
-    settings = uvicorn_config(config, create_app(config, RuntimeBackend(config.model)), "error")
-    settings.loop = "asyncio"
-    server = uvicorn.Server(settings)
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    serving = asyncio.create_task(server._serve([listener]))
+    sys.setprofile(recording)
     try:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        await asyncio.to_thread(_wait_until_ready, url)
-        async with await AvatarClient.connect(url) as avatar:
+        async with (
+            serving(ServerConfig()) as url,
+            await AvatarClient.connect(url) as avatar,
+        ):
             await avatar.open_media()
             await asyncio.sleep(SETTLE_S)
             recording.is_on = True
-            sys.setprofile(recording)
             await avatar.speak(_speech(), rate=RATE)
             await asyncio.sleep(TRACED_S)
-            sys.setprofile(None)
+            recording.is_on = False
     finally:
+        sys.setprofile(None)
         threading.setprofile(None)
-        server.should_exit = True
-        await serving
     return recording
-
-
-def _wait_until_ready(url: str) -> None:
-    while True:
-        time.sleep(0.2)
-        with suppress(OSError), urlopen(f"{url}/readyz") as answer:
-            if answer.status == 200:
-                return
 
 
 def _speech() -> bytes:
@@ -136,19 +127,11 @@ def _speech() -> bytes:
     return (8000 * np.sin(2 * np.pi * 220 * at_s)).astype("<i2").tobytes()
 
 
-def run() -> dict[str, int]:
-    """Files that the chunk's way visits, and moves from one file to another."""
+def run() -> dict[str, object]:
+    """Files that the chunk's way visits, moves from one file to another, and the way itself."""
     way = asyncio.run(record()).way()
-    return {"files": len(set(way)), "moves": moves(way)}
-
-
-if __name__ == "__main__":
-    made = asyncio.run(record())
-    for root in ROOTS:
-        part = made.calls.get(root, [])
-        print(f"{root}: {len(set(part))} files, {moves(part)} moves")
-    route = made.way()
-    print(
-        "\n".join(one for one, before in zip(route, [None, *route], strict=False) if one != before)
-    )
-    print(f"{len(set(route))} files, {moves(route)} moves")
+    return {
+        "files": len(set(way)),
+        "moves": moves(way),
+        "way": " > ".join(file for file, _ in groupby(way)),
+    }

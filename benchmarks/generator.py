@@ -9,7 +9,6 @@ import torch
 
 from runtime.character.store import find_character
 from runtime.engine.torch_engine import default_engines
-from runtime.spans import SpanRecorder
 from runtime.stream.generator import StreamingGenerator
 from runtime.stream.presets import PRESETS, StreamPreset
 from runtime.timing import VIDEO_FPS
@@ -45,18 +44,17 @@ def real_time_factor(
 def stages_ms(model: AvatarModel, preset: StreamPreset, ticks: int = 20) -> dict[str, float]:
     """Mean milliseconds of each stage of a tick, one speaker."""
     character = find_character("mira")
-    spans = SpanRecorder()
-    stream = StreamingGenerator(
-        model, character, preset, spans=spans, engines=default_engines(model)
-    )
+    stream = StreamingGenerator(model, character, preset, engines=default_engines(model))
     pcm, _ = make_track(np.random.default_rng(3), 12.0, "test")
     stream.push("mira", pcm)
     for _ in range(5):
         stream.tick()
-    spans.drain()
+    totals: dict[str, float] = {}
     for _ in range(ticks):
         stream.tick()
-    return {stage: total / ticks for stage, total in spans.drain_ms().items()}
+        for stage, ms in stream.stage_ms.items():
+            totals[stage] = totals.get(stage, 0.0) + ms
+    return {stage: total / ticks for stage, total in totals.items()}
 
 
 def run(seconds: float, threads: int) -> dict[str, dict[str, float]]:

@@ -168,11 +168,12 @@ class Playout:
 
     # ------------------------------------------------------------ frames
 
-    def add(self, first: int, frames: Sequence[Pixels]) -> None:
-        """Take the pixels of frames `first`, `first` + 1, ..: the next ones in order."""
+    def add(self, first: int, frames: Sequence[Pixels]) -> int:
+        """Take the pixels of frames `first`, `first` + 1, .., the next ones; the new lead."""
         assert first == self.generated, (first, self.generated)
         self._waiting.extend(frames)
         self._is_interrupted = self._is_interrupted and not frames
+        return len(self._waiting)
 
     def interrupt(self, speakers: Iterable[str]) -> None:
         """Silence `speakers` from the next slice on; their items end as interrupted."""

@@ -74,10 +74,9 @@ def reaches(audio: Sequence[SpeakerAudio], sample: int) -> bool:
     return all(one.stop >= sample for one in audio)
 
 
-def forget(audio: Sequence[SpeakerAudio], latent_index: int) -> tuple[SpeakerAudio, ...]:
-    """Drop samples older than anything latent frame n, a later one, or a 4 s rewind can need."""
-    oldest = needed_samples(latent_index) - WINDOW_SAMPLES - REWIND_SAMPLES
-    return tuple(_from(one, oldest) for one in audio)
+def forget(audio: Sequence[SpeakerAudio], oldest_sample: int) -> tuple[SpeakerAudio, ...]:
+    """Drop samples before `oldest_sample`, which windows.py gives for a latent frame."""
+    return tuple(_from(one, oldest_sample) for one in audio)
 
 
 def _from(audio: SpeakerAudio, sample: int) -> SpeakerAudio:

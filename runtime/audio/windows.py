@@ -23,3 +23,8 @@ REWIND_SAMPLES = 4 * SAMPLE_RATE  # how far back from its newest latent frame a 
 def needed_samples(latent_index: int) -> int:
     """Samples, counted from 0, that the features of latent frame n are computed from."""
     return latent_index * SAMPLES_PER_LATENT + SAMPLES_PER_FRAME + LOOKAHEAD_SAMPLES
+
+
+def oldest_needed_sample(latent_index: int) -> int:
+    """Samples before this one are of no use to latent frame n, a later one, or a rewind of 4 s."""
+    return needed_samples(latent_index) - WINDOW_SAMPLES - REWIND_SAMPLES

@@ -13,7 +13,7 @@ every speaker up to `needed_samples`. Fill a quiet speaker's audio with silence;
 silence of all. Any cut of the pushed audio gives the same video, bit for bit.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +23,6 @@ from runtime.audio.features import SpeakerAudio, extend, pad_silence, reaches
 from runtime.character.character import Character
 from runtime.errors import BadInput, NotFound, Unsupported
 from runtime.models.autoencoder.pixel_planes import Layout
-from runtime.spans import SpanRecorder
 from runtime.stream.engines import Engines
 from runtime.stream.model import StreamModel
 from runtime.stream.presets import StreamPreset
@@ -48,7 +47,8 @@ class StreamingGenerator:
     """One talking video of one character. All that it remembers is in `state`.
 
     `engines` run the model's parts. `layout` is that of the frames' pixels: rgb, or the planes that
-    a video encoder takes (pixel_planes.py). `spans` records how long a tick's stages take.
+    a video encoder takes (pixel_planes.py). `stage_ms` has the
+    milliseconds of each stage of the latest tick.
     """
 
     def __init__(
@@ -57,7 +57,6 @@ class StreamingGenerator:
         character: Character,
         preset: StreamPreset,
         seed: int = 0,
-        spans: SpanRecorder | None = None,
         *,
         engines: Engines,
         layout: Layout = "rgb",
@@ -66,7 +65,7 @@ class StreamingGenerator:
         self.character = character
         self.preset = preset
         self.plan = preset.plan
-        self.spans = spans
+        self.stage_ms: Mapping[str, float] = {}
         self._speakers = {name: place for place, name in enumerate(character.speaker_ids)}
         self.stages = TickStages(model, character, preset, seed, engines=engines, layout=layout)
         self.state: StreamState = self.stages.initial_state()
@@ -133,11 +132,12 @@ class StreamingGenerator:
         """
         if not self.ready():
             return []
-        frames = self.stages.run(self.state, is_cancelled, self.spans)
-        if frames is None:
+        output = self.stages.run(self.state, is_cancelled)
+        if output is None:
             return []
         self.state = advanced(self.state, self.plan)
-        return frames
+        self.stage_ms = output.stage_ms
+        return output.frames
 
     def flush(self) -> list[Frame]:
         """All frames of the audio pushed so far; ends the stream. Shorter audio is padded."""
@@ -150,10 +150,6 @@ class StreamingGenerator:
         while self.ready():
             frames += self.tick()
         return [frame for frame in frames if frame.index < total]
-
-    def drain_spans_ms(self) -> dict[str, float]:
-        """Milliseconds of each stage since the last call; empty without a `SpanRecorder`."""
-        return {} if self.spans is None else self.spans.drain_ms()
 
     # Control ------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from runtime.audio.features import SpeakerAudio, forget, truncate
-from runtime.audio.windows import needed_samples
+from runtime.audio.windows import needed_samples, oldest_needed_sample
 from runtime.errors import BadInput
 from runtime.stream.schedule import TickPlan, WindowPlan
 from runtime.timing import (
@@ -88,7 +88,7 @@ def advanced(state: StreamState, plan: WindowPlan) -> StreamState:
         tick=tick,
         done=done,
         finishes=_finished_by(tick, done),
-        audio=forget(state.audio, max(0, oldest)),
+        audio=forget(state.audio, oldest_needed_sample(max(0, oldest))),
     )
 
 

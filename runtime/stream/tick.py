@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -14,7 +16,6 @@ from runtime.character.character import Character
 from runtime.flow_matching import euler_step, noise_of_latent, noised
 from runtime.models.autoencoder.pixel_planes import Layout
 from runtime.models.dit.conditioning import WindowInputs
-from runtime.spans import SpanRecorder
 from runtime.stream.constants import WindowConditioning, stream_constants
 from runtime.stream.engines import Engines
 from runtime.stream.model import StreamModel
@@ -24,6 +25,17 @@ from runtime.stream.state import StreamState, initial_state
 from runtime.values import Frame
 
 STAGES = ("audio", "conditions", "denoise", "decode")  # of a tick, in order
+
+
+@dataclass(frozen=True, slots=True)
+class TickOutput:
+    """The new frames of a tick, and the milliseconds of each of STAGES.
+
+    On a GPU these are the times of queueing the work.
+    """
+
+    frames: Sequence[Frame]
+    stage_ms: Mapping[str, float]
 
 
 class TickStages:
@@ -53,33 +65,27 @@ class TickStages:
         """A stream before its first tick."""
         return initial_state(self._speakers, self.plan, self.constants.decoder_state)
 
-    def run(
-        self,
-        state: StreamState,
-        is_cancelled: Callable[[], bool],
-        spans: SpanRecorder | None = None,
-    ) -> Sequence[Frame] | None:
+    def run(self, state: StreamState, is_cancelled: Callable[[], bool]) -> TickOutput | None:
         """The new frames; None if `is_cancelled` was true between two stages.
 
         A cancelled tick may run again: what it has computed is computed anew, with the same result.
         """
-        times = [time.perf_counter_ns()]
+        times_s = [time.perf_counter()]
         self.encode_audio(state)
-        times.append(time.perf_counter_ns())
+        times_s.append(time.perf_counter())
         windows = self.window_inputs(state, range(self.plan.steps))
-        times.append(time.perf_counter_ns())
+        times_s.append(time.perf_counter())
         for step in range(self.plan.steps):
             if is_cancelled():
                 return None
             self.denoise(state, step, windows)
         if is_cancelled():
             return None
-        times.append(time.perf_counter_ns())
+        times_s.append(time.perf_counter())
         frames = self.decode(state, state.finishes)
-        times.append(time.perf_counter_ns())
-        if spans is not None:
-            spans.record(STAGES, times)
-        return frames
+        times_s.append(time.perf_counter())
+        stage_ms = [1000 * (stop - start) for start, stop in pairwise(times_s)]
+        return TickOutput(frames, dict(zip(STAGES, stage_ms, strict=True)))
 
     def encode_audio(self, state: StreamState) -> None:
         """Encodes the audio of the tick's latent frames, unless that is done already."""

@@ -51,8 +51,9 @@ class Generator(Protocol):
         frame blocks. Never read one on the event loop.
         """
 
-    def drain_spans_ms(self) -> Mapping[str, float]:
-        """Milliseconds that each stage has taken since the last call."""
+    @property
+    def stage_ms(self) -> Mapping[str, float]:
+        """Milliseconds of each stage of the latest tick."""
 
     def resume_frame(self, frame: int, /) -> int:
         """The first new frame after a rewind to `frame`: that one or a few later. Any thread."""

@@ -127,7 +127,6 @@ class RuntimeBackend:
         return self._model is not None and self._model.dit.config.emotion
 
     def open(self, request: StreamRequest) -> Generator:
-        from runtime.spans import SpanRecorder
         from runtime.stream.generator import StreamingGenerator
 
         assert self._model is not None, "load() comes first"
@@ -141,7 +140,6 @@ class RuntimeBackend:
             request.character,
             preset,
             request.seed,
-            SpanRecorder(kept=256),
             engines=engines,
             layout=planes,
         )

@@ -65,7 +65,7 @@ class TickJob:
         return TickResult(
             frames,
             generator.needed_samples,
-            generator.drain_spans_ms(),
+            generator.stage_ms,
             perf_counter() - started,
             isinstance(frames, list),
         )

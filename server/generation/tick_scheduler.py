@@ -226,15 +226,15 @@ class TickScheduler:
         self.times.add(wait_s + compute_s, compute_s, len(made))
         if self._rewind is not None or not made:
             return  # frames made before the interruption are never shown
-        self._playout.add(made[0].index, [frame.pixels for frame in made])
-        if self._playout.lead_frames >= START_FRAMES:
+        lead = self._playout.add(made[0].index, [frame.pixels for frame in made])
+        if lead >= START_FRAMES:
             self._can_play.set()
         self._emit(
             MetricsTick(
                 stages={"wait": round(1000 * wait_s, 2)}
                 | {name: round(ms, 2) for name, ms in result.stages.items()},
                 frames=len(made),
-                lead_ms=self._playout.lead_frames * SLOT_MS,
+                lead_ms=lead * SLOT_MS,
                 rtf=round(self.times.rtf, 3),
             )
         )

@@ -58,13 +58,6 @@ class _Item:
     def audio_end_ms(self) -> int:
         return self.played_samples // SAMPLES_PER_MS
 
-    def check_head(self, data: bytes) -> None:
-        """Raise ProtocolError if the item's first bytes, `data` included, are an audio file's."""
-        if len(self.head) < HEAD_BYTES:
-            self.head += data[: HEAD_BYTES - len(self.head)]
-            if self.placed_samples == 0:  # the middle of a file looks like any samples
-                refuse_container(self.head)
-
 
 class _EndedItems:
     """Ids of the last items that ended, and whether the client interrupted them."""
@@ -147,11 +140,15 @@ class SpeakerLane:
             self.commit(None)
             item = None
         if item is not None:
+            if item.placed_samples == 0:
+                item.head = self._check_head(item.id, item.head, data)
             self._write(item, data, pcm)
             return
         if any(each.id == item_id for each in self._items):
             raise _closed(item_id)
-        item = _Item(self._name(item_id), PcmReader(pcm))
+        name = self._name(item_id)
+        head = self._check_head(name, b"", data)
+        item = _Item(name, PcmReader(pcm), head=head)
         self._write(item, data, pcm)
         self._items.append(item)
         self._interrupted_open_item = False
@@ -291,10 +288,19 @@ class SpeakerLane:
 
     # ------------------------------------------------------------ small parts
 
+    def _check_head(self, item_id: str, head: bytes, data: bytes) -> bytes:
+        """The item's first bytes, `data` included; ProtocolError if they are an audio file's.
+
+        Only checked before any of it is placed: the middle of a file looks like any samples.
+        """
+        if len(head) < HEAD_BYTES:
+            head += data[: HEAD_BYTES - len(head)]
+            self._refused = item_id
+            refuse_container(head)
+            self._refused = None
+        return head
+
     def _write(self, item: _Item, data: bytes, pcm: PcmFormat) -> None:
-        self._refused = item.id
-        item.check_head(data)
-        self._refused = None
         queued = self.queued_samples
         more = pcm.model_samples(len(data) // pcm.frame_bytes)
         if len(self._items) >= MAX_ITEMS or queued + more > self._max_samples:

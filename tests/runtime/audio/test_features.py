@@ -22,6 +22,7 @@ from runtime.audio.windows import (
     REWIND_SAMPLES,
     WINDOW_SAMPLES,
     needed_samples,
+    oldest_needed_sample,
 )
 from runtime.errors import BadInput
 from runtime.models.audio_encoder import TINY, AudioEncoder, AudioEncoderConfig
@@ -58,7 +59,7 @@ def run(features, pcm, chunk):
         audio = (extend(audio[0], pcm[start : start + chunk]),)
         while reaches(audio, needed_samples(len(results))):
             results.append(features(audio, len(results)))
-            audio = forget(audio, len(results))
+            audio = forget(audio, oldest_needed_sample(len(results)))
     return torch.cat(results)
 
 
@@ -123,14 +124,14 @@ def test_memory_of_a_long_stream_is_bounded():
     for _ in range(200):
         audio = extend(audio, noise(SAMPLES_PER_LATENT))
         n = latents_in(audio.stop)
-        (audio,) = forget([audio], n)
+        (audio,) = forget([audio], oldest_needed_sample(n))
         assert len(audio.pcm) <= WINDOW_SAMPLES + REWIND_SAMPLES + 2 * SAMPLES_PER_LATENT
     assert audio.stop == 200 * SAMPLES_PER_LATENT
 
 
 def test_rewinding_three_seconds_and_pushing_the_same_again_changes_nothing(features):
     pcm = noise(8 * SAMPLE_RATE)
-    (audio,) = forget([pushed(pcm, 5000)], latents_in(len(pcm)))
+    (audio,) = forget([pushed(pcm, 5000)], oldest_needed_sample(latents_in(len(pcm))))
     back = 5 * SAMPLE_RATE
     n = latents_in(back)
     again = extend(truncate(audio, back), pcm[back:])
@@ -170,7 +171,9 @@ def test_asking_too_early_is_refused(features):
 
 
 def test_rewinding_to_forgotten_audio_is_refused():
-    (audio,) = forget([pushed(noise(20 * SAMPLE_RATE), 20 * SAMPLE_RATE)], 100)
+    (audio,) = forget(
+        [pushed(noise(20 * SAMPLE_RATE), 20 * SAMPLE_RATE)], oldest_needed_sample(100)
+    )
     with pytest.raises(BadInput, match="Rewind by at most"):
         truncate(audio, 10)
 

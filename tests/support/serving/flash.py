@@ -47,7 +47,8 @@ class FlashGenerator:
         self._forget()
         return frames
 
-    def drain_spans_ms(self) -> dict[str, float]:
+    @property
+    def stage_ms(self) -> dict[str, float]:
         return {"flash": 0.1}
 
     def _picture(self, frame: int) -> np.ndarray:
