@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def talk(folder: Path, out: str, *arguments: str) -> int:
     """How many pictures the video has."""
     call(
-        *("generate", "--preset", "official", "--weights", folder / "weights"),
+        *("official", "--weights", folder / "weights"),
         *("--image", folder / "a.png", "--audio", folder / "a.wav", "--out", folder / out),
         *("--face", "0.1,0.3,0.25,0.35", "--size", "64x64", "--steps", "1", "--device", "cpu"),
         *("--embeddings", folder / "embeddings", *arguments),

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from runtime.models.dit.config import DiTConfig
 
-GOLDEN = Path(os.environ.get("AVATAR_PARITY_DIR", Path(__file__).parents[1] / "parity" / "golden"))
+GOLDEN = Path(os.environ.get("AVATAR_PARITY_DIR", Path(__file__).parents[2] / "parity" / "golden"))
 
 
 @dataclass(frozen=True, slots=True)
