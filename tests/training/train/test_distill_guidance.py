@@ -9,8 +9,10 @@ import typer
 
 from tests.runtime.models.dit.test_dit import SMALL, H, W, conditioning, halves, noisy, random_dit
 from training.data.latent_clips import Windows
+from training.shipped import WEIGHTS
 from training.train import distill_guidance
-from training.train.distill_guidance import COMMAND, GUIDANCE, guided, main
+from training.train.distill_guidance import COMMAND, GUIDANCE, guided, is_guided, main
+from training.train.dit import COMMAND as UNGUIDED
 from training.train.dit import TIMESTEPS
 
 
@@ -42,4 +44,4 @@ def test_a_transformer_is_guided_once(tmp_path, monkeypatch):
 def test_the_shipped_transformer_counts_as_guided():
     card = json.loads((WEIGHTS / "dit.json").read_text())
     assert is_guided(card["made_with"])
-    assert not is_guided(dit.COMMAND)
+    assert not is_guided(UNGUIDED)
