@@ -8,8 +8,8 @@ APT_PACKAGES := espeak-ng libespeak-ng1 flite chromium libegl1 libgl1 libfontcon
 export OMP_WAIT_POLICY := PASSIVE
 # The tested versions. `make setup CONSTRAINTS=` takes the newest that pyproject.toml allows.
 CONSTRAINTS ?= -c constraints.txt
-# With pytest-xdist: `make test PYTEST_PROCESSES="-n 2 --dist loadgroup"`.
-PYTEST_PROCESSES ?=
+# Tests run in two processes, each test file in one of them.
+PYTEST_PROCESSES ?= -n 2 --dist loadfile
 INSTALLED := --exclude-editable --exclude triton
 
 .PHONY: help serve demo test test-fast lint lock bench gpu-check setup clean

@@ -92,6 +92,16 @@ SECTIONS = (
         ),
     ),
     Section(
+        "The server's code at run time, built-in model",
+        "20 sessions open and change character; one audio chunk goes from the socket to the tracks.",
+        (
+            Row("lag of the event loop while sessions open and update, ms: p50 / p99", "5 (p99)",
+                "loop-lag", ("lag_ms_p50", "lag_ms_p99"), "{:.1f}"),
+            Row("files that an audio chunk passes / moves between files", "25 / 80", "audio-path",
+                ("files", "moves"), "{:.0f}"),
+        ),
+    ),
+    Section(
         "One long session, built-in model",
         "The library alone; the first 20 s are compared with the last 20 s.",
         (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from export.request import (
     ExportRequest,
@@ -140,7 +140,8 @@ def _plain_errors(name: str) -> Iterator[None]:
 
 def _show(made: list[ExportedEngine]) -> None:
     """The engines, their sizes and how far they are from float64 torch."""
-    table = Table("part", "precision", "for", "MB", "relative L2 error", "folder")
+    part = Column("part", no_wrap=True)
+    table = Table(part, "precision", "for", "MB", "relative L2 error", "folder")
     for one in made:
         built = one.description.built
         size = sum((one.folder / name).stat().st_size for name in one.description.files) / 1e6

@@ -12,6 +12,9 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # one of several processes that share the cores
+
 REAL_TIME = Path(__file__).parent / "end_to_end"
 
 
@@ -25,20 +28,8 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.hookimpl(tryfirst=True)  # before marks choose the tests
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests by the clock they need; keep those that share something costly in one process."""
-    has_processes = config.pluginmanager.hasplugin("xdist")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests that run on the real clock."""
     for item in items:
         if item.path.is_relative_to(REAL_TIME):
             item.add_marker("realtime")
-        if has_processes:
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
-
-
-def _group(item: pytest.Item) -> str:
-    """A module's tests, or all that use the same released folder or the same built engines."""
-    if "released_world" in getattr(item, "fixturenames", ()):
-        return "released world"
-    if hasattr(getattr(item, "module", None), "small_engines"):
-        return "small engines"
-    return str(item.path)
