@@ -93,7 +93,7 @@ SECTIONS = (
     ),
     Section(
         "The server's code at run time, built-in model",
-        "20 sessions open and change character; one audio chunk goes from the socket to the tracks.",
+        "20 sessions open and change character; one audio chunk goes from socket to tracks.",
         (
             Row("lag of the event loop while sessions open and update, ms: p50 / p99", "5 (p99)",
                 "loop-lag", ("lag_ms_p50", "lag_ms_p99"), "{:.1f}"),
