@@ -20,10 +20,8 @@ NOISE_AT_ZERO = 0.01  # the same for a figure that was 0, in its own unit
 
 DIRECTIONS: tuple[tuple[str, Better], ...] = (
     # Settings of a run, and how long the benchmark itself took.
-    (
-        r"threads|minutes|tokens|sessions$|samples$|budget|took, s|^[^/]*/seconds$|TFLOP a step|GFLOP$",
-        "neither",
-    ),
+    (r"threads|minutes|tokens|budget|took, s|^[^/]*/seconds$|TFLOP a step|GFLOP$", "neither"),
+    (r"sessions$|samples$", "neither"),
     (r"matrix product peak|float32 peak", "neither"),  # of the machine
     (r"skipped|opening_share|change_share", "neither"),  # shares of the truth: 1 is right
     (r"correlation|true jaw|psnr|FLOP/s|share of the peak|times (as fast|faster)", "higher"),
