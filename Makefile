@@ -12,7 +12,7 @@ CONSTRAINTS ?= -c constraints.txt
 PYTEST_PROCESSES ?= -n 2 --dist loadfile
 INSTALLED := --exclude-editable --exclude triton
 
-.PHONY: help serve demo test test-fast lint lock bench gpu-check setup clean
+.PHONY: help serve demo test test-fast test-nightly lint lock bench gpu-check setup clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -42,12 +42,15 @@ lint: $(READY) ## ruff, mypy, import rules, generated documents
 
 # Everything. Tests on the real clock come last, alone, as they are late on a busy machine.
 test: lint ## lint, then all tests
-	$(BIN)/python -m pytest $(PYTEST_PROCESSES) --durations=20 -m "not realtime"
+	$(BIN)/python -m pytest $(PYTEST_PROCESSES) --durations=20 -m "not realtime and not nightly"
 	$(BIN)/python -m pytest --durations=20 -m realtime
+
+test-nightly: $(READY) ## tests that take minutes
+	$(BIN)/python -m pytest --durations=20 -m nightly
 
 # Some tests of every package, in less than two minutes on two idle cores; no lint.
 test-fast: $(READY) ## tests that are neither slow nor on the real clock
-	$(BIN)/python -m pytest $(PYTEST_PROCESSES) -m "not slow and not realtime"
+	$(BIN)/python -m pytest $(PYTEST_PROCESSES) -m "not slow and not realtime and not nightly"
 
 # Local version suffixes such as "+cpu" are cut: a build for another device is the same version.
 lock: $(READY) ## write the installed versions to constraints.txt

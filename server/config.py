@@ -129,7 +129,13 @@ class Pacing:
     """How far ahead of playout frames are generated."""
 
     max_lead_ms: Annotated[
-        int, Key("Most that generation runs ahead of playout while somebody speaks.", low=1)
+        int,
+        Key(
+            "Most that generation runs ahead of playout while somebody speaks. A stream keeps 4 s "
+            "for interruptions, one hop of it beyond this lead.",
+            low=1,
+            high=2_500,
+        ),
     ] = 1_000
     margin_ms: Annotated[
         int, Key("Time that frames should be ready before they are due.", low=1)

@@ -53,6 +53,6 @@ class CharacterRegistry:
             return known
         try:
             return _Known(folder, stamp, Character.load(folder))
-        except AvatarError as error:
+        except (AvatarError, OSError) as error:
             logger.warning("the character in %s is left out: %s", folder, error)
             return _Known(folder, stamp, None)

@@ -53,12 +53,12 @@ def character_folders(roots: Iterable[Path] = (BUILTIN_CHARACTERS,)) -> dict[str
 def folder_stamp(folder: Path) -> FolderStamp:
     """Changes if a file of the folder is added, removed, renamed or written; reads no file.
 
-    Empty if the folder is not there.
+    Empty if the folder cannot be read.
     """
     try:
         with os.scandir(folder) as entries:
             files = [(entry.name, entry.stat()) for entry in entries]
-    except FileNotFoundError:  # the folder, or a file that is deleted meanwhile
+    except OSError:  # the folder or a file is gone, or may not be read
         return ()
     return tuple(sorted((name, found.st_mtime_ns, found.st_size) for name, found in files))
 

@@ -15,7 +15,12 @@ from server.protocol.binary import parse_binary
 from server.protocol.client_events import parse_text
 from server.protocol.errors import ErrorCode, ProtocolError
 from server.protocol.handshake import SUBPROTOCOL, CloseCode
-from server.protocol.server_events import ServerEvent, SessionQueued, error_event
+from server.protocol.server_events import (
+    ServerEvent,
+    SessionCreated,
+    SessionQueued,
+    error_event,
+)
 from server.session.registry import SessionRegistry
 from server.session.session import Session
 from server.session.settings import as_protocol_error
@@ -133,10 +138,14 @@ class RealtimeSocket:
         finally:
             for task in tasks:
                 task.cancel()
-            _, acted, *_ = await asyncio.gather(*tasks, return_exceptions=True)
+            written, acted, *_ = await asyncio.gather(*tasks, return_exceptions=True)
             session.detach(self)
             self._released.set()
-        return acted if isinstance(acted, Exception) else None
+        if isinstance(acted, Exception):
+            return acted
+        if isinstance(written, Exception) and not isinstance(written, TimeoutError):
+            return written
+        return None
 
     async def give_way(self) -> None:
         """Let another socket take the session over; returns when this one no longer uses it."""
@@ -153,10 +162,17 @@ class RealtimeSocket:
             await session.handle(event)
 
     async def _write(self, session: Session) -> None:
-        while True:
+        """Send the session's events; what could not be sent stays for the next socket."""
+        while not self._gone.is_set():
             event = await session.outbox.get()
-            async with asyncio.timeout(SLOW_READER_S):
-                await self._send(event)
+            is_sent = False
+            try:
+                async with asyncio.timeout(SLOW_READER_S):
+                    is_sent = await self._send(event)
+            finally:
+                if not is_sent and type(event) is not SessionCreated:  # each socket gets its own
+                    session.outbox.put_first(event)
+        await asyncio.Future()  # `_act` still handles the messages that came before the end
 
     async def _read(self) -> None:
         """Queue messages for `_act`, and notice when the socket is gone."""
@@ -171,13 +187,16 @@ class RealtimeSocket:
             self._gone.set()
         await self._messages.put(None)  # after the last message, so that each is acted on
 
-    async def _send(self, event: ServerEvent) -> None:
+    async def _send(self, event: ServerEvent) -> bool:
+        """Whether the socket took the event."""
         if self._gone.is_set():
-            return
+            return False
         try:
             await self._socket.send_text(event.to_json())
         except (WebSocketDisconnect, RuntimeError):
             self._gone.set()  # uvicorn and starlette raise these once the socket is closed
+            return False
+        return True
 
     async def _close(self, code: CloseCode, reason: str) -> None:
         if self._gone.is_set() or self._socket.application_state is WebSocketState.DISCONNECTED:

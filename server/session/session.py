@@ -69,6 +69,7 @@ class Session:
         self._has_tts = has_tts
         self._on_closed = on_closed
         self._next_seq: int | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._tasks = Tasks(self.id, self._on_error)
         self.media = MediaSession(
             settings.character.speaker_ids,
@@ -106,6 +107,12 @@ class Session:
 
     async def handle(self, event: client.ClientEvent) -> None:
         """Act on one event; a fault in it becomes an error event and changes nothing else."""
+        if isinstance(event, client.SessionUpdate):  # waits for the disk; a lost socket is no end
+            await asyncio.shield(asyncio.create_task(self._handle(event)))
+        else:
+            await self._handle(event)
+
+    async def _handle(self, event: client.ClientEvent) -> None:
         try:
             await self._act(event)
         except ProtocolError as reason:
@@ -249,14 +256,22 @@ class Session:
         await self.close(str(reason.code))
 
     async def close(self, reason: str) -> None:
-        """End every task, the peer and the stream. Later calls do nothing."""
-        if self.is_closed:
-            await self.closed.wait()
-            return
-        await self.media.close()
-        self.emit(SessionClosed(reason=reason))
-        self.closed.set()
-        self._on_closed(self)
+        """End every task, the peer and the stream. Later calls wait for the first one.
+
+        A caller that is cancelled does not stop it: the slot is freed whatever happens.
+        """
+        if self._closing is None:
+            self._tasks.stop_timer("socket")
+            self._closing = asyncio.create_task(self._close(reason), name=f"{self.id}-closing")
+        await asyncio.shield(self._closing)
+
+    async def _close(self, reason: str) -> None:
+        try:
+            await self.media.close()
+        finally:
+            self.emit(SessionClosed(reason=reason))
+            self.closed.set()
+            self._on_closed(self)
         await self._tasks.aclose()
 
     def _on_error(self, error: BaseException) -> None:

@@ -118,11 +118,11 @@ class MediaSession:
         self._tasks.stop("play")
         self.state = MediaState.CONNECTING
         self._wait_for_peer()
-        if before is not None:
-            await before.close()
         if "generate" not in self._tasks:
             open_stream = partial(self._backend.open, request)
             self._tasks.start("generate", self._scheduler.run(open_stream))
+        if before is not None:
+            await before.close()
         return answer
 
     def _check_open(self) -> None:

@@ -26,6 +26,7 @@ from websockets.exceptions import InvalidStatus
 
 from server.config import Limits, Listen, ServerConfig
 from server.generation.interface import StreamRequest
+from server.protocol import server_events
 from server.webrtc.peer import Peer
 from tests.support.serving.backends import SmallBackend
 from tests.support.serving.flash import FlashBackend, FlashGenerator
@@ -332,3 +333,42 @@ async def test_with_an_api_key_only_its_holders_come_in(character_root):
         offered = [SUBPROTOCOL, f"avatar.secret.{made['value']}"]
         async with connect(realtime, subprotocols=offered) as socket:
             assert json.loads(await socket.recv())["type"] == "session.created"
+
+
+async def test_a_close_that_is_cut_off_still_frees_the_place(character_root, monkeypatch):
+    close, closing = Peer.close, asyncio.Event()
+
+    async def close_slowly(self):
+        closing.set()
+        await asyncio.sleep(0.2)
+        await close(self)
+
+    monkeypatch.setattr(Peer, "close", close_slowly)
+    async with (
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
+        client(stand, "?character=ana") as talk,
+    ):
+        (session,) = stand.hub.sessions.values()
+        first = asyncio.create_task(session.close("first"))
+        await closing.wait()
+        first.cancel()  # as a lost socket or a second reason to end does
+        await asyncio.wait_for(session.close("second"), 10)
+        assert (await talk.until(SessionClosed)).reason == "first"
+        assert stand.hub.admission.active == 0
+
+
+async def test_events_that_a_dead_socket_did_not_take_wait_for_the_next(character_root):
+    async with (
+        serving(ServerConfig(), FlashBackend(character_root)) as stand,
+        client(stand, "?character=ana", media=False) as talk,
+    ):
+        created = await talk.until(SessionCreated)
+        (session,) = stand.hub.sessions.values()
+        talk.socket.transport.abort()
+        await until(lambda: not session.has_socket)
+        session.emit(server_events.Pong(event_id="kept"))
+        protocols = [SUBPROTOCOL, f"avatar.secret.{created.resume_secret}"]
+        address = f"ws://127.0.0.1:{stand.port}/v1/realtime?session={created.session_id}"
+        async with connect(address, subprotocols=protocols, compression=None) as socket:
+            assert json.loads(await socket.recv())["type"] == "session.created"
+            assert json.loads(await socket.recv())["event_id"] == "kept"

@@ -44,8 +44,8 @@ async def test_flash_and_click_stay_within_80_ms_of_each_other(character_root):
         async with asyncio.timeout(TIMEOUT_S):
             await talk.media.synchronised.wait()
     # The session is over: nothing arrives any more.
-    seen_at = [talk.media.moment_us("video", pts) / 1e6 for pts in talk.video.pts]
-    heard_at = [talk.media.moment_us("audio", pts) / 1e6 for pts in talk.audio.pts]
+    seen_at = [talk.media.timestamp_us("video", pts) / 1e6 for pts in talk.video.pts]
+    heard_at = [talk.media.timestamp_us("audio", pts) / 1e6 for pts in talk.audio.pts]
     flashes = onsets(seen_at, [float(frame.mean()) for frame in talk.video.frames], 130)
     times, levels = [], []
     for start, frame in zip(heard_at, talk.audio.frames, strict=True):

@@ -28,7 +28,7 @@ pytest.importorskip("tensorrt_rtx", reason="pip install 'avatar-server[rtx]'")
 SIZES = [
     ("single", 1024),
     pytest.param(("single", 3072), marks=pytest.mark.slow),
-    pytest.param(("double", 3072), marks=pytest.mark.slow),
+    pytest.param(("double", 3072), marks=pytest.mark.nightly),
 ]
 
 
