@@ -16,6 +16,8 @@ from runtime.engine.engine_keys import denoiser_parts
 from runtime.errors import EngineError
 from tests.support.engines.exported import SHAPE, parameters_in, random_calls, small_engines
 
+pytestmark = pytest.mark.slow
+
 
 def engine_folder(part: str) -> Path:
     _, root = small_engines()

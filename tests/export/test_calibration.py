@@ -28,6 +28,8 @@ from tests.support.models.small_world import small_character
 from tests.support.models.taehv_file import write_taehv
 from tests.support.released.released_folder import TINY_SHALLOW, write_tiny_release
 
+pytestmark = pytest.mark.slow
+
 PRESET = RELEASED_PRESETS["balanced"]
 
 

@@ -28,6 +28,8 @@ from tests.support.models.small_dit import every_injection
 from tests.support.models.small_model import SMALL_DIT, random_model
 from tests.support.models.small_world import babble, pixels, run, small_character
 
+pytestmark = pytest.mark.slow
+
 PRESET = StreamPreset("all past", window=3, hop=1, shift=0, steps=2)
 
 

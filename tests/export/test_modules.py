@@ -77,6 +77,7 @@ def test_a_part_is_calibrated_on_the_outputs_of_the_parts_before() -> None:
     torch.testing.assert_close(hidden, expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_scales_of_one_window_fit_another() -> None:
     dit, part = random_dit(), in_blocks(SMALL)[-2]
     names = []

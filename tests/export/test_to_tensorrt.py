@@ -22,6 +22,8 @@ from runtime.stream.presets import find_preset
 from runtime.weights.checkpoint import load_builtin
 from tests.support.engines.exported import parameters_in, released_block
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("tensorrt_rtx", reason="pip install 'avatar-server[rtx]'")
 
 # Kinds and widths. The release's is 3072; narrower, the same graph builds in a few seconds.

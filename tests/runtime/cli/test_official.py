@@ -10,6 +10,8 @@ from runtime.cli.official import parse_lora
 from runtime.errors import BadInput
 from tests.support.released.released_world import ReleasedWorld
 
+pytestmark = pytest.mark.slow
+
 FACE = "0.1,0.3,0.25,0.35"
 OTHER_FACE = "0.65,0.3,0.25,0.35"
 

@@ -50,6 +50,7 @@ def video(character: Character, engines: Engines) -> np.ndarray:
     return pixels(run(stream)).astype(np.int16)
 
 
+@pytest.mark.slow
 def test_a_stream_shows_the_same_pictures_as_torch(character: Character) -> None:
     difference = np.abs(video(character, onnx_engines()) - video(character, torch_engines()))
     assert difference.max() <= 1  # of 255: float32 sums in another order, then rounding

@@ -27,7 +27,7 @@ from tests.support.models.small_world import (
     small_model,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 THREE_STEPS = [preset for preset in PRESETS if preset.steps == 3]
 

@@ -15,6 +15,8 @@ from server.config import Listen, ServerConfig
 from server.config_file import load_config
 from tests.support.serving.flash import FlashBackend
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch, tmp_path):

@@ -25,6 +25,7 @@ def test_a_server_without_its_engines_does_not_start(tmp_path: Path) -> None:
         engine.load()
 
 
+@pytest.mark.slow
 def test_engines_that_fit_no_character_are_told_at_the_start() -> None:
     """They were built for pictures of another size."""
     _, engines = small_engines()

@@ -12,7 +12,7 @@ from server.generation.interface import StreamRequest
 from server.generation.runtime_backend import RuntimeBackend
 from tests.support.models.small_world import babble, save_model, small_character, small_model
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 PRESET = "interactive"
 

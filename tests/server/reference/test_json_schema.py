@@ -18,6 +18,8 @@ from tests.support.serving.flash import FlashBackend
 from tests.support.serving.stand import client as connected
 from tests.support.serving.stand import serving
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = protocol_schema()
 
 

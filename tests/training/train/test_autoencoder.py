@@ -18,6 +18,8 @@ from training.train.autoencoder import (
     principal_components,
 )
 
+pytestmark = pytest.mark.slow
+
 CHANNELS = MOUTH_COMPONENTS + 8
 
 

@@ -30,7 +30,7 @@ from runtime.engine.gpu.cuda_graph import GraphedDenoiser
 from runtime.engine.gpu.denoiser import TritonDenoiser
 from runtime.engine.gpu.fp8_attention import Fp8Attention, scale_of
 
-pytestmark = pytest.mark.kernels
+pytestmark = [pytest.mark.kernels, pytest.mark.slow]
 IS_GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if IS_GPU else "cpu")
 needs_gpu = pytest.mark.skipif(not IS_GPU, reason="needs an NVIDIA GPU")

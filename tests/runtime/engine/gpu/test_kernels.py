@@ -15,7 +15,7 @@ pytest.importorskip("triton", reason="Triton comes with torch for CUDA on Linux"
 
 from runtime.engine.gpu.kernels import Rows, concat_gelu, modulated_norm, rotated_heads
 
-pytestmark = pytest.mark.kernels
+pytestmark = [pytest.mark.kernels, pytest.mark.slow]
 IS_GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if IS_GPU else "cpu")
 FP8_ERROR = 3e-2 if IS_GPU else 7.5e-2  # the interpreter truncates instead of rounding

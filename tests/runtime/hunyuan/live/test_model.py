@@ -39,6 +39,8 @@ from tests.support.models.taehv_file import write_taehv
 from tests.support.released.released_folder import TINY_SHALLOW
 from tests.support.released.released_world import ReleasedWorld
 
+pytestmark = pytest.mark.slow
+
 MODULATED = ("_mod.linear.weight", "_mod.linear.bias", ".modulation.linear.weight",
              ".modulation.linear.bias")  # fmt: skip
 CPU = torch.device("cpu")

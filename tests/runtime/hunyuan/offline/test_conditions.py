@@ -27,6 +27,8 @@ from tests.support.released.released_folder import (
     write_tiny_release,
 )
 
+pytestmark = pytest.mark.slow
+
 SIZE = Size(64, 80)
 FACE = Box(0.4, 0.4, 0.1, 0.1)
 LEFT, RIGHT = Box(0.1, 0.3, 0.1, 0.2), Box(0.8, 0.3, 0.1, 0.2)

@@ -17,6 +17,8 @@ from tests.support.models.small_world import BOXES, babble
 from tests.support.released.released_world import ReleasedWorld
 from tests.support.wav_files import write_wav
 
+pytestmark = pytest.mark.slow
+
 
 class Reports(list[Progress]):
     """Notes how far the work is; after `most` samplings it stops it, as a crash would."""

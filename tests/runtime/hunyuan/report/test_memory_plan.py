@@ -20,6 +20,8 @@ from runtime.hunyuan.report.memory_plan import (
 from runtime.models.dit.config import RELEASED
 from tests.support.released.released_folder import TINY_RELEASE
 
+pytestmark = pytest.mark.slow
+
 GIB = 2**30
 SMALL = Workload(64, 64)
 

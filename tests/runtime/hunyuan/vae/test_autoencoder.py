@@ -12,6 +12,8 @@ from runtime.hunyuan.layout import ReleasedLayout
 from runtime.hunyuan.vae.autoencoder import load_vae, to_frames
 from tests.support.released.released_folder import write_vae
 
+pytestmark = pytest.mark.slow
+
 LATENTS = 9
 
 

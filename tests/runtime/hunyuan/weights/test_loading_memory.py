@@ -15,6 +15,8 @@ from runtime.hunyuan.weights.loading import empty_dit
 from runtime.models.fp8.storage import block_linears
 from tests.support.released.released_folder import TINY_SHALLOW, write_tiny_release
 
+pytestmark = pytest.mark.slow
+
 WIDE = replace(
     TINY_SHALLOW,
     hidden_size=512,
