@@ -69,7 +69,7 @@ class TalkReport:
 
 
 def since_ms(start_s: float | None, end_s: float | None) -> int | None:
-    """Milliseconds from one loop time to another; None where either is unknown."""
+    """Milliseconds from one loop time to another; None if either is unknown."""
     if start_s is None or end_s is None:
         return None
     return round((end_s - start_s) * 1000)
