@@ -19,8 +19,10 @@ from types import FrameType
 import numpy as np
 from avatar_client.client import AvatarClient
 
-from benchmarks.server_in_process import serving
+from server.api.app import create_app
+from server.cli.embedded import running
 from server.config import ServerConfig
+from server.generation.runtime_backend import RuntimeBackend
 
 REPOSITORY = Path(__file__).parent.parent
 RATE = 16_000
@@ -106,9 +108,11 @@ async def record() -> Recording:
     threading.setprofile(recording)  # for the model thread, which starts with the server
     sys.setprofile(recording)
     try:
+        config = ServerConfig()
+        app = create_app(config, RuntimeBackend(config.model))
         async with (
-            serving(ServerConfig()) as url,
-            await AvatarClient.connect(url) as avatar,
+            running(config, app) as port,
+            await AvatarClient.connect(f"http://127.0.0.1:{port}") as avatar,
         ):
             await avatar.open_media()
             await asyncio.sleep(SETTLE_S)

@@ -13,8 +13,10 @@ import sys
 import numpy as np
 from avatar_client.client import AvatarClient
 
-from benchmarks.server_in_process import serving
+from server.api.app import create_app
+from server.cli.embedded import running
 from server.config import Limits, ServerConfig
+from server.generation.runtime_backend import RuntimeBackend
 
 SESSIONS = 20
 CHARACTERS = ("ana-ben", "mira", "arthur", "maya")
@@ -33,9 +35,10 @@ async def probe(lags_ms: list[float]) -> None:
 async def measure() -> list[float]:
     """Lags in milliseconds while SESSIONS clients open sessions and update them."""
     lags_ms: list[float] = []
-    async with serving(ServerConfig(limits=Limits(max_sessions=SESSIONS))) as url:
+    config = ServerConfig(limits=Limits(max_sessions=SESSIONS))
+    async with running(config, create_app(config, RuntimeBackend(config.model))) as port:
         probing = asyncio.create_task(probe(lags_ms))
-        command = (sys.executable, "-m", "benchmarks.loop_lag", url)
+        command = (sys.executable, "-m", "benchmarks.loop_lag", f"http://127.0.0.1:{port}")
         clients = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         assert clients.stdout is not None
         assert await clients.stdout.readline() == b"begin\n"

@@ -9,7 +9,7 @@ import asyncio
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from runtime.timing import SAMPLES_PER_FRAME
@@ -219,21 +219,20 @@ class TickScheduler:
             await pending
 
     def _take(
-        self, frames: Iterable[Frame], result: TickResult, compute_s: float, wait_s: float
+        self, frames: Sequence[Frame], result: TickResult, compute_s: float, wait_s: float
     ) -> None:
         """Hand a tick's frames to playout, unless an interruption came before them."""
-        made = list(frames)
-        self.times.add(wait_s + compute_s, compute_s, len(made))
-        if self._rewind is not None or not made:
+        self.times.add(wait_s + compute_s, compute_s, len(frames))
+        if self._rewind is not None or not frames:
             return  # frames made before the interruption are never shown
-        lead = self._playout.add(made[0].index, [frame.pixels for frame in made])
+        lead = self._playout.add(frames[0].index, [frame.pixels for frame in frames])
         if lead >= START_FRAMES:
             self._can_play.set()
         self._emit(
             MetricsTick(
                 stages={"wait": round(1000 * wait_s, 2)}
                 | {name: round(ms, 2) for name, ms in result.stages.items()},
-                frames=len(made),
+                frames=len(frames),
                 lead_ms=lead * SLOT_MS,
                 rtf=round(self.times.rtf, 3),
             )

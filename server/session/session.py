@@ -89,9 +89,6 @@ class Session:
                 return
         self.outbox.put(event)
 
-    def created(self) -> SessionCreated:
-        return self._info(SessionCreated)
-
     def _info(self, kind: type[Granted]) -> Granted:
         return session_info(
             kind,
@@ -228,7 +225,7 @@ class Session:
             await self._socket.give_way()
         self._socket = socket
         self._tasks.stop_timer("socket")
-        self.outbox.put_first(self.created())
+        self.outbox.put_first(self._info(SessionCreated))
 
     def detach(self, socket: Socket) -> None:
         """`socket` serves the session no more; for a while another one may take it up."""

@@ -3,12 +3,10 @@
 import asyncio
 import contextlib
 import json
-import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import uvicorn
 from aiortc import (
     RTCConfiguration,
     RTCPeerConnection,
@@ -26,7 +24,7 @@ from avatar_client.received_media import ReceivedFrame, ReceivedMedia
 from websockets.asyncio.client import ClientConnection, connect
 
 from server.api.app import create_app
-from server.cli.serve import uvicorn_config
+from server.cli.embedded import running
 from server.config import ServerConfig
 from server.generation.interface import Backend
 from server.session.registry import SessionRegistry
@@ -43,22 +41,8 @@ class Stand:
 @contextlib.asynccontextmanager
 async def serving(config: ServerConfig, engine: Backend) -> AsyncIterator[Stand]:
     app = create_app(config, engine)
-    settings = uvicorn_config(config, app, "error")
-    settings.loop = "asyncio"
-    server = uvicorn.Server(settings)
-    server.install_signal_handlers = lambda: None
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    task = asyncio.create_task(server._serve([listener]))
-    try:
-        while not server.started:
-            assert not task.done(), task.result()
-            await asyncio.sleep(0.01)
-        yield Stand(listener.getsockname()[1], app.state.registry)
-    finally:
-        server.should_exit = True
-        await task
-        listener.close()
+    async with running(config, app) as port:
+        yield Stand(port, app.state.registry)
 
 
 async def until(claim: Callable[[], bool]) -> None:
