@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.support.faults.groups import GROUPS
+
 if not torch.cuda.is_available():
     # Before anything imports Triton: its kernels then run on the CPU, number by number.
     os.environ["TRITON_INTERPRET"] = "1"
@@ -15,7 +17,7 @@ if not torch.cuda.is_available():
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # one of several processes that share the cores
 
-REAL_TIME = Path(__file__).parent / "end_to_end"
+REAL_TIME = [Path(__file__).parent / name for name in ("end_to_end", "faults/live")]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,9 @@ def one_thread() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)  # before marks choose the tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that run on the real clock."""
+    """Mark tests that run on the real clock, and check the groups of faults."""
     for item in items:
-        if item.path.is_relative_to(REAL_TIME):
+        if any(item.path.is_relative_to(folder) for folder in REAL_TIME):
             item.add_marker("realtime")
+        for mark in item.iter_markers("fault"):
+            assert mark.args[0] in GROUPS, f"{item.nodeid}: no group of faults {mark.args[0]!r}"

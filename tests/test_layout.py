@@ -21,6 +21,7 @@ MIRRORS_NOTHING = {
     "test_repository.py": "what is committed",
     "avatar_client/test_install.py": "the package, installed alone",
     "end_to_end": "a real server and a real client",
+    "faults": "promises of the whole server, by what goes wrong",
     "parity": "the official code's own numbers, of any module",
     "export/test_image_injection.py": "variants of the transformer, built as engines",
     "runtime/hunyuan/test_whole_release.py": "a download, from the check to the video",
