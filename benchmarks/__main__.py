@@ -108,6 +108,29 @@ def soak(minutes: float = 10.0) -> None:
 
 
 @app.command()
+def attack(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Beginnings of attacks' names. Default: all.")
+    ] = None,
+    messages: Annotated[int, typer.Option(help="Hostile messages; 0 leaves them out.")] = 1_000_000,
+    cycles: Annotated[int, typer.Option(help="Sessions that come and go; 0: none.")] = 1_000,
+) -> None:
+    """Attack a server in every known way, with a healthy session beside it."""
+    from benchmarks.attack import run as bench
+
+    flags = f"attack --messages {messages} --cycles {cycles}"
+    if not names and messages:
+        keep("hostile-messages", bench.messages(messages), flags)
+    if not names and cycles:
+        keep("connection-cycles", bench.connections(cycles), flags)
+    values = bench.run(names or ())
+    if names:
+        console.print_json(json.dumps(values))
+    else:
+        keep("attacks", values, flags)
+
+
+@app.command()
 def engines(
     folder: Annotated[Path, typer.Option(help="Missing engines are built.")] = Path("engines"),
     threads: int = 2,

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -39,6 +39,8 @@ class Server:
 
     url: str
     pid: int
+    output: list[str] = field(default_factory=list)
+    """The lines that it wrote so far."""
 
     def cpu_s(self) -> float:
         """CPU seconds that the server has used, all threads."""
@@ -63,22 +65,22 @@ def running_server(*flags: str) -> Iterator[Server]:
     command = [sys.executable, "-m", "server.cli.avatar", "serve", "--port", "0", *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        yield Server(_address(process), process.pid)
+        output: list[str] = []
+        yield Server(_address(process, output), process.pid, output)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=30)
 
 
-def _address(process: subprocess.Popen[str]) -> str:
+def _address(process: subprocess.Popen[str], output: list[str]) -> str:
     assert process.stdout is not None
-    output: list[str] = []
     watchdog = threading.Timer(START_TIMEOUT_S, process.kill)
     watchdog.start()
     try:
         for line in process.stdout:
             output.append(line)
             if found := re.search(r"http://[\w.:\[\]]+", line):
-                threading.Thread(target=process.stdout.read, daemon=True).start()
+                threading.Thread(target=output.extend, args=(process.stdout,), daemon=True).start()
                 return found.group()
     finally:
         watchdog.cancel()

@@ -1,5 +1,7 @@
 """The server's metrics for Prometheus. Each app has a registry of its own, so tests share none."""
 
+import asyncio
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -22,6 +24,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         r = self.registry
         ProcessCollector(registry=r)  # memory, processor time and open files of this process
+        self.tasks = Gauge("avatar_tasks", "Tasks of the event loop", registry=r)
+        self.tasks.set_function(lambda: len(asyncio.all_tasks()))
         self.sessions = Gauge("avatar_sessions", "Sessions that live now", registry=r)
         self.queued = Gauge("avatar_sessions_queued", "Clients that wait for a session", registry=r)
         self.opened = Counter("avatar_sessions_opened", "Sessions opened", registry=r)

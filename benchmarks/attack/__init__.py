@@ -1,0 +1,1 @@
+"""Attacks on a running server, each with a healthy session beside it."""
