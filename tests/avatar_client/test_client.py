@@ -4,7 +4,8 @@ import socket
 
 import pytest
 from avatar_client.client import AvatarClient
-from avatar_client.session_socket import AvatarClientError, realtime_url
+from avatar_client.connection.address import realtime_url
+from avatar_client.errors import AvatarClientError
 
 
 @pytest.mark.parametrize(
