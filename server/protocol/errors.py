@@ -27,13 +27,13 @@ class ErrorCode(StrEnum):
     INVALID_PICTURE = "invalid_picture"
     INVALID_SDP = "invalid_sdp"
     NO_COMMON_CODEC = "no_common_codec"
-    ALREADY_OFFERED = "already_offered"
     NO_OFFER = "no_offer"
     NO_MEDIA = "no_media"
     MEDIA_STARTED = "media_started"
     SESSION_NOT_FOUND = "session_not_found"
     UNAUTHORIZED = "unauthorized"
     SERVER_FULL = "server_full"
+    RATE_LIMITED = "rate_limited"
     PEER_LOST = "peer_lost"
     GENERATOR_FAILED = "generator_failed"
     EMPTY_TEXT = "empty_text"
@@ -138,10 +138,6 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         "The offer has no video codec that the server sends.",
         "Offer one of `capabilities.video_codecs`.",
     ),
-    ErrorCode.ALREADY_OFFERED: ErrorInfo(
-        "A second `webrtc.offer` arrived while the first connection was alive.",
-        "Close that connection before you offer again, or open another session.",
-    ),
     ErrorCode.NO_OFFER: ErrorInfo(
         "A candidate arrived before any offer.",
         "Send `webrtc.offer` first.",
@@ -168,6 +164,11 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         "All sessions and all places in the queue are taken, or the model is still loading.",
         "Try again later; `GET /readyz` tells when.",
         503,
+    ),
+    ErrorCode.RATE_LIMITED: ErrorInfo(
+        "The client asks for more of one kind of work than one client may.",
+        "Wait as long as the message says, then send the event or request again.",
+        429,
     ),
     ErrorCode.PEER_LOST: ErrorInfo(
         "The WebRTC connection was not established, or was lost and not offered again in time.",
