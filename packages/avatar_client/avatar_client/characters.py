@@ -15,6 +15,7 @@ from avatar_client.connection.address import (
     proxy_for,
     shown_url,
 )
+from avatar_client.connection.opening import tls_problem
 from avatar_client.errors import AvatarClientError
 from avatar_client.media_files.failure import reason_of
 
@@ -79,7 +80,7 @@ def _get(address: str, headers: dict[str, str]) -> list[dict[str, Any]]:
 def _no_answer(address: str, reason: Any) -> str:
     where = shown_url(address)
     if isinstance(reason, ssl.SSLError):
-        return f"{where} answers without TLS ({reason.reason}). Use http instead of https."
+        return tls_problem(address, reason)
     told = f"No avatar server answers at {where} ({reason_of(reason)})."
     proxy = proxy_for(address)
     if proxy is None:

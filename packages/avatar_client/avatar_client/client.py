@@ -137,9 +137,11 @@ class AvatarClient:
     async def open_media(self) -> ReceivedMedia:
         """Negotiate WebRTC over the session's socket and start to receive.
 
-        A second call closes the first connection.
+        A second call closes the first connection; `media` and recordings go on with the second.
         """
-        await self._close_peer()
+        if self._peer is not None:
+            await self.media.restart()
+            await self._close_peer()
         servers = [
             RTCIceServer(list(one.urls), one.username, one.credential)
             for one in self.session.ice_servers

@@ -96,21 +96,26 @@ def _unreachable(address: str, failure: BaseException, proxy: Proxy | None) -> s
 
 async def _about_tls(address: str, failure: BaseException) -> str | None:
     """What is wrong if one side speaks TLS and the other does not, or distrusts it."""
-    parts = urlsplit(address)
-    host, where = parts.netloc.rpartition("@")[2], shown_url(address)
-    if isinstance(failure, ssl.SSLCertVerificationError):
-        return (
-            f"The certificate of {where} is not trusted ({failure.verify_message}). Use the name "
-            "that it was made for, or set SSL_CERT_FILE to the authority's certificate."
-        )
     if isinstance(failure, ssl.SSLError):
-        return (
-            f"{host} answers, but without TLS ({failure.reason}). Use http://{host} instead of "
-            "https."
-        )
+        return tls_problem(address, failure)
+    parts = urlsplit(address)
     if isinstance(failure, InvalidMessage) and await _speaks_tls(parts.hostname, parts.port or 80):
+        host = parts.netloc.rpartition("@")[2]
         return f"{host} answers with TLS only. Use https://{host} instead of http."
     return None
+
+
+def tls_problem(address: str, failure: ssl.SSLError) -> str:
+    """What is wrong with the TLS of a server, and what to do."""
+    host = urlsplit(shown_url(address)).netloc
+    if isinstance(failure, ssl.SSLCertVerificationError):
+        return (
+            f"The certificate of {host} is not trusted ({failure.verify_message}). Use the name "
+            "that it was made for, or set SSL_CERT_FILE to the authority's certificate."
+        )
+    return (
+        f"{host} answers, but without TLS ({failure.reason}). Use http://{host} instead of https."
+    )
 
 
 async def _speaks_tls(host: str | None, port: int) -> bool:

@@ -30,7 +30,8 @@ def check_video_output(path: Path, inputs: Iterable[Path] = ()) -> None:
 
     An existing video may be written over. Nothing is left behind in the folder.
     """
-    container_of(path)
+    if not path.is_dir():
+        container_of(path)
     check_output(path, inputs)
 
 
