@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from avatar_client.errors import AvatarClientError
+from avatar_client.media_files.paths import is_file
 from rich.console import Console
 
 from client_demo.measure.audio_file import AudioFileError
@@ -113,7 +114,7 @@ def _modified_ns(file: Path) -> int | None:
 
 def parse_line(sound: str) -> tuple[str | None, Path]:
     """(speaker, path) of `ana=a.wav`; an existing path is a path even with a "=" in it."""
-    if Path(sound).is_file() or "=" not in sound:
+    if is_file(Path(sound)) or "=" not in sound:
         return None, Path(sound)
     speaker, _, path = sound.partition("=")
     return speaker, Path(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from avatar_client.media_files.failure import MediaFileError as AudioFileError
+from avatar_client.media_files.paths import is_file, is_folder
 from avatar_client.media_files.sound_file import read_sound
 from numpy.typing import NDArray
 
@@ -41,7 +42,7 @@ def read_speech(path: Path, rate: int) -> SpeechFile:
 
     Raises AudioFileError if the file is missing, has no sound or cannot be read.
     """
-    if not path.exists():
+    if not (is_file(path) or is_folder(path)):
         raise AudioFileError(f"There is no file {path}. Pass the path of a sound file.")
     sound = read_sound(path, rate)
     samples = np.round(sound.samples * FULL_SCALE).astype(np.int16)

@@ -154,6 +154,7 @@ async def test_a_server_elsewhere_is_reached_through_the_proxy(stand, monkeypatc
     async with proxy(b"HTTP/1.1 200 OK\r\n\r\n", stand.port) as port:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
         socket = await open_socket(f"ws://localhost.test:{stand.port}/v1/realtime", KEY)
+        assert "session.created" in str(await socket.recv())
         await socket.close()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from avatar_client.media_files.failure import MediaFileError, reason_of
+from avatar_client.media_files.paths import is_folder
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """Endings of video files, and FFmpeg's names of their formats."""
@@ -30,7 +31,7 @@ def check_video_output(path: Path, inputs: Iterable[Path] = ()) -> None:
 
     An existing video may be written over. Nothing is left behind in the folder.
     """
-    if not path.is_dir():
+    if not is_folder(path):
         container_of(path)
     check_output(path, inputs)
 

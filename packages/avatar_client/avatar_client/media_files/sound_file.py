@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from avatar_client.media_files.failure import MediaFileError, reason_of
 from avatar_client.media_files.mixing import ChannelLevels, mixed
+from avatar_client.media_files.paths import is_file, is_folder
 from avatar_client.media_files.wav_parts import FilePart, WavPart, wav_parts
 
 Samples = NDArray[np.float32]
 
 FORMATS_NAMED = "WAV, MP3, FLAC, Ogg, Opus, M4A or another common format"
+LOWEST_RATE, HIGHEST_RATE = 100, 768_000  # Hz
 # A sound file must not make FFmpeg open other files or addresses, as a play list would.
 ALONE = {"protocol_whitelist": "none"}
 
@@ -50,8 +52,8 @@ def read_sound(path: Path, rate: int, longest_s: float = float("inf")) -> Sound:
     silence. Raises MediaFileError for a file that is missing, damaged, empty, without sound, or
     longer than `longest_s`.
     """
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+    if not is_file(path):
+        what = "is a folder" if is_folder(path) else "does not exist"
         raise MediaFileError(f"There is no sound file {path}: it {what}. Check the path.")
     try:
         if path.stat().st_size == 0:
@@ -107,6 +109,7 @@ def _frames(path: Path, parts: list[WavPart], reading: _Reading) -> Iterator[tup
                         f"{path} has no sound in it. Use a file with an audio track."
                     )
                 for frame in container.decode(audio=0):
+                    _check_rate(path, frame.sample_rate)
                     yield _finite(_floats(frame), reading), frame.sample_rate
                     reading.frames_s += frame.samples / frame.sample_rate
                     if reading.frames_s > reading.longest_s:
@@ -116,6 +119,14 @@ def _frames(path: Path, parts: list[WavPart], reading: _Reading) -> Iterator[tup
                         )
         finally:
             file.close()
+
+
+def _check_rate(path: Path, rate: int) -> None:
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:  # resampling would take minutes
+        raise MediaFileError(
+            f"{path} says that it has {rate:,} samples a second, and sound has {LOWEST_RATE:,} to "
+            f"{HIGHEST_RATE:,}. Write it again with the right rate in its header."
+        )
 
 
 def _floats(frame: av.AudioFrame) -> Samples:

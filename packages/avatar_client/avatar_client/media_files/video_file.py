@@ -5,6 +5,7 @@ plain files, with an index at the end. After a failed write nothing more reaches
 fragments that it holds stay readable.
 """
 
+import contextlib
 import io
 import os
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ OPTIONS = {
     "matroska": _ANY | {"cluster_time_limit": "500"},  # ms
 }
 
+LARGEST_FRAGMENT = 4 << 20  # bytes; a smaller one is written at once, so it is there or not
+
 
 class VideoFile:
     """A video file in the making; add streams to its `container`, `mux` their packets, `close` it.
@@ -45,7 +48,9 @@ class VideoFile:
             self._target = _Target(path)
         except OSError as error:
             raise self._broken(error) from error
-        self.container = av.open(self._target, "w", format=kind, options=OPTIONS[kind])
+        self.container = av.open(
+            self._target, "w", format=kind, options=OPTIONS[kind], buffer_size=LARGEST_FRAGMENT
+        )
 
     def mux(self, packets: "Sequence[av.Packet[Any]]") -> None:
         """Add the packets of one stream."""
@@ -82,23 +87,31 @@ class VideoFile:
 
 
 class _Target(io.FileIO):
-    """The file as FFmpeg sees it: takes all bytes of a write, or fails from then on."""
+    """The file as FFmpeg sees it: a write is taken whole, or fails and so do all later ones."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "wb")
+        self._end = 0  # of what was written whole
         self._failure: OSError | None = None
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
-        rest = memoryview(data)
-        while rest:
-            if self._failure is not None:
-                raise self._failure
-            try:
-                rest = rest[super().write(rest) or 0 :]
-            except OSError as error:
-                self._failure = error
-                raise
+        if self._failure is not None:
+            raise self._failure
+        start = self.tell()
+        try:
+            self._write_all(memoryview(data))
+        except OSError as error:
+            self._failure = error
+            if start == self._end:
+                with contextlib.suppress(OSError):  # a device has no length
+                    self.truncate(start)  # players stumble over half a fragment
+            raise
+        self._end = max(self._end, start + len(data))
         return len(data)
+
+    def _write_all(self, rest: memoryview) -> None:
+        while rest:
+            rest = rest[super().write(rest) or 0 :]
 
     def is_under(self, path: Path) -> bool:
         """Does `path` still lead to this file?"""
