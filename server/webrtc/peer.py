@@ -9,9 +9,10 @@ from aiortc.codecs import h264, vpx
 from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 
-from server.config import Webrtc
+from server.config import IceServer, Webrtc
 from server.protocol.client_events import WebrtcCandidate
 from server.protocol.errors import ErrorCode, ProtocolError
+from server.webrtc.ice_credentials import credentials_for
 from server.webrtc.tracks import AudioTrack, VideoTrack
 
 logger = logging.getLogger(__name__)
@@ -35,10 +36,7 @@ class Peer:
     """One answered offer; `on_change` gets each new state: connected, failed, closed."""
 
     def __init__(self, config: Webrtc, on_change: Callable[["Peer", str], None]) -> None:
-        servers = [
-            RTCIceServer(list(each.urls), each.username, each.credential)
-            for each in config.ice_servers
-        ]
+        servers = [_ice_server(each) for each in config.ice_servers]
         # Without a configuration aiortc uses a public STUN server; with an empty list, none.
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._connection.on("connectionstatechange", lambda: on_change(self, self.state))
@@ -111,6 +109,11 @@ def set_video_bitrate(bits_per_second: int) -> None:
     """Set the encoders' first bit rate, a module constant of aiortc; REMB changes it later."""
     vpx.DEFAULT_BITRATE = min(bits_per_second, vpx.MAX_BITRATE)
     h264.DEFAULT_BITRATE = min(bits_per_second, h264.MAX_BITRATE)
+
+
+def _ice_server(server: IceServer) -> RTCIceServer:
+    own = credentials_for(server, "server")
+    return RTCIceServer(list(server.urls), own.username, own.credential)
 
 
 def _kinds_wanted(offer: str) -> list[str]:
