@@ -27,18 +27,17 @@ class ErrorCode(StrEnum):
     INVALID_PICTURE = "invalid_picture"
     INVALID_SDP = "invalid_sdp"
     NO_COMMON_CODEC = "no_common_codec"
-    ALREADY_OFFERED = "already_offered"
     NO_OFFER = "no_offer"
     NO_MEDIA = "no_media"
     MEDIA_STARTED = "media_started"
     SESSION_NOT_FOUND = "session_not_found"
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
-    RATE_LIMITED = "rate_limited"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     UPGRADE_REQUIRED = "upgrade_required"
     SERVER_FULL = "server_full"
+    RATE_LIMITED = "rate_limited"
     PEER_LOST = "peer_lost"
     GENERATOR_FAILED = "generator_failed"
     EMPTY_TEXT = "empty_text"
@@ -143,10 +142,6 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         "The offer has no video codec that the server sends.",
         "Offer one of `capabilities.video_codecs`.",
     ),
-    ErrorCode.ALREADY_OFFERED: ErrorInfo(
-        "A second `webrtc.offer` arrived while the first connection was alive.",
-        "Close that connection before you offer again, or open another session.",
-    ),
     ErrorCode.NO_OFFER: ErrorInfo(
         "A candidate arrived before any offer.",
         "Send `webrtc.offer` first.",
@@ -175,11 +170,6 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         "Add the page's origin to `listen.allowed_origins`, or let the proxy pass `Host` on.",
         403,
     ),
-    ErrorCode.RATE_LIMITED: ErrorInfo(
-        "More came from this client than it may send in so short a time, wrong API keys included.",
-        "Wait as long as the message says; over HTTP `Retry-After` says it too.",
-        429,
-    ),
     ErrorCode.NOT_FOUND: ErrorInfo(
         "The server has nothing at that path.",
         "Correct the path; see HTTP for those there are.",
@@ -199,6 +189,11 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         "All sessions and all places in the queue are taken, or the model is still loading.",
         "Try again later; `GET /readyz` tells when.",
         503,
+    ),
+    ErrorCode.RATE_LIMITED: ErrorInfo(
+        "The client asks for more of one kind of work than one may, or tried many wrong keys.",
+        "Wait as long as the message says, then send the event or request again.",
+        429,
     ),
     ErrorCode.PEER_LOST: ErrorInfo(
         "The WebRTC connection was not established, or was lost and not offered again in time.",

@@ -72,8 +72,6 @@ class ErrorCode(StrEnum):
     """The offer or a candidate is not valid SDP, or asks for no audio or video to receive."""
     NO_COMMON_CODEC = "no_common_codec"
     """The offer has no video codec that the server sends."""
-    ALREADY_OFFERED = "already_offered"
-    """A second `webrtc.offer` arrived while the first connection was alive."""
     NO_OFFER = "no_offer"
     """A candidate arrived before any offer."""
     NO_MEDIA = "no_media"
@@ -88,9 +86,6 @@ class ErrorCode(StrEnum):
     FORBIDDEN = "forbidden"
     """The page comes from another site, or the server was addressed by a name that it does not
     answer to."""
-    RATE_LIMITED = "rate_limited"
-    """More came from this client than it may send in so short a time, wrong API keys
-    included."""
     NOT_FOUND = "not_found"
     """The server has nothing at that path."""
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -99,6 +94,8 @@ class ErrorCode(StrEnum):
     """A plain request came to `/v1/realtime`, which is a WebSocket."""
     SERVER_FULL = "server_full"
     """All sessions and all places in the queue are taken, or the model is still loading."""
+    RATE_LIMITED = "rate_limited"
+    """The client asks for more of one kind of work than one may, or tried many wrong keys."""
     PEER_LOST = "peer_lost"
     """The WebRTC connection was not established, or was lost and not offered again in time."""
     GENERATOR_FAILED = "generator_failed"
