@@ -32,6 +32,10 @@ class ErrorCode(StrEnum):
     MEDIA_STARTED = "media_started"
     SESSION_NOT_FOUND = "session_not_found"
     UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    UPGRADE_REQUIRED = "upgrade_required"
     SERVER_FULL = "server_full"
     RATE_LIMITED = "rate_limited"
     PEER_LOST = "peer_lost"
@@ -156,9 +160,30 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         404,
     ),
     ErrorCode.UNAUTHORIZED: ErrorInfo(
-        "The API key or client secret is missing or wrong, or the origin is not allowed.",
+        "The API key or client secret is missing, wrong or was used before.",
         "Send `Authorization: Bearer <api key>` or a fresh client secret; see Connecting.",
         401,
+    ),
+    ErrorCode.FORBIDDEN: ErrorInfo(
+        "The page comes from another site, or the server was addressed by a name that it does "
+        "not answer to.",
+        "Add the page's origin to `listen.allowed_origins`, or let the proxy pass `Host` on.",
+        403,
+    ),
+    ErrorCode.NOT_FOUND: ErrorInfo(
+        "The server has nothing at that path.",
+        "Correct the path; see HTTP for those there are.",
+        404,
+    ),
+    ErrorCode.METHOD_NOT_ALLOWED: ErrorInfo(
+        "The path exists, but not for that HTTP method.",
+        "Use a method that the header `Allow` names.",
+        405,
+    ),
+    ErrorCode.UPGRADE_REQUIRED: ErrorInfo(
+        "A plain request came to `/v1/realtime`, which is a WebSocket.",
+        "Connect with a WebSocket client; a proxy between must pass `Upgrade` and `Connection` on.",
+        426,
     ),
     ErrorCode.SERVER_FULL: ErrorInfo(
         "All sessions and all places in the queue are taken, or the model is still loading.",
@@ -166,7 +191,7 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         503,
     ),
     ErrorCode.RATE_LIMITED: ErrorInfo(
-        "The client asks for more of one kind of work than one client may.",
+        "The client asks for more of one kind of work than one may, or tried many wrong keys.",
         "Wait as long as the message says, then send the event or request again.",
         429,
     ),
@@ -222,7 +247,8 @@ class ProtocolError(ValueError):
     """A message or request that is refused.
 
     The text says what happened, what is allowed and what to do. `param` names the field at fault,
-    `event_id` the client's event. A `retryable` request may succeed later without any change.
+    `event_id` the client's event. A `retryable` request may succeed later without any change, after
+    `retry_after_s` if that is known.
     """
 
     def __init__(
@@ -233,9 +259,20 @@ class ProtocolError(ValueError):
         event_id: str | None = None,
         *,
         retryable: bool = False,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.param = param
         self.event_id = event_id
         self.retryable = retryable
+        self.retry_after_s = retry_after_s
+
+
+def no_session() -> ProtocolError:
+    """Of an id without a session, or with another secret."""
+    return ProtocolError(
+        ErrorCode.SESSION_NOT_FOUND,
+        "No session lives under that id and secret. Open a new one.",
+        "session",
+    )

@@ -98,5 +98,5 @@ async def test_an_unknown_character_or_emotion_is_refused_by_name(root):
 async def test_another_sites_page_may_not_delete_a_character(root):
     async with requests(root) as http:
         evil = {"origin": "http://evil.example"}
-        assert (await http.delete("/v1/characters/ana", headers=evil)).status_code == 401
+        assert (await http.delete("/v1/characters/ana", headers=evil)).status_code == 403
     assert (root / "ana").is_dir()
