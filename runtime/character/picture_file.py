@@ -176,7 +176,8 @@ def _check_length(name: str, source: PictureSource, param: str) -> None:
             raise BadInput(f"There is no picture file {source.name}. Check the path.", param=param)
         length = source.stat().st_size
     else:
-        length = source.seek(0, io.SEEK_END)
+        source.seek(0, io.SEEK_END)
+        length = source.tell()
         source.seek(0)
     if length > LARGEST_FILE:
         raise BadInput(
