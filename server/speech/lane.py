@@ -36,6 +36,7 @@ class SpeakerLane:
         self._max_samples = max_buffer_ms * SAMPLES_PER_MS
         self._rebuffer_samples = rebuffer_ms * SAMPLES_PER_MS
         self._filled_until = 0  # of the timeline: the generator has this speaker's sound so far
+        self._sound_until = -1  # of the timeline: end of the last placed sound
         self._items: deque[Item] = deque()
         self._placed: deque[Placed] = deque()
         self._ended = EndedItems()
@@ -185,9 +186,11 @@ class SpeakerLane:
         count = len(speech.model)
         piece = Placed(at, at + count, speech.output, item)
         begins = item.placed_samples == 0 and not item.reader.is_joined
-        if begins and self._placed and self._placed[-1].stop == at and count:
-            self._placed[-1] = self._placed[-1].faded_out()
+        if begins and at == self._sound_until:  # right after sound that does not go on in it
+            if self._placed:
+                self._placed[-1] = self._placed[-1].faded_out()
             piece = piece.faded_in()
+        self._sound_until = piece.stop
         item.is_starved, item.head = False, b""
         item.placed_samples += count
         self._placed.append(piece)
