@@ -11,6 +11,7 @@ import uvicorn
 from runtime.cli.command_values import own_characters
 from runtime.errors import AvatarError
 from server.api.app import create_app
+from server.cli.connections import BoundedHttp, BoundedWebSocket
 from server.config import ConfigError, ServerConfig
 from server.config_file import load_config, to_toml
 from server.field_info import declared_fields
@@ -146,7 +147,8 @@ def uvicorn_config(
     return uvicorn.Config(
         application,  # type: ignore[arg-type]  # an ASGI app
         loop="uvloop",
-        ws="websockets-sansio",
+        http=BoundedHttp,
+        ws=BoundedWebSocket,
         ws_max_size=config.limits.max_message_bytes,
         ws_per_message_deflate=False,  # PCM does not shrink, it only costs time
         ws_ping_interval=PING_S,
