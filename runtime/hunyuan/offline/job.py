@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from runtime.character.pictures import read_picture
+from runtime.character.picture_file import read_picture
 from runtime.errors import BadInput, CheckpointError
 from runtime.hunyuan.encoders.embedding_cache import EmbeddingCache, content_hash, folder_identity
 from runtime.hunyuan.encoders.loadable import Encoders, release_encoders
