@@ -25,7 +25,6 @@ from server.generation.interface import Backend
 from server.protocol.errors import ErrorCode, ProtocolError
 from server.session.registry import SessionRegistry
 from server.session.settings import as_protocol_error
-from server.webrtc.peer import set_video_bitrate
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +37,6 @@ def create_app(config: ServerConfig, backend: Backend) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        set_video_bitrate(config.webrtc.video_bitrate)
         registry = app.state.registry = SessionRegistry(
             config, backend, has_tts=synthesizer is not None
         )

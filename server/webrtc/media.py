@@ -16,7 +16,7 @@ from server.playout import Pace, Playout, Slice
 from server.protocol.client_events import WebrtcCandidate
 from server.protocol.errors import ErrorCode, ProtocolError
 from server.protocol.outbox import Emit
-from server.protocol.server_events import SessionDegraded, SessionRecovered
+from server.protocol.server_events import DegradedCause, SessionDegraded, SessionRecovered
 from server.speech.lane import SpeakerLane
 from server.tasks import Tasks
 from server.webrtc.pacer import send_slices
@@ -103,7 +103,7 @@ class MediaSession:
                 "Close it before the next offer, or open another session.",
                 "sdp",
             )
-        peer = Peer(self._config.webrtc, self._on_peer_change)
+        peer = Peer(self._config.webrtc, self._metrics, self._on_peer_change, self._on_network)
         self._tasks.stop_timer("offer")  # an answer may take seconds
         try:
             answer = await peer.answer(offer)
@@ -202,9 +202,19 @@ class MediaSession:
         rtf = round(self._scheduler.times.rtf, 3)
         if pace is Pace.DEGRADED:
             reason = "frames are late: the model is slower than real time, or too many share it"
-            self._emit(SessionDegraded(reason=reason, rtf=rtf))
+            self._emit(SessionDegraded(cause=DegradedCause.MODEL, reason=reason, rtf=rtf))
         elif pace is Pace.ON_TIME:
-            self._emit(SessionRecovered(reason="frames are on time again", rtf=rtf))
+            reason = "frames are on time again"
+            self._emit(SessionRecovered(cause=DegradedCause.MODEL, reason=reason, rtf=rtf))
+
+    def _on_network(self, is_weak: bool) -> None:
+        rtf = round(self._scheduler.times.rtf, 3)
+        if is_weak:
+            reason = "the network to the viewer carries too little: fewer pictures, simpler sound"
+            self._emit(SessionDegraded(cause=DegradedCause.NETWORK, reason=reason, rtf=rtf))
+        else:
+            reason = "the network to the viewer carries every picture again"
+            self._emit(SessionRecovered(cause=DegradedCause.NETWORK, reason=reason, rtf=rtf))
 
     # ------------------------------------------------------------ end
 

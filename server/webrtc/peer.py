@@ -5,13 +5,15 @@ import logging
 from collections.abc import Callable, Sequence
 
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
-from aiortc.codecs import h264, vpx
 from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 
 from server.config import Webrtc
+from server.metrics import Metrics
 from server.protocol.client_events import WebrtcCandidate
 from server.protocol.errors import ErrorCode, ProtocolError
+from server.webrtc.sending.feedback import attach
+from server.webrtc.sending.sender import Sender
 from server.webrtc.tracks import AudioTrack, VideoTrack
 
 logger = logging.getLogger(__name__)
@@ -32,9 +34,18 @@ SDP_ERRORS = (
 
 
 class Peer:
-    """One answered offer; `on_change` gets each new state: connected, failed, closed."""
+    """One answered offer; `on_change` gets each new state: connected, failed, closed.
 
-    def __init__(self, config: Webrtc, on_change: Callable[["Peer", str], None]) -> None:
+    `on_weak` is told when its network becomes weak, and when it is good again.
+    """
+
+    def __init__(
+        self,
+        config: Webrtc,
+        metrics: Metrics,
+        on_change: Callable[["Peer", str], None],
+        on_weak: Callable[[bool], None],
+    ) -> None:
         servers = [
             RTCIceServer(list(each.urls), each.username, each.credential)
             for each in config.ice_servers
@@ -43,6 +54,8 @@ class Peer:
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._connection.on("connectionstatechange", lambda: on_change(self, self.state))
         self._tracks: dict[str, AudioTrack | VideoTrack] = {}
+        self._metrics = metrics
+        self._sender = Sender(config.video_bitrate, metrics, on_weak)
 
     @property
     def state(self) -> str:
@@ -60,7 +73,7 @@ class Peer:
     async def answer(self, offer: str) -> str:
         """The answer's SDP with all of our candidates; ProtocolError for a bad offer."""
         for kind in _kinds_wanted(offer):
-            track = AudioTrack() if kind == "audio" else VideoTrack()
+            track = AudioTrack(self._sender) if kind == "audio" else VideoTrack(self._sender)
             self._tracks[kind] = track
             # Before the remote description: afterwards aiortc ignores it silently.
             self._connection.addTransceiver(track, direction="sendonly")
@@ -68,6 +81,7 @@ class Peer:
             await self._connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             answer = await self._connection.createAnswer()
             await self._connection.setLocalDescription(answer)
+            attach(self._connection, self._sender, self._metrics)
         except OperationError:
             raise ProtocolError(
                 ErrorCode.NO_COMMON_CODEC,
@@ -105,12 +119,6 @@ class Peer:
                 await asyncio.shield(self._connection.close())
         except TimeoutError:
             logger.error("a peer connection did not close within %d s", CLOSE_S)
-
-
-def set_video_bitrate(bits_per_second: int) -> None:
-    """Set the encoders' first bit rate, a module constant of aiortc; REMB changes it later."""
-    vpx.DEFAULT_BITRATE = min(bits_per_second, vpx.MAX_BITRATE)
-    h264.DEFAULT_BITRATE = min(bits_per_second, h264.MAX_BITRATE)
 
 
 def _kinds_wanted(offer: str) -> list[str]:
