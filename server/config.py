@@ -244,8 +244,13 @@ class Webrtc:
         Key("STUN and TURN servers, as `[[webrtc.ice_servers]]` tables."),
     ] = ()
     video_bitrate: Annotated[
-        int, Key("Bits a second that the video encoders begin with.", low=1)
-    ] = 1_000_000
+        int,
+        Key(
+            "Bits a second that the video begins with; then it follows the viewer's network, up "
+            "to 1,500,000 or this, whichever is more.",
+            low=1,
+        ),
+    ] = 200_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,23 @@ LOWEST_BPS = 40_000
 """Sound alone, at its lowest bit rate, with the heads of its packets."""
 BASE_WINDOW_S = 10.0
 """How long the shortest delay counts as that of an empty network: routes change."""
+FIRST_BASE_S = 0.1
+OVERLOADED = 0.75
+"""If less than this share of what is sent arrives, something waits."""
 QUEUE_S = 0.15
 """More waiting than this (and twice the jitter) means that we send too much."""
 PAUSE_S = 0.4
 """With more waiting than this, pictures stop until it has drained: sound goes first."""
+DRAINING_S = 0.02
 KEPT_SHARE = 0.85
 """What is sent of what arrived, after too much; as in Google Congestion Control, 2016."""
-NEAR_GROWTH, FREE_GROWTH = 0.15, 0.6
-"""Growth a second: near the rate that was too much last time, and far from it."""
-NEAR = 1.3
+NEAR_GROWTH, FREE_GROWTH, FIRST_GROWTH = 0.15, 0.4, 1.0
+"""Growth a second: near the rate that was too much last time, far from it, and before any was."""
+PROVEN, PROVEN_QUEUE_S = 1.2, 0.04
+"""So far beyond that rate without a queue, the network carries more than it did."""
 CEILING_S = 30.0
+OWN_LOSS_SHARE = 0.1
+"""How much of the loss without a queue is taken, at each report, for the network's own."""
 LOSS_TOO_MUCH, LOSS_SETTLE_S = 0.10, 1.5
 SILENCE_S = 3.0
 """Without a report for so long, the network may be gone."""
@@ -34,7 +41,8 @@ DROPPED_ESTIMATE = 0.6
 class Report:
     """What one receiver report says of one stream, compared with what was sent.
 
-    `waited_s` is the age of the oldest packet that had not arrived, None if all had.
+    `waited_s` is the age of the oldest packet that had not arrived, 0 if all had, None if the
+    report says nothing new of it.
     """
 
     waited_s: float | None
@@ -64,10 +72,12 @@ class RateControl:
         self._own_loss = 0.0
         self._ceiling = float("inf")
         self._ceiling_at = 0.0
+        self._has_fallen = False
         self._may_fall_at = 0.0
         self._may_grow_at = 0.0
         self._grown_at = 0.0
         self._trial: tuple[float, float, float] | None = None  # rate before, loss then, its end
+        self._began_at: float | None = None
         self._is_suspect = False
         self._reported_at: float | None = None
 
@@ -83,7 +93,9 @@ class RateControl:
     def on_report(self, report: Report, arrived_bps: float, sent_bps: float, now: float) -> None:
         """A receiver report, with what arrived and what was sent in about the last second."""
         self._reported_at = now
-        self._note_wait(report, now)
+        queue_before_s = self.queue_s
+        is_overloaded = 0 < arrived_bps < OVERLOADED * sent_bps
+        self._note_wait(report, is_overloaded, now)
         self._note_loss(report)
         self._end_trial(now)
         margin_s = 2 * report.jitter_s
@@ -91,13 +103,15 @@ class RateControl:
         self._is_suspect = False
         self.is_paused = self.queue_s > (QUEUE_S if self.is_paused else PAUSE_S) + margin_s
         if self.queue_s > limit_s:
-            if now >= self._may_fall_at:
+            is_draining = self.queue_s < queue_before_s - DRAINING_S
+            is_news = report.waited_s is not None and not is_draining
+            if is_news and now >= self._may_fall_at:
                 self._fall(arrived_bps, now, _Cause.QUEUE)
             self._may_grow_at = now + 1.0
         elif self._excess_loss > LOSS_TOO_MUCH and self._trial is None:
             if now >= self._may_fall_at:
                 self._fall(arrived_bps, now, _Cause.LOSS)
-        elif now >= self._may_grow_at and self._excess_loss < LOSS_TOO_MUCH / 3:
+        elif now >= self._may_grow_at and self._excess_loss < LOSS_TOO_MUCH / 2:
             self._grow(sent_bps, now)
 
     def on_time(self, now: float) -> None:
@@ -109,18 +123,24 @@ class RateControl:
 
     # ------------------------------------------------------------ delay and loss
 
-    def _note_wait(self, report: Report, now: float) -> None:
-        if report.waited_s is None:
-            self.queue_s = 0.0
+    def _note_wait(self, report: Report, is_overloaded: bool, now: float) -> None:
+        if not report.waited_s:
+            self.queue_s = self.queue_s if report.waited_s is None else 0.0
             return
         self._waits.append((now, report.waited_s))
+        self._began_at = now if self._began_at is None else self._began_at
         while now - self._waits[0][0] > BASE_WINDOW_S:
             self._waits.popleft()
-        self.queue_s = report.waited_s - min(waited for _, waited in self._waits)
+        base_s = min(waited for _, waited in self._waits)
+        if is_overloaded and now - self._began_at < BASE_WINDOW_S:
+            base_s = min(base_s, FIRST_BASE_S)  # it was full from the start
+        self.queue_s = report.waited_s - base_s
 
     def _note_loss(self, report: Report) -> None:
         weight = min(0.5, report.packets / 100)
         self.loss += weight * (report.lost_share - self.loss)
+        without_queue = OWN_LOSS_SHARE if self.queue_s < PROVEN_QUEUE_S else 0.0
+        self._own_loss += without_queue * (self.loss - self._own_loss)
         self._own_loss = min(self._own_loss, self.loss)
 
     @property
@@ -142,8 +162,11 @@ class RateControl:
     # ------------------------------------------------------------ down and up
 
     def _fall(self, arrived_bps: float, now: float, cause: _Cause) -> None:
-        before = self.bps
+        before, self._has_fallen = self.bps, True
+        arrived_bps = arrived_bps or before / 2
         self.bps = max(LOWEST_BPS, min(self.bps, KEPT_SHARE * arrived_bps))
+        # So much too much has filled the network: pictures wait until it has drained.
+        self.is_paused |= cause is _Cause.QUEUE and self.bps < before / 2
         self._ceiling, self._ceiling_at = max(arrived_bps, LOWEST_BPS), now
         self._may_fall_at = now + 0.5 + self.queue_s
         self._may_grow_at = now + 1.0
@@ -152,12 +175,17 @@ class RateControl:
             self._trial = (before, self.loss, now + LOSS_SETTLE_S)
             self._may_grow_at = self._trial[2]
 
+    @property
+    def _is_proven(self) -> bool:
+        return self.bps > PROVEN * self._ceiling and self.queue_s < PROVEN_QUEUE_S
+
     def _grow(self, sent_bps: float, now: float) -> None:
         passed_s = min(1.2, max(0.0, now - self._grown_at))
         self._grown_at = now
-        if now - self._ceiling_at > CEILING_S or self.bps > NEAR * self._ceiling:
+        if now - self._ceiling_at > CEILING_S or self._is_proven:
             self._ceiling = float("inf")
         growth = FREE_GROWTH if self._ceiling == float("inf") else NEAR_GROWTH
+        growth = growth if self._has_fallen else FIRST_GROWTH
         wanted = self.bps * (1 + growth) ** passed_s
         # What was never sent proves nothing.
         proven = max(self.bps, 2 * sent_bps + 50_000)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from server.metrics import Metrics
 from server.webrtc.sending.rate_control import RateControl, Report
 from server.webrtc.sending.requests import KeyFrames, Retransmissions
-from server.webrtc.sending.sent_packets import SentPackets, Throughput
+from server.webrtc.sending.sent_packets import Arrivals, SentPackets, Throughput
 from server.webrtc.sending.split import FULL, RETRANSMITTED_SHARE, SOUND_BPS, split
 
-WEAK_AFTER_S, GOOD_AFTER_S = 1.0, 2.0
+WEAK_AFTER_S, GOOD_AFTER_S = 1.5, 3.0
 """How long a network is weak, or good again, before the client is told."""
 CLOCK_HZ = {"audio": 48_000, "video": 90_000}
 FIRST_RTT_S = 0.1
+PAUSES_AFTER_S = 0.3
 PAYBACK_S = 0.4
 """Pictures may be ahead of their bit rate by so much; then some are left out."""
 
@@ -30,13 +31,15 @@ class Sender:
         on_weak: Callable[[bool], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        overhead = SOUND_BPS[0] + 60_000
+        overhead = SOUND_BPS[0] + 40_000
         self.rate = RateControl(video_bps + overhead, max(video_bps, 1_500_000) + overhead)
         self.split = FULL
         self.rtt_s = FIRST_RTT_S
         self.key_frames = KeyFrames()
         self._retransmissions = Retransmissions()
         self._streams = {kind: SentPackets() for kind in CLOCK_HZ}
+        self._arrived_until = 0.0
+        self._arrivals = Arrivals()
         self._sent = Throughput()
         self._pixels = 0
         self._owed_bits = 0.0
@@ -99,21 +102,39 @@ class Sender:
         """A packet of a stream went out; `size` is that on the wire."""
         now = self._clock()
         self._streams[kind].add(number, size, now)
-        self._sent.add(size, now)
+        self._count(size, now)
 
     def again_left(self, size: int) -> None:
         """A retransmission, or a report of ours, went out."""
-        self._sent.add(size, self._clock())
+        self._count(size, self._clock())
+
+    def _count(self, size: int, now: float) -> None:
+        self._arrivals.add(size, now)
+        self._sent.add(size, now)
 
     def reported(self, kind: str, newest: int, lost_share: float, jitter: int) -> None:
         """A receiver report of a stream; `jitter` is in its clock's ticks."""
         now = self._clock()
-        waited_s, packets = self._streams[kind].reported(newest, lost_share, now)
-        if waited_s is not None:
+        arrived = self._streams[kind].arrived(newest)
+        if arrived is None:
+            return
+        sent_at, packets = arrived
+        waited_s = self._waited(kind, sent_at, now)
+        if waited_s:
             self.rtt_s += 0.2 * (waited_s - self.rtt_s)
         report = Report(waited_s, lost_share, min(1.0, jitter / CLOCK_HZ[kind]), packets)
-        arrived = sum(each.arrived_bps for each in self._streams.values())
-        self.rate.on_report(report, arrived, self._sent.bps(now), now)
+        self._arrivals.note(self._arrived_until, self.rate.loss, now)
+        self.rate.on_report(report, self._arrivals.bps, self._sent.bps(now), now)
+
+    def _waited(self, kind: str, sent_at: float, now: float) -> float | None:
+        """The age of the oldest packet of a stream that is still on its way, 0 if there is none;
+        None if the stream pauses. What was sent before another one that arrived is lost.
+        """
+        self._arrived_until = max(self._arrived_until, sent_at)
+        first = self._streams[kind].first_after(self._arrived_until)
+        if first is not None:
+            return now - first
+        return 0.0 if now - sent_at < PAUSES_AFTER_S else None
 
     def estimated(self, bps: int) -> None:
         """The receiver's estimate (REMB) of what its network carries."""

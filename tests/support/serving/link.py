@@ -62,9 +62,12 @@ def shape(peer: RTCPeerConnection, down: Link, up: Link) -> None:
     """
     for connection in _connections(peer):
         for protocol in connection._protocols:
-            protocol.datagram_received = _carried(down, protocol.datagram_received)
+            socket = protocol.transport
+            protocol.datagram_received = _carried(
+                down, protocol.datagram_received, socket.is_closing
+            )
             # aioice sends by the socket's own sendto, DTLS and STUN alike.
-            protocol.transport = _Wire(protocol.transport, _carried(up, protocol.transport.sendto))
+            protocol.transport = _Wire(socket, _carried(up, socket.sendto, socket.is_closing))
 
 
 def _connections(peer: RTCPeerConnection) -> Iterator[Connection]:
@@ -83,12 +86,18 @@ class _Wire:
         return getattr(self._transport, name)
 
 
-def _carried(link: Link, carry: Callable[..., Any]) -> Callable[..., None]:
+def _carried(
+    link: Link, carry: Callable[..., Any], is_closed: Callable[[], bool]
+) -> Callable[..., None]:
     loop = asyncio.get_running_loop()
 
     def sent(data: bytes, address: Any) -> None:
         at = link.arrival(len(data), loop.time())
         if at is not None:
-            loop.call_at(at, carry, data, address)
+            loop.call_at(at, arrive, data, address)
+
+    def arrive(data: bytes, address: Any) -> None:
+        if not is_closed():
+            carry(data, address)
 
     return sent
