@@ -10,10 +10,11 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from runtime.errors import AvatarError
 from server.api.errors import error_response
+from server.api.guard import client_address
 from server.auth import may_resume, offered_subprotocols
 from server.protocol.binary import parse_binary
 from server.protocol.client_events import parse_text
-from server.protocol.errors import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError, no_session
 from server.protocol.handshake import SUBPROTOCOL, CloseCode
 from server.protocol.server_events import (
     ServerEvent,
@@ -22,7 +23,7 @@ from server.protocol.server_events import (
     error_event,
 )
 from server.session.registry import SessionRegistry
-from server.session.session import Session
+from server.session.session import Session, internal_error
 from server.session.settings import as_protocol_error
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,11 @@ class RealtimeSocket:
         self._taken = asyncio.Event()
         self._released = asyncio.Event()
 
+    @property
+    def client_host(self) -> str:
+        """The client's IP address, or ""."""
+        return self._socket.client.host if self._socket.client is not None else ""
+
     async def serve(self) -> None:
         """Open or resume a session and serve it until the socket or the session ends."""
         resumed = self._registry.sessions.get(self._socket.query_params.get("session", ""))
@@ -68,20 +74,26 @@ class RealtimeSocket:
     async def _passes_handshake(self, resumed: Session | None) -> bool:
         """Refuse an unauthorized handshake with an HTTP status and a reason."""
         try:
-            if resumed is not None and may_resume(self._headers, resumed.secret):
-                self._registry.access.check_origin(self._headers)
-            else:
-                self._registry.access.check(self._headers)
-                if "session" in self._socket.query_params:
-                    raise _no_session()
+            self._check_handshake(resumed)
         except ProtocolError as reason:
             self._registry.metrics.refused.labels(reason=str(reason.code)).inc()
+            address = client_address(self._socket.scope)
+            self._socket.app.state.refusals.warn(self._headers, address, reason)
             await self._socket.send_denial_response(error_response(reason))
             return False
-        if SUBPROTOCOL not in offered_subprotocols(self._headers):
-            await self._socket.send_denial_response(error_response(_no_subprotocol()))
-            return False
         return True
+
+    def _check_handshake(self, resumed: Session | None) -> None:
+        """Raise ProtocolError unless it may go on. A client secret is spent last."""
+        access = self._registry.access
+        access.check_origin(self._headers)
+        if SUBPROTOCOL not in offered_subprotocols(self._headers):
+            raise _no_subprotocol()
+        if resumed is not None and may_resume(self._headers, resumed.secret):
+            return
+        access.check_handshake(self._headers, client_address(self._socket.scope))
+        if "session" in self._socket.query_params:
+            raise no_session()
 
     async def _refuse(self, reason: ProtocolError) -> None:
         self._registry.metrics.refused.labels(reason=str(reason.code)).inc()
@@ -118,7 +130,7 @@ class RealtimeSocket:
         failure = await self._run_directions(session)
         if failure is not None:
             logger.error("session %s: an event failed", session.id, exc_info=failure)
-            await session.fail(_internal_error(failure))
+            await session.fail(internal_error(failure))
         if self._taken.is_set():
             await self._close(CloseCode.TAKEN_OVER, "another socket took the session over")
         elif session.closed.is_set():
@@ -204,14 +216,6 @@ class RealtimeSocket:
         with contextlib.suppress(RuntimeError, TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._socket.close(int(code), reason)
-
-
-def _no_session() -> ProtocolError:
-    return ProtocolError(
-        ErrorCode.SESSION_NOT_FOUND,
-        "No session lives under that id and secret. Open a new one.",
-        "session",
-    )
 
 
 def _internal_error(error: Exception) -> ProtocolError:

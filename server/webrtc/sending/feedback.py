@@ -26,7 +26,6 @@ from aiortc.rtp import (
 )
 from aiortc.sdp import SessionDescription
 
-from server.metrics import Metrics
 from server.webrtc.sending.requests import Budget
 from server.webrtc.sending.sender import Sender
 
@@ -45,7 +44,7 @@ class EncodingTrack(Protocol):
     def encode_as(self, mime_type: str) -> None: ...
 
 
-def attach(peer: RTCPeerConnection, sender: Sender, metrics: Metrics) -> None:
+def attach(peer: RTCPeerConnection, sender: Sender) -> None:
     """Let `sender` see and decide what the peer's senders do; call it once the peer has its answer
     as local description.
     """
@@ -58,7 +57,7 @@ def attach(peer: RTCPeerConnection, sender: Sender, metrics: Metrics) -> None:
             track.encode_as(section.rtp.codecs[0].mimeType)
             sending.append(each.sender)
     for transport in dict.fromkeys(each.transport for each in sending):
-        Feedback(transport, [s for s in sending if s.transport is transport], sender, metrics)
+        Feedback(transport, [s for s in sending if s.transport is transport], sender)
 
 
 class Feedback:
@@ -69,11 +68,9 @@ class Feedback:
         transport: RTCDtlsTransport,
         senders: list[RTCRtpSender],
         sender: Sender,
-        metrics: Metrics,
     ) -> None:
         self._by_ssrc = {each._ssrc: each for each in senders}
         self._sender = sender
-        self._metrics = metrics
         self._reports = Budget(REPORTS_PER_S, 1.0)
         # Attributes of the object hide its class's methods.
         part: Any = transport
@@ -92,13 +89,13 @@ class Feedback:
 
     async def _report(self, data: bytes) -> None:
         if not self._reports.take(1, self._sender.now()):
-            self._metrics.reports_dropped.inc()
+            self._sender.metrics.reports_dropped.inc()
             return
         try:
             for packet in RtcpPacket.parse(data):
                 await self._act(packet)
         except BAD_REPORTS:
-            self._metrics.reports_dropped.inc()
+            self._sender.metrics.reports_dropped.inc()
 
     async def _act(self, packet: object) -> None:
         match packet:

@@ -30,6 +30,8 @@ class Sender:
         metrics: Metrics,
         on_weak: Callable[[bool], None],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        is_weak: bool = False,
     ) -> None:
         overhead = SOUND_BPS[0] + 40_000
         self.rate = RateControl(video_bps + overhead, max(video_bps, 1_500_000) + overhead)
@@ -44,9 +46,9 @@ class Sender:
         self._pixels = 0
         self._owed_bits = 0.0
         self._owed_at = 0.0
-        self._is_weak = False
+        self._is_weak = is_weak
         self._differs_since: float | None = None
-        self._metrics = metrics
+        self.metrics = metrics
         self._on_weak = on_weak
         self._clock = clock
 
@@ -65,7 +67,7 @@ class Sender:
         every = self.split.every
         takes = every > 0 and slot % every == 0 and self._is_paid(now)
         if not takes:
-            self._metrics.pictures_left_out.inc()
+            self.metrics.pictures_left_out.inc()
         return takes
 
     def picture_made(self, size: int) -> None:
@@ -74,7 +76,7 @@ class Sender:
     def wants_key_frame(self) -> bool:
         is_wanted = self.key_frames.take(self._clock())
         if is_wanted:
-            self._metrics.key_frames.inc()
+            self.metrics.key_frames.inc()
         return is_wanted
 
     def _is_paid(self, now: float) -> bool:
@@ -151,7 +153,7 @@ class Sender:
             RETRANSMITTED_SHARE * self.rate.bps,
             self._clock(),
         )
-        self._metrics.retransmissions.labels(result="sent").inc(len(accepted))
+        self.metrics.retransmissions.labels(result="sent").inc(len(accepted))
         refused = self._retransmissions.refused - before
-        self._metrics.retransmissions.labels(result="over_budget").inc(refused)
+        self.metrics.retransmissions.labels(result="over_budget").inc(refused)
         return accepted
