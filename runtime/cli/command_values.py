@@ -92,9 +92,17 @@ def save_picture(picture: Image.Image, out: Path) -> None:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Prints an AvatarError as one line, without a traceback, and exits with 1."""
+    """Prints what the user can mend as one line, without a traceback, and exits with 1.
+
+    That is an AvatarError, or an OSError of a file: no room, no right, a folder in its place.
+    """
     try:
         yield
     except AvatarError as error:
         typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    except OSError as error:
+        if error.errno is None or error.filename is None:
+            raise
+        typer.echo(f"{error.filename} cannot be used: {os.strerror(error.errno)}.", err=True)
         raise typer.Exit(1) from error

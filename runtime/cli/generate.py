@@ -62,7 +62,7 @@ Folder = Annotated[
 @app.command()
 def generate(
     folder: Folder,
-    out: Annotated[Path, typer.Option(help="The video, mp4.")] = Path("talk.mp4"),
+    out: Annotated[Path, typer.Option(help="The video: .mp4, .mov or .mkv.")] = Path("talk.mp4"),
     audio: Annotated[
         Path | None, typer.Option(help="A sound file for the character's first speaker.")
     ] = None,
@@ -95,12 +95,14 @@ def generate(
 ) -> None:
     """Make a talking video from sound files."""
     with plain_errors():
-        if not out.parent.is_dir():
-            raise BadInput(f"There is no folder {out.parent}. Make it, or give another with --out.")
         choice = EngineChoice(engine, precision, engines, provider)
         chosen = choose_character(character, folder, [parse_pair(one)[0] for one in speaker or []])
         files = sound_files(chosen, audio, speaker or [])
         found = find_preset(preset)
+
+        from runtime.media_files.outputs import check_video_output  # the client's, a second
+
+        check_video_output(out, files.values())
 
         from runtime.media_files.generate import (  # torch takes seconds
             read_voices,
@@ -108,6 +110,8 @@ def generate(
         )
 
         voices = read_voices(files)
+        for note in voices.notes:
+            typer.echo(note, err=True)
         stream = open_stream(checkpoint, chosen, found, seed, choice)
         for who, _, name in (one.rpartition("=") for one in emotion or []):
             for one in [who] if who else chosen.speaker_ids:
