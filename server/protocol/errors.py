@@ -24,6 +24,9 @@ class ErrorCode(StrEnum):
     UNKNOWN_SPEAKER = "unknown_speaker"
     UNKNOWN_CHARACTER = "unknown_character"
     UNKNOWN_EMOTION = "unknown_emotion"
+    CHARACTER_EXISTS = "character_exists"
+    STORAGE_FAILED = "storage_failed"
+    REQUEST_TIMEOUT = "request_timeout"
     INVALID_PICTURE = "invalid_picture"
     INVALID_SDP = "invalid_sdp"
     NO_COMMON_CODEC = "no_common_codec"
@@ -130,9 +133,24 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         "The character has no reference image for that emotion.",
         "Use one of `capabilities.emotions`.",
     ),
+    ErrorCode.CHARACTER_EXISTS: ErrorInfo(
+        "A character of that id exists: built in, or added before.",
+        "Choose another id, or delete the added one first.",
+        409,
+    ),
+    ErrorCode.STORAGE_FAILED: ErrorInfo(
+        "The server cannot write an uploaded character: its disk is full or read-only.",
+        "Tell the server's operator; nothing was stored.",
+        507,
+    ),
+    ErrorCode.REQUEST_TIMEOUT: ErrorInfo(
+        "An upload did not arrive in time.",
+        "Send a smaller picture, or use a faster connection.",
+        408,
+    ),
     ErrorCode.INVALID_PICTURE: ErrorInfo(
-        "An uploaded picture cannot be read.",
-        "Send a complete PNG, JPEG or WebP file.",
+        "An uploaded picture cannot be read, is too large, or is transparent all over.",
+        "Send a complete PNG, JPEG or WebP file; the message says what is allowed.",
     ),
     ErrorCode.INVALID_SDP: ErrorInfo(
         "The offer or a candidate is not valid SDP, or asks for no audio or video to receive.",
@@ -205,16 +223,16 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         500,
     ),
     ErrorCode.EMPTY_TEXT: ErrorInfo(
-        "The text to speak is empty.",
+        "The text to speak is empty, or has nothing that makes a sound.",
         "Send words to speak.",
     ),
     ErrorCode.TEXT_TOO_LONG: ErrorInfo(
-        "The text to speak exceeds the limit, which the message names.",
+        "The text to speak, or its sound, exceeds the limit, which the message names.",
         "Send it in parts.",
     ),
     ErrorCode.INVALID_TEXT: ErrorInfo(
-        "The text holds half of a surrogate pair, which is not a character.",
-        "Leave it out.",
+        "The text holds control characters, or half of a surrogate pair.",
+        "Leave them out.",
     ),
     ErrorCode.UNKNOWN_VOICE: ErrorInfo(
         "espeak-ng has no such voice.",
