@@ -14,10 +14,11 @@ from aiortc import (
 from aiortc.codecs import h264, vpx
 from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
 
-from server.config import Webrtc
+from server.config import IceServer, Webrtc
 from server.protocol.client_events import WebrtcCandidate
 from server.protocol.errors import ErrorCode, ProtocolError
 from server.webrtc.candidates import MAX_CANDIDATES, SDP_ERRORS, Candidate, CandidateBudget
+from server.webrtc.ice_credentials import credentials_for
 from server.webrtc.ice_guard import Reach, guard
 from server.webrtc.offer import Offer, bad_sdp, with_declined
 from server.webrtc.tracks import AudioTrack, VideoTrack
@@ -37,10 +38,7 @@ class Peer:
         reach: Reach,
         on_change: Callable[["Peer", str], None],
     ) -> None:
-        servers = [
-            RTCIceServer(list(each.urls), each.username, each.credential)
-            for each in config.ice_servers
-        ]
+        servers = [_ice_server(each) for each in config.ice_servers]
         # Without a configuration aiortc uses a public STUN server; with an empty list, none.
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._connection.on("connectionstatechange", lambda: on_change(self, self.state))
@@ -161,3 +159,8 @@ def set_video_bitrate(bits_per_second: int) -> None:
     """Set the encoders' first bit rate, a module constant of aiortc; REMB changes it later."""
     vpx.DEFAULT_BITRATE = min(bits_per_second, vpx.MAX_BITRATE)
     h264.DEFAULT_BITRATE = min(bits_per_second, h264.MAX_BITRATE)
+
+
+def _ice_server(server: IceServer) -> RTCIceServer:
+    own = credentials_for(server, "server")
+    return RTCIceServer(list(server.urls), own.username, own.credential)
