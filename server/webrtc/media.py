@@ -23,6 +23,8 @@ from server.protocol.outbox import Emit
 from server.protocol.server_events import DegradedCause, SessionDegraded, SessionRecovered
 from server.speech.lane import SpeakerLane
 from server.tasks import Tasks
+from server.webrtc.check_budget import CheckBudget
+from server.webrtc.ice_guard import Reach
 from server.webrtc.offer import read_offer
 from server.webrtc.pacer import send_slices
 from server.webrtc.peer import Peer
@@ -75,6 +77,8 @@ class MediaSession:
         self._is_overdue = False
         self._offers = TokenBucket(OFFERS_PER_S, OFFERS_AT_ONCE)
         self._is_network_weak = False
+        self._answering = asyncio.Lock()
+        self._checks = CheckBudget()
         self._tasks = Tasks("media", self._on_error)
         self.playout, self._scheduler = self._prepare(speakers)
         self._wait_for_offer()
@@ -110,18 +114,20 @@ class MediaSession:
         self._had_offer, self._newest = True, None
         self._check_rate()
         offer = read_offer(text)
-        webrtc, host = self._config.webrtc, self._config.listen.host
-        self._newest = Peer(offer, webrtc, host, rules, self._sender(), self._on_peer_change)
+        reach = Reach(self._config.listen.host, rules, self._checks)
+        self._newest = Peer(offer, self._config.webrtc, reach, self._sender(), self._on_peer_change)
         return self._newest
 
     async def answer(self, peer: Peer, request: StreamRequest) -> str:
         """Answer the offer of a peer; the first one also opens the stream of `request`.
 
         A later offer replaces the peer, for example after a change of network: the one before plays
-        until the new one is connected. Cancelled, it leaves everything as it was.
+        until the new one is connected. Offers are answered one after another. Cancelled, it leaves
+        everything as it was.
         """
         try:
-            answer = await peer.answer()
+            async with self._answering:
+                answer = await peer.answer()
             self._check_open()
         except BaseException:
             if self._newest is peer:
@@ -139,7 +145,7 @@ class MediaSession:
             open_stream = partial(self._backend.open, request)
             self._tasks.start("generate", self._scheduler.run(open_stream))
         if before is not None:
-            await before.close()
+            self._close_later(before)
         return answer
 
     def _check_rate(self) -> None:
@@ -161,10 +167,10 @@ class MediaSession:
                 "The session has ended in the meantime. Open a new one.",
             )
 
-    async def add_candidate(self, event: WebrtcCandidate) -> None:
+    def add_candidate(self, event: WebrtcCandidate) -> None:
         """Use one more candidate of the latest offer; those of a refused one change nothing."""
         if self._newest is not None:
-            await self._newest.add_candidate(event)
+            self._newest.add_candidate(event)
         elif not self._had_offer:
             raise ProtocolError(
                 ErrorCode.NO_OFFER,
