@@ -23,7 +23,7 @@ from server.api.tts import find_synthesizer, speech_router
 from server.config import ServerConfig
 from server.generation.interface import Backend
 from server.protocol.errors import ErrorCode, ProtocolError
-from server.session.registry import SessionRegistry
+from server.session.registry import ServerState, SessionRegistry
 from server.session.settings import as_protocol_error
 from server.webrtc.peer import set_video_bitrate
 
@@ -32,8 +32,14 @@ logger = logging.getLogger(__name__)
 BEARER = HTTPBearer(auto_error=False, description="The server's API key, if it has one.")
 
 
-def create_app(config: ServerConfig, backend: Backend) -> FastAPI:
-    """The server as an app. Its lifespan loads the model, and ends every session when it ends."""
+def create_app(
+    config: ServerConfig, backend: Backend, *, is_served_while_loading: bool = False
+) -> FastAPI:
+    """The server as an app. Its lifespan loads the model, and ends every session when it ends.
+
+    `app.state.failure` is why the model could not be loaded. If requests are served while it loads,
+    /readyz says so, and only the failure tells of its end.
+    """
     synthesizer = find_synthesizer()
 
     @asynccontextmanager
@@ -42,15 +48,16 @@ def create_app(config: ServerConfig, backend: Backend) -> FastAPI:
         registry = app.state.registry = SessionRegistry(
             config, backend, has_tts=synthesizer is not None
         )
+        loading = asyncio.create_task(_load(app), name="load the model")
         try:
-            await registry.load()
+            if not is_served_while_loading:
+                await loading
             yield
-        except (AvatarError, ProtocolError) as reason:
-            app.state.failure = reason  # `avatar serve` reads it: uvicorn only logs it
-            raise
         finally:
-            await registry.aclose()
-            await asyncio.get_running_loop().shutdown_default_executor()
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+            if await registry.aclose():
+                await asyncio.get_running_loop().shutdown_default_executor()
 
     app = FastAPI(title="Avatar Server", lifespan=lifespan)
     app.state.failure = None
@@ -68,6 +75,14 @@ def create_app(config: ServerConfig, backend: Backend) -> FastAPI:
     return app
 
 
+async def _load(app: FastAPI) -> None:
+    try:
+        await app.state.registry.load()
+    except Exception as reason:
+        app.state.failure = reason  # `avatar serve` reads it: uvicorn only logs it
+        raise
+
+
 def _open_router() -> APIRouter:
     """Routes without a key: health for load balancers, and the socket, which checks by itself."""
     router = APIRouter()
@@ -83,10 +98,13 @@ def _open_router() -> APIRouter:
 
     @router.get("/readyz")
     async def readyz(request: Request) -> JSONResponse:
-        """Whether a new session would start now: 200, else 503 with `loading` or `full`."""
+        """Whether a new session would start now: 200, else 503 with `loading`, `full`, `draining`
+        (the server is about to end) or `model_failed` (it ends, to be started anew).
+        """
         registry: SessionRegistry = request.app.state.registry
         full = registry.admission.active >= registry.config.limits.max_sessions
-        status = "loading" if not registry.is_ready else "full" if full else "ready"
+        is_full = full and registry.state is ServerState.READY
+        status = "full" if is_full else registry.state.value
         return JSONResponse({"status": status}, 200 if status == "ready" else 503)
 
     return router

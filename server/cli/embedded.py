@@ -5,18 +5,18 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import uvicorn
+from fastapi import FastAPI
 
-from server.cli.serve import uvicorn_config
+from server.cli.lifetime import DrainingServer, uvicorn_config
 from server.config import ServerConfig
 
 
 @asynccontextmanager
-async def running(config: ServerConfig, application: object) -> AsyncIterator[int]:
+async def running(config: ServerConfig, application: FastAPI) -> AsyncIterator[int]:
     """The port of the app, once its model is loaded; raises what its start raises."""
     settings = uvicorn_config(config, application, "error")
     settings.loop = "asyncio"
-    server = uvicorn.Server(settings)
+    server = DrainingServer(settings, application, drain_ms=0)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         # `serve` would also take over the process's signals.

@@ -1,5 +1,6 @@
 """The media of one session: its stream, its WebRTC peer, and the pacer between them."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -59,6 +60,7 @@ class MediaSession:
         self._emit = emit
         self._on_end = on_end
         self._may_offer_again = False
+        self._moved = asyncio.Event()
         self._peer: Peer | None = None
         self._tasks = Tasks("media", self._on_error)
         self.playout, self._scheduler = self._prepare(speakers)
@@ -151,6 +153,7 @@ class MediaSession:
             self._tasks.start("play", self._play(peer))
         elif state in ("failed", "closed") and self.state is not MediaState.PAUSED:
             self.state = MediaState.PAUSED
+            self._moved.set()
             self._tasks.stop("play")
             self._wait_for_peer()
 
@@ -197,6 +200,7 @@ class MediaSession:
 
     def _on_slice(self, played: Slice, pace: Pace | None, lag_s: float) -> None:
         self._scheduler.wake()
+        self._moved.set()
         self._metrics.loop_lag.observe(lag_s)
         self._metrics.slices.labels(kind="held" if played.frame is None else "new").inc()
         rtf = round(self._scheduler.times.rtf, 3)
@@ -208,9 +212,19 @@ class MediaSession:
 
     # ------------------------------------------------------------ end
 
+    async def until_silent(self) -> bool:
+        """Wait until the speech that came has been played; whether there was some to play."""
+        has_played = False
+        while self.state is MediaState.PLAYING and self.playout.has_speech:
+            has_played = True
+            self._moved.clear()
+            await self._moved.wait()
+        return has_played
+
     async def close(self) -> None:
         """End the loops, the peer and the stream; items that are left end as interrupted."""
         self.state = MediaState.CLOSED
+        self._moved.set()
         await self._tasks.aclose()
         self.playout.interrupt(self.playout.lanes)
         if self._peer is not None:
