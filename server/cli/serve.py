@@ -124,10 +124,10 @@ def _own_folders() -> list[Path]:
 
 def run(config: ServerConfig, log_level: str = "warning") -> None:
     """Serve until a signal ends it; raises what kept the model from being loaded."""
-    typer.echo("Loading the model ..")
     if not (config.listen.web_dir / "index.html").is_file():
         logger.warning("listen.web_dir: %s has no index.html: no page", config.listen.web_dir)
     listener = bind(config)
+    typer.echo("Loading the model ..")
     application = create_app(config, RuntimeBackend(config.model), is_served_while_loading=True)
     settings = uvicorn_config(config, application, log_level)
     try:
