@@ -85,7 +85,7 @@ def main(fault: str, root: str, toml: str | None = None) -> None:
     signal.signal(signal.SIGUSR1, lambda *_: model.breaks.set())
     aioice.ice.get_host_addresses = lambda *_, **__: ["127.0.0.1"]
     serve.RuntimeBackend = lambda _: model
-    serve.run(load_config(Path(toml) if toml else None, {"listen": {"port": 0}}))
+    serve.run(load_config(Path(toml) if toml else None, None, {"listen": {"port": 0}}))
 
 
 if __name__ == "__main__":
