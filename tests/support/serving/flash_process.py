@@ -1,6 +1,6 @@
 """`avatar serve` as a process, with a model that is loaded at once and breaks on SIGUSR1.
 
-    python -m tests.support.serving.flash_process FAULT CHARACTERS [TOML]
+python -m tests.support.serving.flash_process FAULT CHARACTERS [TOML]
 """
 
 import contextlib
