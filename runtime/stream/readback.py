@@ -3,8 +3,8 @@
 On a GPU, decoding and the device-to-host copy run on their own CUDA stream, so the next tick can be
 enqueued meanwhile. Only the first read of a frame blocks.
 
-A sum over all latents and pixels tells whether the model still computes numbers: one NaN or infinity
-makes it NaN or infinite. Reading such frames raises FloatingPointError.
+A sum over all latents and pixels tells whether the model still computes numbers: one NaN or
+infinity makes it NaN or infinite. Reading such frames raises FloatingPointError.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from avatar_client.events import (
 from server.config import Limits, ServerConfig
 from tests.support.serving.flash import FlashBackend
 from tests.support.serving.flash_process import ServerProcess, flash_server, started
-from tests.support.serving.stand import Client, Stand, client, serving
+from tests.support.serving.stand import Client, Stand, client, serving, until
 
 pytestmark = pytest.mark.fault("shutdown")
 
@@ -116,7 +116,7 @@ async def test_a_second_signal_ends_speech(character_root, speech, drain, number
             await talk.say(speech(30_000))
             await talk.until(OutputStarted)
             server.signal(number)
-            while await readiness(server.port) != "draining":
+            while await readiness(server.port) != "draining":  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
             server.signal(number)
             await talk.until(OutputCleared)
@@ -129,8 +129,7 @@ async def test_a_hung_model_does_not_keep_the_process(character_root, drain):
     with flash_server(character_root, toml=drain(0)) as server:
         async with client(Stand(server.port, None), "?character=ana") as talk:
             server.signal(signal.SIGUSR1)
-            while "The model hangs." not in server.output:
-                await asyncio.sleep(0.02)
+            await until(lambda: "The model hangs." in server.output)
             server.signal(signal.SIGTERM)
             await told_the_end(talk)
         await status(server, 12)
