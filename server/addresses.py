@@ -31,9 +31,9 @@ NEVER: Sequence[Network] = tuple(
 class AddressRules:
     """What one client may make the server send to.
 
-    Public addresses are allowed. Private ones are only allowed to a client that comes from a private
-    address itself, and loopback only to one on this machine: others have no use for them. `allowed`
-    are networks that are open to everybody.
+    Public addresses are allowed. Private ones are only allowed to a client that comes from a
+    private address itself, and loopback only to one on this machine: others have no use for them.
+    `allowed` are networks that are open to everybody.
     """
 
     client: Address | None
@@ -49,6 +49,11 @@ class AddressRules:
         if plain.is_loopback:
             return self._is_local
         return plain.is_global or self._is_private
+
+    @property
+    def permits_local_names(self) -> bool:
+        """Whether names of the local network (`.local`) may be looked up for the client."""
+        return self._is_private
 
     @property
     def _is_local(self) -> bool:

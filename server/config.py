@@ -19,6 +19,9 @@ from runtime.stream.presets import PRESETS, presets_of
 from server.field_info import DeclaredField, Info, declared_fields
 
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+ICE_URL = re.compile(
+    r"stuns?:[\w.-]+(:\d{1,5})?|turns?:([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?(\?transport=(udp|tcp))?"
+)
 SHIPPED = Path(__file__).parent.parent / "client_demo"
 """The web page and the samples that come with the server."""
 
@@ -257,6 +260,13 @@ class Webrtc:
         tuple[IceServer, ...],
         Key("STUN and TURN servers, as `[[webrtc.ice_servers]]` tables."),
     ] = ()
+    allowed_networks: Annotated[
+        tuple[str, ...],
+        Key(
+            "Further networks that clients may have media sent to, as `10.0.0.0/8`. Public "
+            "addresses always may; private ones only for clients that come from a private address."
+        ),
+    ] = ()
     video_bitrate: Annotated[
         int, Key("Bits a second that the video encoders begin with.", low=1)
     ] = 1_000_000
@@ -299,9 +309,29 @@ def _check(config: ServerConfig) -> None:
         check_provider(config.model.engine, config.model.provider)
     except AvatarError as error:
         raise ConfigError(f"model.{error.param}: {error}") from None
+    _check_webrtc(config.webrtc)
     _check_devices(config)
     _check_paths(config.model, config.listen)
     _check_default_preset(config.model)
+
+
+def _check_webrtc(webrtc: Webrtc) -> None:
+    for place, server in enumerate(webrtc.ice_servers):
+        for url in server.urls:
+            if not ICE_URL.fullmatch(url):
+                raise ConfigError(
+                    f"webrtc.ice_servers.{place}.urls names {url!r}, which is no address of a STUN "
+                    "or TURN server. Write stun:HOST:PORT, turn:HOST:PORT or "
+                    "turns:HOST:PORT?transport=tcp."
+                )
+    for network in webrtc.allowed_networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as reason:
+            raise ConfigError(
+                f"webrtc.allowed_networks names {network!r}, which is no network ({reason}). Write "
+                "10.0.0.0/8 or fd00::/8."
+            ) from None
 
 
 def _check_value(path: str, info: Info, value: Any) -> None:

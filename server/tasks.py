@@ -32,7 +32,15 @@ class Tasks:
     def start_timer(self, name: str, delay_ms: int, call: Callable[[], None]) -> None:
         """Call `call` after `delay_ms`, unless the timer is stopped or restarted."""
         self.stop_timer(name)
-        self._timers[name] = asyncio.get_running_loop().call_later(delay_ms / 1000, call)
+        loop = asyncio.get_running_loop()
+        self._timers[name] = loop.call_later(delay_ms / 1000, self._go_off, name, call)
+
+    def _go_off(self, name: str, call: Callable[[], None]) -> None:
+        del self._timers[name]
+        call()
+
+    def has_timer(self, name: str) -> bool:
+        return name in self._timers
 
     def stop_timer(self, name: str) -> None:
         if (timer := self._timers.pop(name, None)) is not None:

@@ -22,7 +22,7 @@ from server.protocol.server_events import (
     error_event,
 )
 from server.session.registry import ServerState, SessionRegistry
-from server.session.session import Session
+from server.session.session import Session, internal_error
 from server.session.settings import as_protocol_error
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,11 @@ class RealtimeSocket:
         self._gone = asyncio.Event()
         self._taken = asyncio.Event()
         self._released = asyncio.Event()
+
+    @property
+    def client_host(self) -> str:
+        """The client's IP address, or ""."""
+        return self._socket.client.host if self._socket.client is not None else ""
 
     async def serve(self) -> None:
         """Open or resume a session and serve it until the socket or the session ends."""
@@ -118,7 +123,7 @@ class RealtimeSocket:
         failure = await self._run_directions(session)
         if failure is not None:
             logger.error("session %s: an event failed", session.id, exc_info=failure)
-            await session.fail(_internal_error(failure))
+            await session.fail(internal_error(failure))
         if self._taken.is_set():
             await self._close(CloseCode.TAKEN_OVER, "another socket took the session over")
         elif session.closed.is_set():
@@ -213,14 +218,6 @@ def _no_session() -> ProtocolError:
         ErrorCode.SESSION_NOT_FOUND,
         "No session lives under that id and secret. Open a new one.",
         "session",
-    )
-
-
-def _internal_error(error: Exception) -> ProtocolError:
-    return ProtocolError(
-        ErrorCode.INTERNAL,
-        f"Internal error ({type(error).__name__}) while handling an event. The session has ended; "
-        "open a new one and report the server log.",
     )
 
 

@@ -14,6 +14,7 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
+from server.cli.connections import BoundedHttp, BoundedWebSocket
 from server.config import ConfigError, ServerConfig
 from server.session.registry import ServerState, SessionRegistry
 
@@ -57,7 +58,8 @@ def uvicorn_config(
     return uvicorn.Config(
         application,
         loop="uvloop",
-        ws="websockets-sansio",
+        http=BoundedHttp,
+        ws=BoundedWebSocket,
         ws_max_size=config.limits.max_message_bytes,
         ws_per_message_deflate=False,  # PCM does not shrink, it only costs time
         ws_ping_interval=PING_S,

@@ -27,7 +27,6 @@ class ErrorCode(StrEnum):
     INVALID_PICTURE = "invalid_picture"
     INVALID_SDP = "invalid_sdp"
     NO_COMMON_CODEC = "no_common_codec"
-    ALREADY_OFFERED = "already_offered"
     NO_OFFER = "no_offer"
     NO_MEDIA = "no_media"
     MEDIA_STARTED = "media_started"
@@ -35,6 +34,7 @@ class ErrorCode(StrEnum):
     UNAUTHORIZED = "unauthorized"
     SERVER_FULL = "server_full"
     UNAVAILABLE = "unavailable"
+    RATE_LIMITED = "rate_limited"
     PEER_LOST = "peer_lost"
     GENERATOR_FAILED = "generator_failed"
     EMPTY_TEXT = "empty_text"
@@ -139,10 +139,6 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         "The offer has no video codec that the server sends.",
         "Offer one of `capabilities.video_codecs`.",
     ),
-    ErrorCode.ALREADY_OFFERED: ErrorInfo(
-        "A second `webrtc.offer` arrived while the first connection was alive.",
-        "Close that connection before you offer again, or open another session.",
-    ),
     ErrorCode.NO_OFFER: ErrorInfo(
         "A candidate arrived before any offer.",
         "Send `webrtc.offer` first.",
@@ -174,6 +170,11 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         "The model is still loading or has failed, or the server is shutting down.",
         "Try again later; `GET /readyz` tells which, and when.",
         503,
+    ),
+    ErrorCode.RATE_LIMITED: ErrorInfo(
+        "The client asks for more of one kind of work than one client may.",
+        "Wait as long as the message says, then send the event or request again.",
+        429,
     ),
     ErrorCode.PEER_LOST: ErrorInfo(
         "The WebRTC connection was not established, or was lost and not offered again in time.",

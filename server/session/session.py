@@ -7,10 +7,13 @@ again with its id and secret.
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
+from ipaddress import ip_network
 from typing import Protocol
 
 from runtime.errors import AvatarError
+from server.addresses import AddressRules, parse_address
 from server.config import ServerConfig
 from server.generation.interface import Backend, StreamRequest
 from server.generation.model_thread import ModelThread
@@ -32,12 +35,17 @@ from server.session.session_info import Granted, session_info
 from server.session.settings import Settings, as_protocol_error, check_emotion, updated
 from server.tasks import Tasks
 from server.webrtc.media import MediaSession, MediaState
+from server.webrtc.peer import Peer
 
 logger = logging.getLogger(__name__)
 
 
 class Socket(Protocol):
     """The connection that serves a session now."""
+
+    @property
+    def client_host(self) -> str:
+        """The client's IP address, or ""."""
 
     async def give_way(self) -> None:
         """Let go of the session; returns when this socket touches it no more."""
@@ -110,8 +118,14 @@ class Session:
             await self._handle(event)
 
     async def _handle(self, event: client.ClientEvent) -> None:
+        await self._refusing(event, partial(self._act, event))
+
+    async def _refusing(
+        self, event: client.ClientEvent, act: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Do what an event asks for; an error of the client becomes an event of its own."""
         try:
-            await self._act(event)
+            await act()
         except ProtocolError as reason:
             reason.event_id = reason.event_id or event.event_id
             self.refuse(reason)
@@ -143,9 +157,10 @@ class Session:
             case client.SessionUpdate():
                 await self._update(event)
             case client.WebrtcOffer():
-                settings = self.settings
-                request = StreamRequest(settings.character, settings.preset, settings.seed)
-                self.emit(WebrtcAnswer(sdp=await self.media.answer(event.sdp, request)))
+                peer = self.media.begin_answer(event.sdp, self._address_rules())
+                # Beside the next events: an answer may wait for STUN and TURN servers.
+                answer = partial(self._answer, peer)
+                self._tasks.start("answer", self._refusing(event, answer))
             case client.WebrtcCandidate():
                 await self.media.add_candidate(event)
             case client.Ping():
@@ -153,6 +168,17 @@ class Session:
             case client.SessionClose():
                 await self.close("closed by the client")
         self.media.wake()
+
+    async def _answer(self, peer: Peer) -> None:
+        settings = self.settings
+        request = StreamRequest(settings.character, settings.preset, settings.seed)
+        self.emit(WebrtcAnswer(sdp=await self.media.answer(peer, request)))
+
+    def _address_rules(self) -> AddressRules:
+        """Where media may be sent for the client, by the address that it comes from."""
+        host = self._socket.client_host if self._socket is not None else ""
+        networks = self._config.webrtc.allowed_networks
+        return AddressRules(parse_address(host), tuple(map(ip_network, networks)))
 
     def _append(self, event: client.Append) -> None:
         if event.seq is not None:
@@ -233,7 +259,6 @@ class Session:
             return
         self._socket = None
         if not self.is_closed:
-            self.media.allow_new_offer()
             self._tasks.start_timer("socket", self._config.limits.resume_ms, self._abandon)
 
     @property
@@ -272,4 +297,14 @@ class Session:
         await self._tasks.aclose()
 
     def _on_error(self, error: BaseException) -> None:
-        logger.error("session %s could not be closed cleanly", self.id, exc_info=error)
+        logger.error("session %s: a task failed", self.id, exc_info=error)
+        if self._closing is None and isinstance(error, Exception):
+            self._end_soon(internal_error(error))
+
+
+def internal_error(error: Exception) -> ProtocolError:
+    return ProtocolError(
+        ErrorCode.INTERNAL,
+        f"Internal error ({type(error).__name__}) while handling an event. The session has ended; "
+        "open a new one and report the server log.",
+    )

@@ -68,9 +68,8 @@ async def _gather(
         timeout=STUN_WAIT_S,
     )
     for protocol in connection._protocols:
-        transport = protocol.transport
-        if isinstance(transport, asyncio.DatagramTransport):  # not a relay's: that has its own rule
-            transport.set_protocol(DatagramGuard(connection, protocol))
+        if protocol.local_candidate.type == "host":  # a relay lets in only what it is told to
+            protocol.transport.set_protocol(DatagramGuard(connection, protocol))
     return found
 
 

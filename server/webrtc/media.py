@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
 
 from runtime.errors import AvatarError
+from server.addresses import AddressRules
+from server.budget import TokenBucket
 from server.config import ServerConfig
 from server.generation.interface import Backend, StreamRequest
 from server.generation.model_thread import ModelThread
@@ -20,10 +23,15 @@ from server.protocol.outbox import Emit
 from server.protocol.server_events import SessionDegraded, SessionRecovered
 from server.speech.lane import SpeakerLane
 from server.tasks import Tasks
+from server.webrtc.offer import read_offer
 from server.webrtc.pacer import send_slices
 from server.webrtc.peer import Peer
 
 logger = logging.getLogger(__name__)
+
+OFFERS_AT_ONCE = 10
+OFFERS_PER_S = 1 / 6
+"""A client on a train changes its network often; an answer costs some 20 ms of the event loop."""
 
 
 class MediaState(Enum):
@@ -59,9 +67,13 @@ class MediaSession:
         self._metrics = metrics
         self._emit = emit
         self._on_end = on_end
-        self._may_offer_again = False
         self._moved = asyncio.Event()
-        self._peer: Peer | None = None
+        self._peer: Peer | None = None  # plays
+        self._next: Peer | None = None  # answered, not connected yet
+        self._newest: Peer | None = None  # of the latest offer, unless it was refused
+        self._had_offer = False
+        self._is_overdue = False
+        self._offers = TokenBucket(OFFERS_PER_S, OFFERS_AT_ONCE)
         self._tasks = Tasks("media", self._on_error)
         self.playout, self._scheduler = self._prepare(speakers)
         self._wait_for_offer()
@@ -92,40 +104,53 @@ class MediaSession:
 
     # ------------------------------------------------------------ peer
 
-    def allow_new_offer(self) -> None:
-        """The socket was lost: its client may negotiate anew although the peer still lives."""
-        self._may_offer_again = True
+    def begin_answer(self, text: str, rules: AddressRules) -> Peer:
+        """Check an offer, and take its candidates from now on; ProtocolError refuses it."""
+        self._had_offer, self._newest = True, None
+        self._check_rate()
+        offer = read_offer(text)
+        webrtc, host = self._config.webrtc, self._config.listen.host
+        self._newest = Peer(offer, webrtc, host, rules, self._on_peer_change)
+        return self._newest
 
-    async def answer(self, offer: str, request: StreamRequest) -> str:
-        """Answer an offer; the first one also opens the stream of `request`."""
-        if self._peer is not None and self._peer.is_alive and not self._may_offer_again:
-            raise ProtocolError(
-                ErrorCode.ALREADY_OFFERED,
-                "This session already has a WebRTC connection; there is one for each session. "
-                "Close it before the next offer, or open another session.",
-                "sdp",
-            )
-        peer = Peer(self._config.webrtc, self._on_peer_change)
-        self._tasks.stop_timer("offer")  # an answer may take seconds
+    async def answer(self, peer: Peer, request: StreamRequest) -> str:
+        """Answer the offer of a peer; the first one also opens the stream of `request`.
+
+        A later offer replaces the peer, for example after a change of network: the one before plays
+        until the new one is connected. Cancelled, it leaves everything as it was.
+        """
         try:
-            answer = await peer.answer(offer)
+            answer = await peer.answer()
             self._check_open()
         except BaseException:
-            if self.state is MediaState.WAITING:
-                self._wait_for_offer()
+            if self._newest is peer:
+                self._newest = None
             await peer.close()
+            if self._is_overdue:
+                self._on_end(self._no_offer())
             raise
-        before, self._peer = self._peer, peer
-        self._may_offer_again = False
-        self._tasks.stop("play")
-        self.state = MediaState.CONNECTING
-        self._wait_for_peer()
+        self._tasks.stop_timer("offer")
+        before, self._next = self._next, peer
+        if self.state is not MediaState.PLAYING:
+            self.state = MediaState.CONNECTING
+            self._wait_for_peer()
         if "generate" not in self._tasks:
             open_stream = partial(self._backend.open, request)
             self._tasks.start("generate", self._scheduler.run(open_stream))
         if before is not None:
             await before.close()
         return answer
+
+    def _check_rate(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if not self._offers.take(now):
+            raise ProtocolError(
+                ErrorCode.RATE_LIMITED,
+                f"This session sent more than {OFFERS_AT_ONCE} offers in a short time. Wait "
+                f"{math.ceil(self._offers.wait_s(now))} s, then offer again.",
+                "sdp",
+                retryable=True,
+            )
 
     def _check_open(self) -> None:
         """The session may have ended while an offer was answered: nothing may start then."""
@@ -136,41 +161,70 @@ class MediaSession:
             )
 
     async def add_candidate(self, event: WebrtcCandidate) -> None:
-        if self._peer is None:
+        """Use one more candidate of the latest offer; those of a refused one change nothing."""
+        if self._newest is not None:
+            await self._newest.add_candidate(event)
+        elif not self._had_offer:
             raise ProtocolError(
                 ErrorCode.NO_OFFER,
                 "A candidate came before any offer. Send webrtc.offer first.",
                 "candidate",
             )
-        await self._peer.add_candidate(event)
 
     def _on_peer_change(self, peer: Peer, state: str) -> None:
-        if peer is not self._peer or self.state is MediaState.CLOSED:
+        if self.state is MediaState.CLOSED:
             return
-        if state == "connected" and self.state is MediaState.CONNECTING:
-            self._tasks.stop_timer("peer")
-            self.state = MediaState.PLAYING
-            self._tasks.start("play", self._play(peer))
-        elif state in ("failed", "closed") and self.state is not MediaState.PAUSED:
-            self.state = MediaState.PAUSED
+        is_lost = state in ("failed", "closed")
+        if peer is self._next and state == "connected":
+            self._take_over(peer)
+        elif peer is self._next and is_lost:
+            self._next = None
+            self._close_later(peer)
+        elif peer is self._peer and is_lost and self.state is MediaState.PLAYING:
+            self.state = MediaState.PAUSED if self._next is None else MediaState.CONNECTING
             self._moved.set()
             self._tasks.stop("play")
             self._wait_for_peer()
 
+    def _take_over(self, peer: Peer) -> None:
+        """`peer` plays from now on; the one before it ends."""
+        before, self._peer, self._next = self._peer, peer, None
+        self._tasks.stop_timer("peer")
+        self.state = MediaState.PLAYING
+        self._tasks.start("play", self._play(peer))
+        if before is not None:
+            self._close_later(before)
+
+    def _close_later(self, peer: Peer) -> None:
+        self._tasks.start(f"close {id(peer)}", peer.close())
+
     def _wait_for_offer(self) -> None:
-        """Start (or, after a failed offer, restart) the timer that ends the session if no offer
-        arrives.
-        """
+        """Start the timer that ends the session if no offer arrives that can be answered."""
+        self._tasks.start_timer(
+            "offer", self._config.limits.media_timeout_ms, self._end_without_offer
+        )
+
+    def _end_without_offer(self) -> None:
+        if self._newest is not None:  # one that came in time is being answered
+            self._is_overdue = True
+        else:
+            self._on_end(self._no_offer())
+
+    def _no_offer(self) -> ProtocolError:
         limit_ms = self._config.limits.media_timeout_ms
-        missing = ProtocolError(
+        return ProtocolError(
             ErrorCode.NO_MEDIA,
             f"No webrtc.offer that could be answered arrived within {limit_ms // 1000} s, so the "
             "session was closed to free its slot. Open a new session and send the offer right "
             "away; audio can be sent before or after it.",
         )
-        self._tasks.start_timer("offer", limit_ms, partial(self._on_end, missing))
 
     def _wait_for_peer(self) -> None:
+        """Start the timer that ends the session unless a peer connects; further offers do not
+        extend it.
+        """
+        if self._tasks.has_timer("peer"):
+            return
         limit_ms = self._config.limits.peer_timeout_ms
         lost = ProtocolError(
             ErrorCode.PEER_LOST,
@@ -227,8 +281,8 @@ class MediaSession:
         self._moved.set()
         await self._tasks.aclose()
         self.playout.interrupt(self.playout.lanes)
-        if self._peer is not None:
-            await self._peer.close()
+        peers = [each for each in {self._peer, self._next, self._newest} if each is not None]
+        await asyncio.gather(*(each.close() for each in peers))
 
     def _on_error(self, error: BaseException) -> None:
         logger.error("the stream failed", exc_info=error)

@@ -1,40 +1,46 @@
 """One WebRTC peer of a session: offer, answer, candidates, end."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from aiortc.codecs import h264, vpx
 from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
-from aiortc.sdp import SessionDescription, candidate_from_sdp
+from aiortc.sdp import candidate_from_sdp
 
+from server.addresses import AddressRules
 from server.config import Webrtc
 from server.protocol.client_events import WebrtcCandidate
 from server.protocol.errors import ErrorCode, ProtocolError
+from server.webrtc.ice_guard import guard
+from server.webrtc.offer import (
+    MAX_CANDIDATES,
+    SDP_ERRORS,
+    Candidate,
+    CandidateBudget,
+    Offer,
+    bad_sdp,
+)
 from server.webrtc.tracks import AudioTrack, VideoTrack
 
 logger = logging.getLogger(__name__)
 
 CLOSE_S = 10
-RECEIVING = ("recvonly", "sendrecv")
-KINDS = ("audio", "video", "application")
-# aiortc's SDP parser indexes and converts as it reads; these are its errors for bad text.
-SDP_ERRORS = (
-    ValueError,
-    IndexError,
-    KeyError,
-    AttributeError,
-    TypeError,
-    AssertionError,
-    StopIteration,
-)
 
 
 class Peer:
     """One answered offer; `on_change` gets each new state: connected, failed, closed."""
 
-    def __init__(self, config: Webrtc, on_change: Callable[["Peer", str], None]) -> None:
+    def __init__(
+        self,
+        offer: Offer,
+        config: Webrtc,
+        listen_host: str,
+        rules: AddressRules,
+        on_change: Callable[["Peer", str], None],
+    ) -> None:
         servers = [
             RTCIceServer(list(each.urls), each.username, each.credential)
             for each in config.ice_servers
@@ -42,7 +48,12 @@ class Peer:
         # Without a configuration aiortc uses a public STUN server; with an empty list, none.
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._connection.on("connectionstatechange", lambda: on_change(self, self.state))
+        self._offer = offer
+        self._listen_host = listen_host
+        self._budget = CandidateBudget(rules)
         self._tracks: dict[str, AudioTrack | VideoTrack] = {}
+        self._waiting: list[Candidate] | None = []  # until the answer is made
+        self._adding: asyncio.Task[None] | None = None
 
     @property
     def state(self) -> str:
@@ -57,15 +68,16 @@ class Peer:
         """The tracks that the offer asked for."""
         return tuple(self._tracks.values())
 
-    async def answer(self, offer: str) -> str:
-        """The answer's SDP with all of our candidates; ProtocolError for a bad offer."""
-        for kind in _kinds_wanted(offer):
-            track = AudioTrack() if kind == "audio" else VideoTrack()
-            self._tracks[kind] = track
-            # Before the remote description: afterwards aiortc ignores it silently.
-            self._connection.addTransceiver(track, direction="sendonly")
+    async def answer(self) -> str:
+        """The answer's SDP with all of our candidates; ProtocolError for a bad offer.
+
+        The offer's own candidates are added afterwards, beside everything else.
+        """
+        offer = self._offer
         try:
-            await self._connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+            await self._connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+            self._send_in(offer.mids)
+            guard(self._connection, self._listen_host)
             answer = await self._connection.createAnswer()
             await self._connection.setLocalDescription(answer)
         except OperationError:
@@ -76,17 +88,39 @@ class Peer:
                 "sdp",
             ) from None
         except (InvalidStateError, InvalidAccessError, *SDP_ERRORS) as reason:
-            raise _bad_sdp(str(reason) or type(reason).__name__) from None
+            raise bad_sdp(str(reason) or type(reason).__name__) from None
+        known, self._waiting = [*offer.candidates, *(self._waiting or ())], None
+        self._adding = asyncio.create_task(self._add_all(known), name="candidates")
         return str(self._connection.localDescription.sdp)
 
+    def _send_in(self, mids: dict[str, str]) -> None:
+        """Send a track in each of these sections, and neither send nor receive in the others."""
+        for transceiver in self._connection.getTransceivers():
+            transceiver.direction = "inactive"
+            if mids.get(transceiver.kind) == transceiver.mid:
+                track = AudioTrack() if transceiver.kind == "audio" else VideoTrack()
+                self._tracks[transceiver.kind] = track
+                transceiver.sender.replaceTrack(track)
+                transceiver.direction = "sendonly"
+
+    async def _add_all(self, candidates: Sequence[Candidate]) -> None:
+        for each in candidates:
+            with contextlib.suppress(*SDP_ERRORS):  # browsers offer kinds that aiortc does not know
+                await self._add(each)
+
     async def add_candidate(self, event: WebrtcCandidate) -> None:
+        """Use one more candidate; ProtocolError for one that cannot be read. The end of the
+        candidates is not passed on: the peer may still be found by its own checks (RFC 8863).
+        """
         line = event.candidate.removeprefix("candidate:").strip()
+        if not line:
+            return
+        candidate = Candidate(line, event.sdp_mid, event.sdp_mline_index)
+        if self._waiting is not None:
+            self._waiting = [*self._waiting, candidate][:MAX_CANDIDATES]
+            return
         try:
-            candidate = candidate_from_sdp(line) if line else None
-            if candidate is not None:
-                candidate.sdpMid = event.sdp_mid
-                candidate.sdpMLineIndex = event.sdp_mline_index
-            await self._connection.addIceCandidate(candidate)
+            await self._add(candidate)
         except SDP_ERRORS as reason:
             raise ProtocolError(
                 ErrorCode.INVALID_SDP,
@@ -95,10 +129,20 @@ class Peer:
                 "candidate",
             ) from None
 
+    async def _add(self, candidate: Candidate) -> None:
+        if not self._budget.takes(candidate.line):
+            logger.info("a candidate is left out: %.100s", candidate.line)
+            return
+        parsed = candidate_from_sdp(candidate.line)
+        parsed.sdpMid, parsed.sdpMLineIndex = candidate.sdp_mid, candidate.sdp_mline_index
+        await self._connection.addIceCandidate(parsed)
+
     async def close(self) -> None:
         """End ICE, DTLS and both senders; nothing of the peer keeps running."""
         for track in self._tracks.values():
             track.stop()
+        if self._adding is not None:
+            self._adding.cancel()
         try:
             async with asyncio.timeout(CLOSE_S):
                 # Shielded: aiortc may be closing it itself, and our limit must not cancel that.
@@ -111,34 +155,3 @@ def set_video_bitrate(bits_per_second: int) -> None:
     """Set the encoders' first bit rate, a module constant of aiortc; REMB changes it later."""
     vpx.DEFAULT_BITRATE = min(bits_per_second, vpx.MAX_BITRATE)
     h264.DEFAULT_BITRATE = min(bits_per_second, h264.MAX_BITRATE)
-
-
-def _kinds_wanted(offer: str) -> list[str]:
-    """`audio` and `video`, if the offer can receive them."""
-    try:
-        description = SessionDescription.parse(offer)
-    except SDP_ERRORS as reason:
-        raise _bad_sdp(str(reason) or type(reason).__name__) from None
-    media = description.media
-    mids = {each.rtp.muxId for each in media if each.kind in KINDS}
-    if any(not mids.issuperset(each.items) for each in description.group):
-        # aiortc accepts it, then has no transport and cannot be closed.
-        raise _bad_sdp("its BUNDLE group names a missing section")
-    kinds = [each.kind for each in media if each.direction in RECEIVING and each.port]
-    wanted: list[str] = [kind for kind in ("audio", "video") if kind in kinds]
-    if not wanted:
-        raise _bad_sdp("no audio or video section receives")
-    if any(kinds.count(kind) > 1 for kind in wanted):
-        raise _bad_sdp("two sections of one kind")
-    if any(not each.dtls or not each.dtls.fingerprints for each in media if each.port):
-        raise _bad_sdp("a section without a DTLS fingerprint")
-    return wanted
-
-
-def _bad_sdp(reason: str) -> ProtocolError:
-    return ProtocolError(
-        ErrorCode.INVALID_SDP,
-        f"The offer cannot be answered ({reason[:160]}). It needs one audio and one video section "
-        "that receive, bundled, with ICE and DTLS: send the SDP of createOffer unchanged.",
-        "sdp",
-    )

@@ -25,8 +25,8 @@ BAD_TEXTS = {
     '{"type": "session.update", "speakers": [{"id": "left", "emotion": "happy"}]}': "unsupported",
     '{"type": "session.update", "speakers": [{"id": "left", "face": 1}]}': "media_started",
     '{"type": "session.update", "speakers": [{"id": "ghost"}]}': "unknown_speaker",
-    '{"type": "webrtc.offer", "sdp": "v=0"}': "already_offered",
     '{"type": "webrtc.candidate", "candidate": "no candidate"}': "invalid_sdp",
+    '{"type": "webrtc.offer", "sdp": "v=0"}': "invalid_sdp",
 }
 
 

@@ -60,10 +60,10 @@ async def test_a_peer_that_is_gone_is_replaced_by_the_next_offer_and_the_item_pl
 async def test_an_offer_in_time_is_answered_however_long_that_takes(character_root, monkeypatch):
     answer = Peer.answer
 
-    async def slow(peer: Peer, offer: str) -> str:
+    async def slow(peer: Peer) -> str:
         pass_time(monkeypatch, 10)  # as when a far STUN server delays the candidates
         await asyncio.sleep(0.01)  # timers that are due go off
-        return await answer(peer, offer)
+        return await answer(peer)
 
     monkeypatch.setattr(Peer, "answer", slow)
     config = ServerConfig(limits=Limits(media_timeout_ms=5000))
@@ -75,7 +75,7 @@ async def test_an_offer_in_time_is_answered_however_long_that_takes(character_ro
 
 
 async def test_after_an_offer_that_failed_another_one_is_waited_for(character_root, monkeypatch):
-    async def failing(peer: Peer, offer: str) -> str:
+    async def failing(peer: Peer) -> str:
         pass_time(monkeypatch, 10)
         await asyncio.sleep(0.01)  # timers that are due go off
         raise ProtocolError(ErrorCode.INVALID_SDP, "found nothing that can be answered")

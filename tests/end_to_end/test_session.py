@@ -167,11 +167,11 @@ async def test_an_emotion_stays_with_its_speaker_when_the_other_is_renamed(chara
 async def test_an_offer_whose_session_ends_meanwhile_starts_nothing(character_root, monkeypatch):
     answer = Peer.answer
 
-    async def answer_too_late(self, offer):
-        sdp = await answer(self, offer)
+    async def answer_too_late(self):
+        sdp = await answer(self)
         (session,) = stand.hub.sessions.values()
-        await session.close("ended while the offer was answered")
         ended.append(session)
+        await session.close("ended while the offer was answered")
         return sdp
 
     ended = []
