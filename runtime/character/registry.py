@@ -7,20 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.character.character import Character
+from runtime.character.character import CARD, Character
 from runtime.character.store import FolderStamp, character_folders, folder_stamp
-from runtime.errors import AvatarError
+from runtime.errors import AvatarError, BadInput
 
 logger = logging.getLogger(__name__)
+
+FAULTS = (AvatarError, OSError, ValueError, ArithmeticError, RecursionError, MemoryError)
+"""What reading a folder may raise: its files may hold anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A folder as it was read last; `character` is None if it could not be read."""
+    """A folder as it was read last; without a `character`, `fault` says why it is left out."""
 
     folder: Path
     stamp: FolderStamp
     character: Character | None
+    fault: str = ""
 
 
 class CharacterRegistry:
@@ -47,12 +51,19 @@ class CharacterRegistry:
             known = self._known.items()
             return {name: each.character for name, each in known if each.character is not None}
 
+    def fault_of(self, name: str) -> str | None:
+        """Why the folder of that name is left out; None if it is not, or if there is none."""
+        known = self._known.get(name)
+        return known.fault if known is not None and known.character is None else None
+
     def _look_at(self, name: str, folder: Path) -> _Known:
         stamp, known = folder_stamp(folder), self._known.get(name)
         if known is not None and (known.folder, known.stamp) == (folder, stamp):
             return known
         try:
+            if not (folder / CARD).is_file():  # a pipe or a device could be read for ever
+                raise BadInput(f"{folder / CARD} is no file. Mend it, or delete the folder.")
             return _Known(folder, stamp, Character.load(folder))
-        except (AvatarError, OSError) as error:
+        except FAULTS as error:
             logger.warning("the character in %s is left out: %s", folder, error)
-            return _Known(folder, stamp, None)
+            return _Known(folder, stamp, None, str(error))

@@ -85,6 +85,13 @@ class DrainingServer(uvicorn.Server):
         registry: SessionRegistry = self.application.state.registry
         return registry
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Raises what kept the app from starting; uvicorn would end the process."""
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            raise self.application.state.failure or RuntimeError("the app did not start") from None
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn does, after the clients were told. Until then requests are answered."""
         await self.say_goodbye()

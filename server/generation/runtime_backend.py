@@ -12,7 +12,7 @@ from runtime.character.character import Character
 from runtime.character.registry import CharacterRegistry
 from runtime.character.store import BUILTIN_CHARACTERS
 from runtime.engine.kinds import ANY_SHAPE, EngineChoice, weight_precision
-from runtime.errors import CheckpointError
+from runtime.errors import BadInput, CheckpointError, NotFound
 from runtime.stream.presets import StreamPreset, find_preset, is_released, presets_of
 from runtime.timing import SAMPLE_RATE
 from runtime.values import Samples
@@ -138,6 +138,18 @@ class RuntimeBackend:
         return self._model is not None and self._model.dit.config.emotion
 
     def open(self, request: StreamRequest) -> Generator:
+        try:
+            return self._open(request)
+        except (BadInput, OSError) as error:
+            if request.character.folder.is_dir():
+                raise
+            raise NotFound(
+                f"The character {request.character.id} was deleted after this session had chosen "
+                "it. Open another session with another character.",
+                param="character",
+            ) from error
+
+    def _open(self, request: StreamRequest) -> Generator:
         from runtime.stream.generator import StreamingGenerator
 
         assert self._model is not None, "load() comes first"
@@ -181,7 +193,9 @@ class RuntimeBackend:
 
     def _warm_up(self) -> CallTimes:
         """Run silence, speech and an interruption: each preset, and each number of speakers."""
-        by_speakers = {len(each.speakers): each for each in self.characters.read().values()}
+        by_speakers: dict[int, list[Character]] = {}
+        for each in self.characters.read().values():
+            by_speakers.setdefault(len(each.speakers), []).append(each)
         wanted = {(self._config.default_preset, count) for count in by_speakers}
         largest = (
             len(self._config.devices) - 1
@@ -192,10 +206,21 @@ class RuntimeBackend:
         open_s = SLOW_OPENING_S if self._may_load_later else 0.0
         tick_s = 0.0
         for preset, count in sorted(wanted):
-            times = self._warm_stream(StreamRequest(by_speakers[count], preset, 0))
+            times = self._warm_with_any(by_speakers[count], preset)
             open_s, tick_s = max(open_s, times.open_s), max(tick_s, times.tick_s)
             logger.info("warmed the preset %s with %d speakers", preset, count)
         return CallTimes(open_s, tick_s)
+
+    def _warm_with_any(self, characters: list[Character], preset: str) -> CallTimes:
+        """With the last of them that works: an emotion's picture may turn out to be broken."""
+        *others, last = characters
+        try:
+            return self._warm_stream(StreamRequest(last, preset, 0))
+        except (BadInput, OSError) as error:
+            if not others:
+                raise
+            logger.warning("the character in %s cannot be shown: %s", last.folder, error)
+            return self._warm_with_any(others, preset)
 
     @property
     def _may_load_later(self) -> bool:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import partial
 
 from runtime.character.store import default_character
+from runtime.errors import BadInput
 from server.auth import Authenticator
 from server.config import ServerConfig
 from server.generation.interface import Backend, CallTimes, StreamRequest, try_out
@@ -63,7 +64,7 @@ class SessionRegistry:
         Raises AvatarError or ProtocolError if sessions could not run: weights or the default
         character are missing.
         """
-        settings = await self.settings_for(None)
+        settings = await self._default_settings()
         self._trial = StreamRequest(settings.character, settings.preset, settings.seed)
         times: CallTimes = await self._thread.run(self.backend.load, work=Work.LOAD)
         limits = CallLimits.of(self.config.limits.model_timeout_ms, times)
@@ -80,7 +81,23 @@ class SessionRegistry:
         name = character or self.config.model.default_character
         if name is None:
             return Settings(default_character(characters), self.config.model.default_preset)
+        if name not in characters and self.backend.characters.fault_of(name) is not None:
+            raise ProtocolError(
+                ErrorCode.UNKNOWN_CHARACTER,
+                f"The folder of the character {name!r} is broken, and the server's log says why. "
+                "Mend it, or use another character.",
+                "character",
+            )
         return Settings(find(characters, name), self.config.model.default_preset)
+
+    async def _default_settings(self) -> Settings:
+        """Those of sessions that name no character; the error says which key is at fault."""
+        try:
+            return await self.settings_for(None)
+        except ProtocolError as reason:
+            name = self.config.model.default_character or ""
+            fault = self.backend.characters.fault_of(name)
+            raise BadInput(f"model.default_character: {fault or reason}") from None
 
     async def open(self, settings: Settings, on_position: Callable[[int], None]) -> Session:
         """A new session, as soon as there is a slot; `on_position` gets places in the queue."""
