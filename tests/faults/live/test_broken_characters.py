@@ -68,7 +68,7 @@ async def test_without_any_character_the_server_does_not_start(root):
     """A server all of whose characters are broken does not start, and says what to do."""
     break_card(root, "ana")
     break_card(root, "pair")
-    with pytest.raises(BadInput, match="no character. Add one"):
+    with pytest.raises(BadInput, match=r"no character\. Add one"):
         async with serving(ServerConfig(), FlashBackend(root)):
             pass
 
