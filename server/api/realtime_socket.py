@@ -10,10 +10,11 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from runtime.errors import AvatarError
 from server.api.errors import error_response
+from server.api.guard import client_address
 from server.auth import may_resume, offered_subprotocols
 from server.protocol.binary import parse_binary
 from server.protocol.client_events import parse_text
-from server.protocol.errors import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError, no_session
 from server.protocol.handshake import SUBPROTOCOL, CloseCode
 from server.protocol.server_events import (
     ServerEvent,
@@ -73,20 +74,26 @@ class RealtimeSocket:
     async def _passes_handshake(self, resumed: Session | None) -> bool:
         """Refuse an unauthorized handshake with an HTTP status and a reason."""
         try:
-            if resumed is not None and may_resume(self._headers, resumed.secret):
-                self._registry.access.check_origin(self._headers)
-            else:
-                self._registry.access.check(self._headers)
-                if "session" in self._socket.query_params:
-                    raise _no_session()
+            self._check_handshake(resumed)
         except ProtocolError as reason:
             self._registry.metrics.refused.labels(reason=str(reason.code)).inc()
+            address = client_address(self._socket.scope)
+            self._socket.app.state.refusals.warn(self._headers, address, reason)
             await self._socket.send_denial_response(error_response(reason))
             return False
-        if SUBPROTOCOL not in offered_subprotocols(self._headers):
-            await self._socket.send_denial_response(error_response(_no_subprotocol()))
-            return False
         return True
+
+    def _check_handshake(self, resumed: Session | None) -> None:
+        """Raise ProtocolError unless it may go on. A client secret is spent last."""
+        access = self._registry.access
+        access.check_origin(self._headers)
+        if SUBPROTOCOL not in offered_subprotocols(self._headers):
+            raise _no_subprotocol()
+        if resumed is not None and may_resume(self._headers, resumed.secret):
+            return
+        access.check_handshake(self._headers, client_address(self._socket.scope))
+        if "session" in self._socket.query_params:
+            raise no_session()
 
     async def _refuse(self, reason: ProtocolError) -> None:
         self._registry.metrics.refused.labels(reason=str(reason.code)).inc()
@@ -213,11 +220,11 @@ class RealtimeSocket:
                 await self._socket.close(int(code), reason)
 
 
-def _no_session() -> ProtocolError:
+def _internal_error(error: Exception) -> ProtocolError:
     return ProtocolError(
-        ErrorCode.SESSION_NOT_FOUND,
-        "No session lives under that id and secret. Open a new one.",
-        "session",
+        ErrorCode.INTERNAL,
+        f"Internal error ({type(error).__name__}) while handling an event. The session has ended; "
+        "open a new one and report the server log.",
     )
 
 

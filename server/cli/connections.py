@@ -7,6 +7,7 @@ checked by tests/server/cli/test_connections.py.
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import h11
@@ -33,6 +34,7 @@ CONTROL_RATE, CONTROL_BURST = 20.0, 200.0
 """Pings and pongs of a client, a second and at once."""
 TOO_LARGE = 1009
 POLICY = 1008
+NOT_UTF8 = 1007
 
 
 class _Unfinished:
@@ -160,6 +162,13 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             return
         super().handle_cont(event)
 
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not _is_utf8(self.frames):
+            self.frames = []
+            self._fail(NOT_UTF8, "a text message is not UTF-8")
+            return
+        super().send_receive_event_to_app()
+
     def handle_ping(self) -> None:
         if self._takes_control_frame():
             super().handle_ping()
@@ -186,6 +195,14 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         if closing is not None and closing.code == TOO_LARGE and self.handshake_complete:
             self.transport.write(_too_large(self.config.ws_max_size))
         super().handle_parser_exception()
+
+
+def _is_utf8(parts: Sequence[bytes]) -> bool:
+    try:
+        b"".join(parts).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _too_large(limit: int) -> bytes:

@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from server.cli.connections import BoundedHttp, BoundedWebSocket
+from server.cli.log import uvicorn_level
 from server.config import ConfigError, ServerConfig
 from server.session.registry import ServerState, SessionRegistry
 
@@ -52,11 +53,11 @@ def bind(config: ServerConfig) -> socket.socket:
 
 
 def uvicorn_config(
-    config: ServerConfig, application: FastAPI, log_level: str = "warning"
+    config: ServerConfig, application: object, log_level: str = "warning"
 ) -> uvicorn.Config:
     """How uvicorn runs the app; tests run it the same way."""
     return uvicorn.Config(
-        application,
+        application,  # type: ignore[arg-type]  # an ASGI app
         loop="uvloop",
         http=BoundedHttp,
         ws=BoundedWebSocket,
@@ -65,7 +66,7 @@ def uvicorn_config(
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,
         timeout_graceful_shutdown=round(GOODBYE_S),
-        log_level=log_level,
+        log_level=uvicorn_level(log_level),
         log_config=None,
         access_log=False,
     )

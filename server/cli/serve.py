@@ -11,6 +11,7 @@ from runtime.cli.command_values import own_characters
 from runtime.errors import AvatarError
 from server.api.app import create_app
 from server.cli.lifetime import ProcessServer, bind, uvicorn_config
+from server.cli.log import LEVELS, set_up_log
 from server.config import ConfigError, ServerConfig
 from server.config_file import load_config, to_toml
 from server.field_info import declared_fields
@@ -18,7 +19,6 @@ from server.generation.runtime_backend import RuntimeBackend
 from server.protocol.errors import ProtocolError
 
 logger = logging.getLogger(__name__)
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -39,6 +39,7 @@ def main() -> None:
 
 @app.command()
 def serve(
+    context: typer.Context,
     config: Annotated[
         Path | None, typer.Option(help="A TOML file; flags win over what it says.")
     ] = None,
@@ -50,6 +51,13 @@ def serve(
     port: Annotated[int | None, typer.Option(help=_meaning("listen.port"))] = None,
     api_key: Annotated[
         str | None, typer.Option(envvar="AVATAR_API_KEY", help=_meaning("listen.api_key"))
+    ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(envvar="AVATAR_API_KEY_FILE", help=_meaning("listen.api_key_file")),
+    ] = None,
+    allowed_origin: Annotated[
+        list[str] | None, typer.Option(help=_meaning("listen.allowed_origins"))
     ] = None,
     characters: Annotated[
         list[Path] | None, typer.Option(help=_meaning("model.characters"))
@@ -72,7 +80,13 @@ def serve(
 ) -> None:
     """Run the server; it prints the address of its page when it is ready."""
     flags: dict[str, dict[str, object]] = {
-        "listen": {"host": host, "port": port, "api_key": api_key},
+        "listen": {
+            "host": host,
+            "port": port,
+            "api_key": api_key,
+            "api_key_file": api_key_file,
+            "allowed_origins": allowed_origin,
+        },
         "limits": {"max_sessions": max_sessions},
         "model": {
             "characters": characters,
@@ -89,26 +103,29 @@ def serve(
         },
     }
     try:
-        level = _known_level(log_level)
+        _check_flags(context, log_level)
         loaded = load_config(config, flags, {"model": {"characters": _own_folders()}})
         if print_config:
             typer.echo(to_toml(loaded), nl=False)
             return
-        logging.basicConfig(
-            level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
-        run(loaded, level)
+        set_up_log(log_level, loaded)
+        run(loaded, log_level)
     except (ConfigError, AvatarError, ProtocolError) as error:
         typer.echo(f"avatar serve: {error}", err=True)
         raise typer.Exit(1) from None
 
 
-def _known_level(name: str) -> str:
-    """The log level in lower case; ConfigError for an unknown one."""
-    if name.lower() not in LOG_LEVELS:
-        levels = ", ".join(LOG_LEVELS)
-        raise ConfigError(f"--log-level is {name!r}, but must be one of {levels}.")
-    return name.lower()
+def _check_flags(context: typer.Context, log_level: str) -> None:
+    """Refuse an unknown log level, and warn of a key that every user of the machine can read."""
+    if log_level not in LEVELS:
+        raise ConfigError(f"--log-level is {log_level!r}, but must be one of {', '.join(LEVELS)}.")
+    source = context.get_parameter_source("api_key")
+    if source is not None and source.name == "COMMANDLINE":
+        typer.echo(
+            "The key after --api-key can be read in the list of processes by every user of this "
+            "machine. Use --api-key-file or AVATAR_API_KEY instead.",
+            err=True,
+        )
 
 
 def _own_folders() -> list[Path]:

@@ -6,6 +6,7 @@ Sessions share it between ticks: the job with the earliest deadline runs first.
 import asyncio
 import heapq
 import itertools
+import logging
 import sys
 import threading
 import traceback
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
+
+logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 Observer = Callable[[object, BaseException | None], None]
@@ -71,10 +74,11 @@ class ModelThread:
         is_bounded = running is not None and running.work is not Work.LOAD
         return (*self._beside, running) if running and is_bounded else (*self._beside,)
 
-    def stack(self) -> str:
-        """Where the thread is now, as a traceback."""
+    def log_stack(self) -> None:
+        """Write to the log where the thread is now."""
         frame = sys._current_frames().get(self._thread.ident or 0)
-        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+        for line in "".join(traceback.format_stack(frame)).splitlines():
+            logger.critical("%s", line)
 
     async def run(self, call: Callable[[], R], deadline: float = 0.0, work: Work = Work.TICK) -> R:
         """The result of `call()`, run on the thread; `deadline` is in the loop's time.

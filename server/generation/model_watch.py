@@ -132,5 +132,6 @@ class ModelWatch:
     def _fail(self, reason: str) -> None:
         if not self._has_failed:
             self._has_failed = True
-            logger.critical("the model has failed: %s\n%s", reason, self.thread.stack())
+            logger.critical("the model has failed: %s", reason)
+            self.thread.log_stack()
             self._on_failed(reason)

@@ -46,7 +46,7 @@ class SessionRegistry:
         self.config = config
         self.backend = backend
         self.metrics = Metrics()
-        self.access = Authenticator(config.listen, config.limits.client_secret_ms)
+        self.access = Authenticator(config.listen, config.limits)
         self.admission = Admission(config.limits.max_sessions, config.limits.max_queued)
         self.metrics.queued.set_function(lambda: self.admission.queued)
         self.sessions: dict[str, Session] = {}
@@ -164,7 +164,8 @@ class SessionRegistry:
             async with asyncio.timeout(MODEL_END_S):
                 await self._thread.run(self.backend.close, work=Work.LOAD)
         except TimeoutError:
-            logger.critical("the model does not end:\n%s", self._thread.stack())
+            logger.critical("the model does not end, and is left behind")
+            self._thread.log_stack()
             return False
         await self._thread.aclose()
         return True
