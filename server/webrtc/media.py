@@ -70,6 +70,7 @@ class MediaSession:
         self._metrics = metrics
         self._emit = emit
         self._on_end = on_end
+        self._moved = asyncio.Event()
         self._peer: Peer | None = None  # plays
         self._next: Peer | None = None  # answered, not connected yet
         self._newest: Peer | None = None  # of the latest offer, unless it was refused
@@ -189,6 +190,7 @@ class MediaSession:
             self._close_later(peer)
         elif peer is self._peer and is_lost and self.state is MediaState.PLAYING:
             self.state = MediaState.PAUSED if self._next is None else MediaState.CONNECTING
+            self._moved.set()
             self._tasks.stop("play")
             self._wait_for_peer()
 
@@ -260,6 +262,7 @@ class MediaSession:
 
     def _on_slice(self, played: Slice, pace: Pace | None, lag_s: float) -> None:
         self._scheduler.wake()
+        self._moved.set()
         self._metrics.loop_lag.observe(lag_s)
         self._metrics.slices.labels(kind="held" if played.frame is None else "new").inc()
         rtf = round(self._scheduler.times.rtf, 3)
@@ -289,9 +292,19 @@ class MediaSession:
 
     # ------------------------------------------------------------ end
 
+    async def until_silent(self) -> bool:
+        """Wait until the speech that came has been played; whether there was some to play."""
+        has_played = False
+        while self.state is MediaState.PLAYING and self.playout.has_speech:
+            has_played = True
+            self._moved.clear()
+            await self._moved.wait()
+        return has_played
+
     async def close(self) -> None:
         """End the loops, the peer and the stream; items that are left end as interrupted."""
         self.state = MediaState.CLOSED
+        self._moved.set()
         await self._tasks.aclose()
         self.playout.interrupt(self.playout.lanes)
         peers = [each for each in {self._peer, self._next, self._newest} if each is not None]

@@ -13,7 +13,8 @@ LOWEST_BPS = 40_000
 """Sound alone, at its lowest bit rate, with the heads of its packets."""
 BASE_WINDOW_S = 10.0
 """How long the shortest delay counts as that of an empty network: routes change."""
-FIRST_BASE_S = 0.1
+BEGIN_S, FIRST_BASE_S = 3.0, 0.1
+"""While a session begins, its network may be full from the first packet on."""
 OVERLOADED = 0.75
 """If less than this share of what is sent arrives, something waits."""
 QUEUE_S = 0.15
@@ -42,10 +43,11 @@ class Report:
     """What one receiver report says of one stream, compared with what was sent.
 
     `waited_s` is the age of the oldest packet that had not arrived, 0 if all had, None if the
-    report says nothing new of it.
+    report says nothing new of it; `way_s` is the age of the newest that had.
     """
 
     waited_s: float | None
+    way_s: float
     lost_share: float
     jitter_s: float
     packets: int
@@ -68,7 +70,7 @@ class RateControl:
         self.is_paused = False
         """Whether too much waits in the network for pictures."""
         self._highest_bps = highest_bps
-        self._waits: deque[tuple[float, float]] = deque()
+        self._ways: deque[tuple[float, float]] = deque()
         self._own_loss = 0.0
         self._ceiling = float("inf")
         self._ceiling_at = 0.0
@@ -127,14 +129,14 @@ class RateControl:
         if not report.waited_s:
             self.queue_s = self.queue_s if report.waited_s is None else 0.0
             return
-        self._waits.append((now, report.waited_s))
+        self._ways.append((now, report.way_s))
         self._began_at = now if self._began_at is None else self._began_at
-        while now - self._waits[0][0] > BASE_WINDOW_S:
-            self._waits.popleft()
-        base_s = min(waited for _, waited in self._waits)
-        if is_overloaded and now - self._began_at < BASE_WINDOW_S:
+        while now - self._ways[0][0] > BASE_WINDOW_S:
+            self._ways.popleft()
+        base_s = min(way for _, way in self._ways)
+        if is_overloaded and now - self._began_at < BEGIN_S:
             base_s = min(base_s, FIRST_BASE_S)  # it was full from the start
-        self.queue_s = report.waited_s - base_s
+        self.queue_s = max(0.0, report.waited_s - base_s)
 
     def _note_loss(self, report: Report) -> None:
         weight = min(0.5, report.packets / 100)

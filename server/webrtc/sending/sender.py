@@ -13,6 +13,7 @@ WEAK_AFTER_S, GOOD_AFTER_S = 1.5, 3.0
 """How long a network is weak, or good again, before the client is told."""
 CLOCK_HZ = {"audio": 48_000, "video": 90_000}
 FIRST_RTT_S = 0.1
+RTT_SHARE = 0.2
 PAUSES_AFTER_S = 0.3
 PAYBACK_S = 0.4
 """Pictures may be ahead of their bit rate by so much; then some are left out."""
@@ -122,9 +123,10 @@ class Sender:
             return
         sent_at, packets = arrived
         waited_s = self._waited(kind, sent_at, now)
+        jitter_s = min(1.0, jitter / CLOCK_HZ[kind])
+        report = Report(waited_s, now - sent_at, lost_share, jitter_s, packets)
         if waited_s:
-            self.rtt_s += 0.2 * (waited_s - self.rtt_s)
-        report = Report(waited_s, lost_share, min(1.0, jitter / CLOCK_HZ[kind]), packets)
+            self.rtt_s += RTT_SHARE * (waited_s - self.rtt_s)
         self._arrivals.note(self._arrived_until, self.rate.loss, now)
         self.rate.on_report(report, self._arrivals.bps, self._sent.bps(now), now)
 

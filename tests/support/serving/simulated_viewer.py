@@ -168,7 +168,6 @@ class SimulatedViewer:
         shown = sum(since <= at < until for at, _ in self.pictures)
         return shown / (until - since)
 
-    def longest_delay_s(self, since: float, until: float) -> float:
-        """The longest way of a sound packet or picture that arrived in that time."""
-        came = [at - sent for at, sent in self.sounds + self.pictures if since <= at < until]
-        return max(came)
+    def longest_delay_s(self, came: list[tuple[float, float]], since: float, until: float) -> float:
+        """The longest way of those `sounds` or `pictures` that arrived in that time."""
+        return max(at - sent for at, sent in came if since <= at < until)
