@@ -36,8 +36,9 @@ __all__ = [
 
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 ICE_URL = re.compile(
-    r"stuns?:[\w.-]+(:\d{1,5})?|turns?:([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?(\?transport=(udp|tcp))?"
+    r"(?P<kind>stuns?|turns?):[A-Za-z0-9_.-]+(:(?P<port>\d{1,5}))?(\?transport=(udp|tcp))?"
 )
+"""RFC 7064 and 7065; aiortc reads no IPv6 addresses in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +223,13 @@ class Webrtc:
         ),
     ] = ()
     video_bitrate: Annotated[
-        int, Key("Bits a second that the video encoders begin with.", low=1)
-    ] = 1_000_000
+        int,
+        Key(
+            "Bits a second that the video begins with; then it follows the viewer's network, up "
+            "to 1,500,000 or this, whichever is more.",
+            low=1,
+        ),
+    ] = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,14 +273,7 @@ def _check(config: ServerConfig) -> None:
 
 def _check_webrtc(webrtc: Webrtc) -> None:
     for place, server in enumerate(webrtc.ice_servers):
-        _check_turn_secret(f"webrtc.ice_servers.{place}", server)
-        for url in server.urls:
-            if not ICE_URL.fullmatch(url):
-                raise ConfigError(
-                    f"webrtc.ice_servers.{place}.urls names {url!r}, which is no address of a STUN "
-                    "or TURN server. Write stun:HOST:PORT, turn:HOST:PORT or "
-                    "turns:HOST:PORT?transport=tcp."
-                )
+        _check_ice_server(f"webrtc.ice_servers.{place}", server)
     for network in webrtc.allowed_networks:
         try:
             ipaddress.ip_network(network)
@@ -283,6 +282,28 @@ def _check_webrtc(webrtc: Webrtc) -> None:
                 f"webrtc.allowed_networks names {network!r}, which is no network ({reason}). Write "
                 "10.0.0.0/8 or fd00::/8."
             ) from None
+
+
+def _check_ice_server(path: str, server: IceServer) -> None:
+    """Refuse what a browser or aiortc would refuse at every offer."""
+    if not server.urls:
+        raise ConfigError(f"{path}.urls is empty. Name at least one address, or leave it out.")
+    for url in server.urls:
+        match = ICE_URL.fullmatch(url)
+        is_stun_with_transport = url.startswith("stun") and "?" in url
+        if match is None or is_stun_with_transport or not 0 < int(match["port"] or 1) <= 65_535:
+            raise ConfigError(
+                f"{path}.urls names {url!r}, which is no address of a STUN or TURN server. Write "
+                "stun:HOST:PORT, turn:HOST:PORT or turns:HOST:PORT?transport=tcp, with a name or "
+                "an IPv4 address."
+            )
+    _check_turn_secret(path, server)
+    is_turn = any(url.startswith("turn") for url in server.urls)
+    if is_turn and server.secret is None and not (server.username and server.credential):
+        raise ConfigError(
+            f"{path} is a TURN server without credentials, which browsers refuse. Add its secret, "
+            "or a username and a credential."
+        )
 
 
 def _check_turn_secret(path: str, server: IceServer) -> None:

@@ -25,7 +25,6 @@ from server.config import SHIPPED, Listen, ServerConfig
 from server.generation.interface import Backend
 from server.protocol.errors import ErrorCode, ProtocolError, no_session
 from server.session.registry import ServerState, SessionRegistry
-from server.webrtc.peer import set_video_bitrate
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +43,6 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        set_video_bitrate(config.webrtc.video_bitrate)
         registry = app.state.registry = SessionRegistry(
             config, backend, has_tts=synthesizer is not None
         )

@@ -72,6 +72,8 @@ class Turns:
         self._running[client] -= 1
         if not self._running[client]:
             del self._running[client]
+        if client in self._waiting:
+            self._waiting.move_to_end(client)
         self._start()
 
     def _drop(self, client: str, place: asyncio.Future[None]) -> None:
@@ -91,7 +93,5 @@ class Turns:
             if place is None:  # all cancelled, and about to be dropped
                 continue
             self._drop(client, place)
-            if client in self._waiting:
-                self._waiting.move_to_end(client)
             self._running[client] += 1
             place.set_result(None)

@@ -20,12 +20,15 @@ from server.playout import Pace, Playout, Slice
 from server.protocol.client_events import WebrtcCandidate
 from server.protocol.errors import ErrorCode, ProtocolError
 from server.protocol.outbox import Emit
-from server.protocol.server_events import SessionDegraded, SessionRecovered
+from server.protocol.server_events import DegradedCause, SessionDegraded, SessionRecovered
 from server.speech.lane import SpeakerLane
 from server.tasks import Tasks
+from server.webrtc.check_budget import CheckBudget
+from server.webrtc.ice_guard import Reach
 from server.webrtc.offer import read_offer
 from server.webrtc.pacer import send_slices
 from server.webrtc.peer import Peer
+from server.webrtc.sending.sender import Sender
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +77,9 @@ class MediaSession:
         self._had_offer = False
         self._is_overdue = False
         self._offers = TokenBucket(OFFERS_PER_S, OFFERS_AT_ONCE)
+        self._is_network_weak = False
+        self._answering = asyncio.Lock()
+        self._checks = CheckBudget()
         self._tasks = Tasks("media", self._on_error)
         self.playout, self._scheduler = self._prepare(speakers)
         self._wait_for_offer()
@@ -109,18 +115,20 @@ class MediaSession:
         self._had_offer, self._newest = True, None
         self._check_rate()
         offer = read_offer(text)
-        webrtc, host = self._config.webrtc, self._config.listen.host
-        self._newest = Peer(offer, webrtc, host, rules, self._on_peer_change)
+        reach = Reach(self._config.listen.host, rules, self._checks)
+        self._newest = Peer(offer, self._config.webrtc, reach, self._sender(), self._on_peer_change)
         return self._newest
 
     async def answer(self, peer: Peer, request: StreamRequest) -> str:
         """Answer the offer of a peer; the first one also opens the stream of `request`.
 
         A later offer replaces the peer, for example after a change of network: the one before plays
-        until the new one is connected. Cancelled, it leaves everything as it was.
+        until the new one is connected. Offers are answered one after another. Cancelled, it leaves
+        everything as it was.
         """
         try:
-            answer = await peer.answer()
+            async with self._answering:
+                answer = await peer.answer()
             self._check_open()
         except BaseException:
             if self._newest is peer:
@@ -138,7 +146,7 @@ class MediaSession:
             open_stream = partial(self._backend.open, request)
             self._tasks.start("generate", self._scheduler.run(open_stream))
         if before is not None:
-            await before.close()
+            self._close_later(before)
         return answer
 
     def _check_rate(self) -> None:
@@ -160,10 +168,10 @@ class MediaSession:
                 "The session has ended in the meantime. Open a new one.",
             )
 
-    async def add_candidate(self, event: WebrtcCandidate) -> None:
+    def add_candidate(self, event: WebrtcCandidate) -> None:
         """Use one more candidate of the latest offer; those of a refused one change nothing."""
         if self._newest is not None:
-            await self._newest.add_candidate(event)
+            self._newest.add_candidate(event)
         elif not self._had_offer:
             raise ProtocolError(
                 ErrorCode.NO_OFFER,
@@ -260,9 +268,27 @@ class MediaSession:
         rtf = round(self._scheduler.times.rtf, 3)
         if pace is Pace.DEGRADED:
             reason = "frames are late: the model is slower than real time, or too many share it"
-            self._emit(SessionDegraded(reason=reason, rtf=rtf))
+            self._emit(SessionDegraded(cause=DegradedCause.MODEL, reason=reason, rtf=rtf))
         elif pace is Pace.ON_TIME:
-            self._emit(SessionRecovered(reason="frames are on time again", rtf=rtf))
+            reason = "frames are on time again"
+            self._emit(SessionRecovered(cause=DegradedCause.MODEL, reason=reason, rtf=rtf))
+
+    def _sender(self) -> Sender:
+        """For a new peer; the client knows what it was told of the one before."""
+        bps = self._config.webrtc.video_bitrate
+        return Sender(bps, self._metrics, self._on_network, is_weak=self._is_network_weak)
+
+    def _on_network(self, is_weak: bool) -> None:
+        if is_weak is self._is_network_weak:
+            return
+        self._is_network_weak = is_weak
+        rtf, cause = round(self._scheduler.times.rtf, 3), DegradedCause.NETWORK
+        if is_weak:
+            reason = "the viewer's network carries too little: fewer pictures, simpler sound"
+            self._emit(SessionDegraded(cause=cause, reason=reason, rtf=rtf))
+        else:
+            reason = "the viewer's network carries every picture again"
+            self._emit(SessionRecovered(cause=cause, reason=reason, rtf=rtf))
 
     # ------------------------------------------------------------ end
 

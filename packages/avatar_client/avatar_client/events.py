@@ -512,10 +512,15 @@ class BufferHigh(BufferStatus):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionDegraded(ServerEvent):
-    """Frames are late: the last one repeats and the sound waits, so that lips stay in sync."""
+    """The stream is worse than it should be. With cause `model` frames are late: the last one
+    repeats and the sound waits, so that lips stay in sync. With cause `network` the viewer's
+    network carries too little: fewer pictures are sent, then sound alone.
+    """
 
     type: ClassVar[str] = "session.degraded"
 
+    cause: str
+    """What is too slow."""
     reason: str
     """Why, for people."""
     rtf: float
@@ -524,7 +529,7 @@ class SessionDegraded(ServerEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecovered(SessionDegraded):
-    """Frames are on time again."""
+    """The cause of a `session.degraded` is gone; each cause recovers by itself."""
 
     type: ClassVar[str] = "session.recovered"
 
