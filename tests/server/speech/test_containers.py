@@ -95,7 +95,7 @@ NOISE = np.random.default_rng(1).integers(-20_000, 20_000, 2_000).astype("<i2").
         (b"data:audio/wav;base64," + base64.b64encode(NOISE), "data: URL"),
         (b'{"type":"ping"}', "JSON"),
         (json.dumps({"type": "input_audio_buffer.append", "audio": "AAAA"}).encode(), "JSON"),
-        (json.dumps([{"audio": "AAAA" * 9}], indent=1).encode(), "text"),
+        (json.dumps([{"audio": "AAAA" * 9, "item_id": "item_1"}], indent=1).encode(), "text"),
         (b"<!DOCTYPE html><html><head><title>401 Authorization Required</title></head>", "text"),
     ],
 )
