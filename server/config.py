@@ -6,6 +6,7 @@ help of the flags and docs/configuration.md all read these declarations.
 
 import dataclasses
 import ipaddress
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,89 +16,29 @@ from typing import Annotated, Any
 from runtime.engine.kinds import FILES, PRECISIONS, PROVIDERS, check_precision, check_provider
 from runtime.errors import AvatarError
 from runtime.stream.presets import PRESETS, presets_of
+from server.config_key import ConfigError, Key
 from server.field_info import DeclaredField, Info, declared_fields
+from server.listen_config import SHIPPED, Listen, check_listen
+
+__all__ = [
+    "SHIPPED",
+    "ConfigError",
+    "IceServer",
+    "Key",
+    "Limits",
+    "Listen",
+    "Model",
+    "Pacing",
+    "ServerConfig",
+    "Webrtc",
+    "keys",
+]
 
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 ICE_URL = re.compile(
-    r"stuns?:[\w.-]+(:\d{1,5})?|turns?:([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?(\?transport=(udp|tcp))?"
+    r"(?P<kind>stuns?|turns?):[A-Za-z0-9_.-]+(:(?P<port>\d{1,5}))?(\?transport=(udp|tcp))?"
 )
-SHIPPED = Path(__file__).parent.parent / "client_demo"
-"""The web page and the samples that come with the server."""
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the message starts with the key's path."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key(Info):
-    """What is declared of a configuration key.
-
-    `flag` is the option of `avatar serve` that sets it, `env` an environment variable that does.
-    `default_text` describes a default that differs from machine to machine.
-    """
-
-    flag: str = ""
-    env: str = ""
-    default_text: str = ""
-    is_secret: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """Where the server listens, and which requests it answers."""
-
-    host: Annotated[
-        str,
-        Key(
-            "Address to listen on. Any but a loopback address needs `api_key`.",
-            flag="--host",
-        ),
-    ] = "127.0.0.1"
-    port: Annotated[
-        int, Key("Port to listen on; 0 takes a free one.", low=0, high=65_535, flag="--port")
-    ] = 8080
-    api_key: Annotated[
-        str | None,
-        Key(
-            "Key that requests must show. Without one, only this machine is served.",
-            min_chars=16,
-            remedy="Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
-            flag="--api-key",
-            env="AVATAR_API_KEY",
-            is_secret=True,
-        ),
-    ] = field(default=None, repr=False)
-    allowed_origins: Annotated[
-        tuple[str, ...],
-        Key("Other web sites whose pages may use this server, as `https://app.example`."),
-    ] = ()
-    web_dir: Annotated[
-        Path,
-        Key(
-            "Folder of the web page, served without the key. If it holds `files.json`, a list of "
-            "names, only those files are served.",
-            default_text="the page that comes with the server",
-        ),
-    ] = SHIPPED / "web"
-    samples_dir: Annotated[
-        Path,
-        Key(
-            "Folder of the page's sound files, served without the key: `samples.json` and the "
-            "files that it names.",
-            default_text="the samples that come with the server",
-        ),
-    ] = SHIPPED / "samples"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach the address."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+"""RFC 7064 and 7065; aiortc reads no IPv6 addresses in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +57,22 @@ class Limits:
     peer_timeout_ms: Annotated[
         int, Key("Time for an offer's peer to connect, and to offer again after a loss.", low=1)
     ] = 30_000
+    model_timeout_ms: Annotated[
+        int,
+        Key(
+            "How long a tick or a new stream may take before the model counts as hung, and the "
+            "server ends with status 70. It may always take five times as long as at the start.",
+            low=1_000,
+        ),
+    ] = 20_000
+    drain_ms: Annotated[
+        int,
+        Key("How long speech may play on after a signal to end the server.", low=0, high=600_000),
+    ] = 5_000
     client_secret_ms: Annotated[int, Key("How long a client secret is valid.", low=1)] = 60_000
+    max_client_secrets: Annotated[
+        int, Key("Unused client secrets of one address; a further one ends its oldest.", low=1)
+    ] = 1_000
     max_message_bytes: Annotated[int, Key("Largest WebSocket message.", low=1)] = 17_000_000
     max_body_bytes: Annotated[int, Key("Largest HTTP body, uploaded pictures aside.", low=1)] = (
         256_000
@@ -177,6 +133,7 @@ class Model:
         Key(
             "Threads of torch; 0: one on up to two cores, else torch decides.",
             low=0,
+            high=512,
             flag="--threads",
         ),
     ] = 0
@@ -236,6 +193,18 @@ class IceServer:
     credential: Annotated[str | None, Key("For TURN.", is_secret=True)] = field(
         default=None, repr=False
     )
+    secret: Annotated[
+        str | None,
+        Key(
+            "Secret shared with the TURN server (coturn: `static-auth-secret`). Each session then "
+            "gets a user name and a credential of its own that expire; leave `username` and "
+            "`credential` out.",
+            is_secret=True,
+        ),
+    ] = field(default=None, repr=False)
+    ttl_ms: Annotated[
+        int, Key("How long credentials made from `secret` are valid.", low=60_000)
+    ] = 21_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +223,13 @@ class Webrtc:
         ),
     ] = ()
     video_bitrate: Annotated[
-        int, Key("Bits a second that the video encoders begin with.", low=1)
-    ] = 1_000_000
+        int,
+        Key(
+            "Bits a second that the video begins with; then it follows the viewer's network, up "
+            "to 1,500,000 or this, whichever is more.",
+            low=1,
+        ),
+    ] = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,11 +259,7 @@ def _check(config: ServerConfig) -> None:
     for section, declared, value in keys(config):
         if value is not None:
             _check_value(f"{section}.{declared.attribute}", declared.info, value)
-    if config.listen.api_key is None and not config.listen.is_loopback:
-        raise ConfigError(
-            f"listen.host is {config.listen.host}, which other machines can reach, but there is "
-            "no listen.api_key. Set a key, or listen on 127.0.0.1."
-        )
+    check_listen(config.listen)
     try:
         check_precision(config.model.engine, config.model.precision)
         check_provider(config.model.engine, config.model.provider)
@@ -297,19 +267,13 @@ def _check(config: ServerConfig) -> None:
         raise ConfigError(f"model.{error.param}: {error}") from None
     _check_webrtc(config.webrtc)
     _check_devices(config)
-    _check_paths(config.model)
+    _check_paths(config.model, config.listen)
     _check_default_preset(config.model)
 
 
 def _check_webrtc(webrtc: Webrtc) -> None:
     for place, server in enumerate(webrtc.ice_servers):
-        for url in server.urls:
-            if not ICE_URL.fullmatch(url):
-                raise ConfigError(
-                    f"webrtc.ice_servers.{place}.urls names {url!r}, which is no address of a STUN "
-                    "or TURN server. Write stun:HOST:PORT, turn:HOST:PORT or "
-                    "turns:HOST:PORT?transport=tcp."
-                )
+        _check_ice_server(f"webrtc.ice_servers.{place}", server)
     for network in webrtc.allowed_networks:
         try:
             ipaddress.ip_network(network)
@@ -318,6 +282,38 @@ def _check_webrtc(webrtc: Webrtc) -> None:
                 f"webrtc.allowed_networks names {network!r}, which is no network ({reason}). Write "
                 "10.0.0.0/8 or fd00::/8."
             ) from None
+
+
+def _check_ice_server(path: str, server: IceServer) -> None:
+    """Refuse what a browser or aiortc would refuse at every offer."""
+    if not server.urls:
+        raise ConfigError(f"{path}.urls is empty. Name at least one address, or leave it out.")
+    for url in server.urls:
+        match = ICE_URL.fullmatch(url)
+        is_stun_with_transport = url.startswith("stun") and "?" in url
+        if match is None or is_stun_with_transport or not 0 < int(match["port"] or 1) <= 65_535:
+            raise ConfigError(
+                f"{path}.urls names {url!r}, which is no address of a STUN or TURN server. Write "
+                "stun:HOST:PORT, turn:HOST:PORT or turns:HOST:PORT?transport=tcp, with a name or "
+                "an IPv4 address."
+            )
+    _check_turn_secret(path, server)
+    is_turn = any(url.startswith("turn") for url in server.urls)
+    if is_turn and server.secret is None and not (server.username and server.credential):
+        raise ConfigError(
+            f"{path} is a TURN server without credentials, which browsers refuse. Add its secret, "
+            "or a username and a credential."
+        )
+
+
+def _check_turn_secret(path: str, server: IceServer) -> None:
+    if server.secret is not None and (server.username or server.credential):
+        raise ConfigError(
+            f"{path} has a secret, and also a username or a credential. Keep the secret alone for "
+            "credentials that expire, or the other two for fixed ones."
+        )
+    if server.secret == "":
+        raise ConfigError(f"{path}.secret is empty. Use the TURN server's secret, or leave it out.")
 
 
 def _check_value(path: str, info: Info, value: Any) -> None:
@@ -350,12 +346,15 @@ def _check_devices(config: ServerConfig) -> None:
         )
 
 
-def _check_paths(model: Model) -> None:
-    paths = {"model.checkpoint": model.checkpoint} if model.checkpoint else {}
+def _check_paths(model: Model, listen: Listen) -> None:
+    paths = {"listen.web_dir": listen.web_dir, "listen.samples_dir": listen.samples_dir}
+    paths |= {"model.checkpoint": model.checkpoint} if model.checkpoint else {}
     paths |= {f"model.characters.{i}": path for i, path in enumerate(model.characters)}
     for key, path in paths.items():
         if not path.is_dir():
             raise ConfigError(f"{key}: there is no folder {path}. Name one that exists.")
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise ConfigError(f"{key}: the folder {path} may not be read. Change its permissions.")
     if model.decoder is not None and not model.decoder.is_file():
         raise ConfigError(f"model.decoder: there is no file {model.decoder}. Name one that exists.")
 

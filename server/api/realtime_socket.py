@@ -10,10 +10,11 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from runtime.errors import AvatarError
 from server.api.errors import error_response
+from server.api.guard import client_address
 from server.auth import may_resume, offered_subprotocols
 from server.protocol.binary import parse_binary
 from server.protocol.client_events import parse_text
-from server.protocol.errors import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError, no_session
 from server.protocol.handshake import SUBPROTOCOL, CloseCode
 from server.protocol.server_events import (
     ServerEvent,
@@ -21,7 +22,7 @@ from server.protocol.server_events import (
     SessionQueued,
     error_event,
 )
-from server.session.registry import SessionRegistry
+from server.session.registry import ServerState, SessionRegistry
 from server.session.session import Session, internal_error
 from server.session.settings import as_protocol_error
 
@@ -73,26 +74,32 @@ class RealtimeSocket:
     async def _passes_handshake(self, resumed: Session | None) -> bool:
         """Refuse an unauthorized handshake with an HTTP status and a reason."""
         try:
-            if resumed is not None and may_resume(self._headers, resumed.secret):
-                self._registry.access.check_origin(self._headers)
-            else:
-                self._registry.access.check(self._headers)
-                if "session" in self._socket.query_params:
-                    raise _no_session()
+            self._check_handshake(resumed)
         except ProtocolError as reason:
             self._registry.metrics.refused.labels(reason=str(reason.code)).inc()
+            address = client_address(self._socket.scope)
+            self._socket.app.state.refusals.warn(self._headers, address, reason)
             await self._socket.send_denial_response(error_response(reason))
             return False
-        if SUBPROTOCOL not in offered_subprotocols(self._headers):
-            await self._socket.send_denial_response(error_response(_no_subprotocol()))
-            return False
         return True
+
+    def _check_handshake(self, resumed: Session | None) -> None:
+        """Raise ProtocolError unless it may go on. A client secret is spent last."""
+        access = self._registry.access
+        access.check_origin(self._headers)
+        if SUBPROTOCOL not in offered_subprotocols(self._headers):
+            raise _no_subprotocol()
+        if resumed is not None and may_resume(self._headers, resumed.secret):
+            return
+        access.check_handshake(self._headers, client_address(self._socket.scope))
+        if "session" in self._socket.query_params:
+            raise no_session()
 
     async def _refuse(self, reason: ProtocolError) -> None:
         self._registry.metrics.refused.labels(reason=str(reason.code)).inc()
         await self._send(error_event(reason, "fatal"))
-        full = reason.code is ErrorCode.SERVER_FULL
-        await self._close(CloseCode.TRY_LATER if full else CloseCode.POLICY, str(reason.code))
+        is_later = reason.code in (ErrorCode.SERVER_FULL, ErrorCode.UNAVAILABLE)
+        await self._close(CloseCode.TRY_LATER if is_later else CloseCode.POLICY, str(reason.code))
 
     async def _open(self) -> Session | None:
         """A new session, or None if the client left the queue."""
@@ -129,7 +136,9 @@ class RealtimeSocket:
         elif session.closed.is_set():
             for event in session.outbox.drain():
                 await self._send(event)
-            await self._close(CloseCode.NORMAL, "session closed")
+            is_end = self._registry.state in (ServerState.DRAINING, ServerState.MODEL_FAILED)
+            code = CloseCode.GOING_AWAY if is_end else CloseCode.NORMAL
+            await self._close(code, "session closed")
         elif not self._gone.is_set():
             await self._close(CloseCode.POLICY, "events were not read in time")
 
@@ -211,11 +220,11 @@ class RealtimeSocket:
                 await self._socket.close(int(code), reason)
 
 
-def _no_session() -> ProtocolError:
+def _internal_error(error: Exception) -> ProtocolError:
     return ProtocolError(
-        ErrorCode.SESSION_NOT_FOUND,
-        "No session lives under that id and secret. Open a new one.",
-        "session",
+        ErrorCode.INTERNAL,
+        f"Internal error ({type(error).__name__}) while handling an event. The session has ended; "
+        "open a new one and report the server log.",
     )
 
 

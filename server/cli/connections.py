@@ -7,6 +7,8 @@ checked by tests/server/cli/test_connections.py.
 
 import asyncio
 import logging
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import h11
@@ -31,8 +33,11 @@ FEED_BYTES = 16_384
 MAX_FRAGMENTS = 4_096
 CONTROL_RATE, CONTROL_BURST = 20.0, 200.0
 """Pings and pongs of a client, a second and at once."""
+TLS_HANDSHAKE = b"\x16\x03"
+"""How a TLS client begins: RFC 8446, section 5.1."""
 TOO_LARGE = 1009
 POLICY = 1008
+NOT_UTF8 = 1007
 
 
 class _Unfinished:
@@ -59,10 +64,27 @@ class _Unfinished:
         self._waiting.pop(one, None)
 
 
+class _TlsWarning:
+    """Says once a minute that somebody speaks TLS to this port."""
+
+    def __init__(self) -> None:
+        self._at = float("-inf")
+
+    def warn(self, client: object) -> None:
+        if time.monotonic() - self._at > 60:
+            self._at = time.monotonic()
+            logger.warning(
+                "%s speaks TLS to this port, which has none. Use http:// and ws://, or put a proxy "
+                "with TLS before the server (docs/deployment.md).",
+                client,
+            )
+
+
 class BoundedHttp(H11Protocol):
     """HTTP whose requests must arrive in time."""
 
     _unfinished = _Unfinished()
+    _tls = _TlsWarning()
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -81,6 +103,8 @@ class BoundedHttp(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deadline is None:
             self._expect()  # the next request of a connection that is kept
+        if self._received == 0 and data.startswith(TLS_HANDSHAKE):
+            self._tls.warn(self.client)
         self._received += len(data)
         super().data_received(data)
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
@@ -160,6 +184,13 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             return
         super().handle_cont(event)
 
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not _is_utf8(self.frames):
+            self.frames = []
+            self._fail(NOT_UTF8, "a text message is not UTF-8")
+            return
+        super().send_receive_event_to_app()
+
     def handle_ping(self) -> None:
         if self._takes_control_frame():
             super().handle_ping()
@@ -186,6 +217,14 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         if closing is not None and closing.code == TOO_LARGE and self.handshake_complete:
             self.transport.write(_too_large(self.config.ws_max_size))
         super().handle_parser_exception()
+
+
+def _is_utf8(parts: Sequence[bytes]) -> bool:
+    try:
+        b"".join(parts).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _too_large(limit: int) -> bytes:

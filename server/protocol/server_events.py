@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 from server.field_info import Info, declared_fields
 from server.protocol.client_events import PRESET_NAMES, FaceBox
 from server.protocol.errors import ErrorCode, ProtocolError
+from server.protocol.public_text import without_folders
 
 
 class SpeakerState(StrEnum):
@@ -20,6 +21,13 @@ class SpeakerState(StrEnum):
 
     IDLE = "idle"
     SPEAKING = "speaking"
+
+
+class DegradedCause(StrEnum):
+    """What is too slow: the model on the server, or the network between server and viewer."""
+
+    MODEL = "model"
+    NETWORK = "network"
 
 
 SPEAKER = Info("The speaker's `id`.", "mira")
@@ -252,17 +260,21 @@ class BufferHigh(BufferStatus):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionDegraded(ServerEvent):
-    """Frames are late: the last one repeats and the sound waits, so that lips stay in sync."""
+    """The stream is worse than it should be. With cause `model` frames are late: the last one
+    repeats and the sound waits, so that lips stay in sync. With cause `network` the viewer's
+    network carries too little: fewer pictures are sent, then sound alone.
+    """
 
     type: ClassVar[str] = "session.degraded"
 
+    cause: Annotated[str, Info("What is too slow.", "model", choices=tuple(DegradedCause))]
     reason: Annotated[str, Info("Why, for people.", "frames are late")]
     rtf: Annotated[float, Info("Compute time over media time; above 1 is too slow.", 1.2)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecovered(SessionDegraded):
-    """Frames are on time again."""
+    """The cause of a `session.degraded` is gone; each cause recovers by itself."""
 
     type: ClassVar[str] = "session.recovered"
 
@@ -368,8 +380,9 @@ def error_event(reason: ProtocolError, kind: str = "invalid_request_error") -> E
 
 
 def error_body(reason: ProtocolError, kind: str = "invalid_request_error") -> ErrorBody:
-    """The error of an event or of an HTTP answer."""
-    return ErrorBody(kind, str(reason.code), str(reason), reason.param, reason.event_id)
+    """The error of an event or of an HTTP answer: every error that leaves passes here."""
+    message = without_folders(str(reason))
+    return ErrorBody(kind, str(reason.code), message, reason.param, reason.event_id)
 
 
 def to_object(value: Any) -> dict[str, Any]:

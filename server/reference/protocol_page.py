@@ -50,7 +50,10 @@ def _numbers() -> dict[str, str]:
     ignored = [f"`{prefix}*`" for prefix in IGNORED_PREFIXES]
     ignored += [code(name) for name in sorted(IGNORED_EVENTS)]
     *format_events, last_format_event = map(code, FORMAT_EVENTS)
-    refusals = (ErrorCode.INVALID_FIELD, ErrorCode.UNAUTHORIZED, ErrorCode.SESSION_NOT_FOUND)
+    refusals = (
+        *(ErrorCode.INVALID_FIELD, ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN),
+        *(ErrorCode.SESSION_NOT_FOUND, ErrorCode.RATE_LIMITED),
+    )
     statuses = [str(ERRORS[each].http_status) for each in refusals]
     return {
         "subprotocol": SUBPROTOCOL,

@@ -49,7 +49,7 @@ class ErrorCode(StrEnum):
     MESSAGE_TOO_LARGE = "message_too_large"
     """A message, an HTTP body or a picture exceeds its limit."""
     CONTAINER_NOT_PCM = "container_not_pcm"
-    """The audio begins like a file (WAV, MP3, AAC, Ogg, WebM, ..) or like text, not like
+    """The audio begins like a file (WAV, MP3, AAC, Ogg, WebM) or like text, not like
     samples."""
     UNSUPPORTED_RATE = "unsupported_rate"
     """The sample rate is not a whole number from 8,000 to 48,000 Hz."""
@@ -67,8 +67,14 @@ class ErrorCode(StrEnum):
     """The server has no character with that id."""
     UNKNOWN_EMOTION = "unknown_emotion"
     """The character has no reference image for that emotion."""
+    CHARACTER_EXISTS = "character_exists"
+    """A character of that id exists: built in, or added before."""
+    STORAGE_FAILED = "storage_failed"
+    """The server cannot write an uploaded character: its disk is full or read-only."""
+    REQUEST_TIMEOUT = "request_timeout"
+    """An upload did not arrive in time."""
     INVALID_PICTURE = "invalid_picture"
-    """An uploaded picture cannot be read."""
+    """An uploaded picture cannot be read, is too large, or is transparent all over."""
     INVALID_SDP = "invalid_sdp"
     """The offer or a candidate is not valid SDP, or asks for no audio or video to receive."""
     NO_COMMON_CODEC = "no_common_codec"
@@ -83,21 +89,32 @@ class ErrorCode(StrEnum):
     SESSION_NOT_FOUND = "session_not_found"
     """No session lives under that id and secret; it may have ended meanwhile."""
     UNAUTHORIZED = "unauthorized"
-    """The API key or client secret is missing or wrong, or the origin is not allowed."""
+    """The API key or client secret is missing, wrong or was used before."""
+    FORBIDDEN = "forbidden"
+    """The page comes from another site, or the server was addressed by a name that it does not
+    answer to."""
+    NOT_FOUND = "not_found"
+    """The server has nothing at that path."""
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    """The path exists, but not for that HTTP method."""
+    UPGRADE_REQUIRED = "upgrade_required"
+    """A plain request came to `/v1/realtime`, which is a WebSocket."""
     SERVER_FULL = "server_full"
-    """All sessions and all places in the queue are taken, or the model is still loading."""
+    """All sessions and all places in the queue are taken."""
+    UNAVAILABLE = "unavailable"
+    """The model is still loading or has failed, or the server is shutting down."""
     RATE_LIMITED = "rate_limited"
-    """The client asks for more of one kind of work than one client may."""
+    """The client asks for more of one kind of work than one may, or tried many wrong keys."""
     PEER_LOST = "peer_lost"
     """The WebRTC connection was not established, or was lost and not offered again in time."""
     GENERATOR_FAILED = "generator_failed"
-    """The model failed while it generated frames."""
+    """The model failed or hung while it generated frames, for this session or for all."""
     EMPTY_TEXT = "empty_text"
-    """The text to speak is empty."""
+    """The text to speak is empty, or has nothing that makes a sound."""
     TEXT_TOO_LONG = "text_too_long"
-    """The text to speak exceeds the limit, which the message names."""
+    """The text to speak, or its sound, exceeds the limit, which the message names."""
     INVALID_TEXT = "invalid_text"
-    """The text holds half of a surrogate pair, which is not a character."""
+    """The text holds control characters, or half of a surrogate pair."""
     UNKNOWN_VOICE = "unknown_voice"
     """espeak-ng has no such voice."""
     SPEECH_FAILED = "speech_failed"
@@ -115,11 +132,14 @@ class CloseCode(IntEnum):
 
     NORMAL = 1000
     """The session ended; `session.closed` came before it."""
+    GOING_AWAY = 1001
+    """The server ends: it shuts down, or its model failed; `session.closed` came before it."""
     POLICY = 1008
     """The session was refused (a fatal `error` came before it), or events were not read within
     20 s."""
     TRY_LATER = 1013
-    """All sessions and all places in the queue are taken, or the model is still loading."""
+    """All sessions and all places in the queue are taken, the model is still loading, or the
+    server is shutting down."""
     TAKEN_OVER = 4001
     """Another socket took the session over with its id and secret."""
 
@@ -513,10 +533,15 @@ class BufferHigh(BufferStatus):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionDegraded(ServerEvent):
-    """Frames are late: the last one repeats and the sound waits, so that lips stay in sync."""
+    """The stream is worse than it should be. With cause `model` frames are late: the last one
+    repeats and the sound waits, so that lips stay in sync. With cause `network` the viewer's
+    network carries too little: fewer pictures are sent, then sound alone.
+    """
 
     type: ClassVar[str] = "session.degraded"
 
+    cause: str
+    """What is too slow."""
     reason: str
     """Why, for people."""
     rtf: float
@@ -525,7 +550,7 @@ class SessionDegraded(ServerEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecovered(SessionDegraded):
-    """Frames are on time again."""
+    """The cause of a `session.degraded` is gone; each cause recovers by itself."""
 
     type: ClassVar[str] = "session.recovered"
 

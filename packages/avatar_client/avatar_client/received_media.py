@@ -15,6 +15,8 @@ from avatar_client.stream_clock import StreamClock, offset_by_packets_us
 Kind = Literal["audio", "video"]
 CLOCK_RATES: dict[Kind, int] = {"audio": 48_000, "video": 90_000}  # Opus and video over RTP
 
+LONGEST_FRAME_US = 40_000  # of the server's frames
+
 AnyFrame = TypeVar("AnyFrame", av.VideoFrame, av.AudioFrame)
 
 
@@ -81,6 +83,9 @@ class ReceivedMedia:
         self.synchronised = asyncio.Event()  # set when `video_offset_us` is known
         self._taps: list[Tap] = []
         self._readers: list[asyncio.Task[None]] = []
+        self._first_s: float | None = None  # when the first frame of all arrived
+        self._latest_us = 0  # the largest pts of either track
+        self._base_us = 0  # added to the times of tracks that were negotiated anew
 
     def tap(self, tap: Tap) -> Callable[[], None]:
         """Call `tap` with every frame from now on, on the event loop. Returns a function that
@@ -96,10 +101,17 @@ class ReceivedMedia:
         queue = self.video if kind == "video" else self.audio
         self._readers.append(asyncio.create_task(self._read(kind, track, queue)))
 
+    async def restart(self) -> None:
+        """Forget the tracks. Those of the next connection go on at the time that has passed."""
+        await self._stop_reading()
+        if self._first_s is not None:
+            passed_s = asyncio.get_running_loop().time() - self._first_s
+            self._base_us = max(int(passed_s * 1_000_000), self._latest_us + LONGEST_FRAME_US)
+        self.clocks = {kind: StreamClock(rate) for kind, rate in CLOCK_RATES.items()}
+        self.synchronised.clear()
+
     async def aclose(self) -> None:
-        for reader in self._readers:
-            reader.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        await self._stop_reading()
         self.video.end()
         self.audio.end()
 
@@ -120,15 +132,26 @@ class ReceivedMedia:
             )
         return pts * 1_000_000 // CLOCK_RATES[kind] + (offset_us if kind == "video" else 0)
 
+    async def _stop_reading(self) -> None:
+        readers, self._readers = self._readers, []
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+
     def _packet_noted(self) -> None:
         if not self.synchronised.is_set() and self.video_offset_us is not None:
             self.synchronised.set()
 
     async def _read(self, kind: Kind, track: MediaStreamTrack, queue: FrameQueue[Any]) -> None:
         loop = asyncio.get_running_loop()
+        base = self._base_us * CLOCK_RATES[kind] // 1_000_000
         try:
             while True:
                 frame: Any = await track.recv()
+                frame.pts += base
+                if self._first_s is None:
+                    self._first_s = loop.time()
+                self._latest_us = max(self._latest_us, frame.pts * 1_000_000 // CLOCK_RATES[kind])
                 received = ReceivedFrame(kind, frame, loop.time())
                 queue.put(received)
                 for tap in [*self._taps]:

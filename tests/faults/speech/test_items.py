@@ -10,7 +10,7 @@ from server.protocol.errors import ProtocolError
 from server.speech.lane import MAX_FORMAT_CHANGES, MAX_ITEMS, SpeakerLane
 from server.speech.pcm import PcmFormat
 from server.speech.resampling import POOLED_STREAMS, StreamPool
-from tests.support.serving.lane_player import LanePlayer
+from tests.support.speech.lane_player import LanePlayer
 
 RATES = (8_000, 11_025, 44_099, 48_000)
 

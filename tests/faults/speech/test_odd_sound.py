@@ -6,7 +6,7 @@ import pytest
 from server.playout import to_pcm16
 from server.protocol.server_events import AvatarState, OutputStarted, OutputStopped
 from server.speech.pcm import PcmFormat
-from tests.support.serving.lane_player import LanePlayer
+from tests.support.speech.lane_player import LanePlayer
 
 RATE = 24_000
 TIME = np.arange(RATE) / RATE

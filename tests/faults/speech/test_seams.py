@@ -7,7 +7,7 @@ import pytest
 
 from server.protocol.server_events import AvatarState, OutputStarted, OutputStopped
 from server.speech.pcm import PcmFormat
-from tests.support.serving.lane_player import LanePlayer
+from tests.support.speech.lane_player import LanePlayer
 
 RATES = (8_000, 11_025, 16_000, 22_050, 24_000, 44_099, 44_100, 48_000)
 

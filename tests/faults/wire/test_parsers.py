@@ -14,7 +14,7 @@ from server.protocol.errors import ProtocolError
 from server.protocol.server_events import error_event, to_object
 from server.speech.containers import refuse_container
 from server.speech.pcm import PcmFormat
-from tests.support.serving.lane_player import LanePlayer
+from tests.support.speech.lane_player import LanePlayer
 
 CORPUS = Path(__file__).with_name("corpus.jsonl").read_text(encoding="utf-8").splitlines()
 MESSAGES = 1_500
@@ -106,7 +106,7 @@ def test_any_first_bytes_are_sound_or_a_file(seed):
         head = rng.choice(heads) + rng.randbytes(rng.choice([0, 1, 4, 12, 500]))
         if rng.random() < 0.2:
             head = base64.b64encode(head)
-        outcome(refuse_container, head)
+        assert outcome(refuse_container, head) is None or len(head) > 2
 
 
 @pytest.mark.fault("odd-bytes")

@@ -7,10 +7,14 @@ import pytest
 
 from server.protocol.client_events import (
     Append,
+    AudioUpdate,
     ClearOutput,
     Commit,
     Ignored,
+    InputUpdate,
     ModelFormatNamed,
+    OutputUpdate,
+    SessionUpdate,
     SpeakerWish,
     WebrtcCandidate,
     parse_text,
@@ -262,7 +266,8 @@ def test_settings_of_a_voice_model_alone_are_passed_over():
     settings = {"type": "realtime", "turn_detection": None, "voice": "alloy", "tools": []}
     settings |= {"modalities": ["audio"], "audio": {"input": {"noise_reduction": None}}}
     settings["audio"]["output"] = {"voice": "marin", "speed": 1.0}
-    parse_text(json.dumps({"type": "session.update", "session": settings}))
+    event = parse_text(json.dumps({"type": "session.update", "session": settings}))
+    assert event == SessionUpdate(audio=AudioUpdate(InputUpdate(), OutputUpdate()))
 
 
 @pytest.mark.parametrize(
@@ -280,8 +285,10 @@ def test_a_misspelt_field_is_refused_with_the_right_name(event):
 
 @pytest.mark.parametrize("unknown", [{"moon_phase": 3}, {"x": 1, "": 2}, {"a" * 9_000: 1}])
 def test_other_unknown_fields_of_an_event_are_passed_over(unknown):
-    parse_text(json.dumps({"type": "input_audio_buffer.append", "audio": "AAA=", **unknown}))
-    parse_text(json.dumps({"type": "response.audio.delta", "delta": "AAA=", "speakr": 1}))
+    sent = {"type": "input_audio_buffer.append", "audio": "AAA=", **unknown}
+    assert parse_text(json.dumps(sent)) == Append(audio=b"\0\0")
+    sent = {"type": "response.audio.delta", "delta": "AAA=", "speakr": 1}
+    assert parse_text(json.dumps(sent)) == Append(audio=b"\0\0")
 
 
 @pytest.mark.fault("rates")
