@@ -98,8 +98,8 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         413,
     ),
     ErrorCode.CONTAINER_NOT_PCM: ErrorInfo(
-        "The audio begins like a file (RIFF, ID3, OggS, fLaC), not like raw samples.",
-        "Decode the file to PCM16 and send the samples without a file header.",
+        "The audio begins like a file (WAV, MP3, AAC, Ogg, WebM) or like text, not like samples.",
+        "Decode it to PCM16 and send the samples without a file header, as bytes or one base64.",
     ),
     ErrorCode.UNSUPPORTED_RATE: ErrorInfo(
         "The sample rate is not a whole number from 8,000 to 48,000 Hz.",
@@ -110,8 +110,8 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         "Leave the field out; `session.created` says what is possible.",
     ),
     ErrorCode.BUFFER_FULL: ErrorInfo(
-        "A speaker's queue would exceed `latency.max_buffer_ms`; this append was dropped.",
-        "Pause on `buffer.high`, send on after `buffer.status`.",
+        "A speaker's queue would exceed `latency.max_buffer_ms`, or hold too many items.",
+        "Pause on `buffer.high`, send this append again after `buffer.status`; cut a longer one.",
     ),
     ErrorCode.ITEM_CLOSED: ErrorInfo(
         "The item of that `item_id` was committed, or has ended.",

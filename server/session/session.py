@@ -8,6 +8,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from ipaddress import ip_network
 from typing import Protocol
@@ -144,6 +145,8 @@ class Session:
         match event:
             case client.Append():
                 self._append(event)
+            case client.ModelFormatNamed():
+                self._hear_format(event)
             case client.Commit():
                 playout.lane(event.speaker).commit(event.item_id)
             case client.ClearInput():
@@ -184,10 +187,18 @@ class Session:
         if event.seq is not None:
             self._check_seq(event.seq)
         lane = self.media.playout.lane(event.speaker)
-        lane.append(event.audio, event.item_id, self.settings.pcm)
+        settings = self.settings
+        pcm = settings.model_speech.checked() if event.is_forwarded else settings.pcm
+        lane.append(event.audio, event.item_id, pcm)
         self._metrics.audio_bytes.inc(len(event.audio))
         if event.commit:
             lane.commit(event.item_id)
+
+    def _hear_format(self, event: client.ModelFormatNamed) -> None:
+        """A voice model names the format of its speech; the next item is read with it."""
+        speech = self.settings.model_speech.named(event.format)
+        self.settings = replace(self.settings, model_speech=speech)
+        speech.checked()
 
     def _check_seq(self, seq: int) -> None:
         """Report binary messages that never came; those that came are played without them."""

@@ -49,13 +49,14 @@ class ErrorCode(StrEnum):
     MESSAGE_TOO_LARGE = "message_too_large"
     """A message, an HTTP body or a picture exceeds its limit."""
     CONTAINER_NOT_PCM = "container_not_pcm"
-    """The audio begins like a file (RIFF, ID3, OggS, fLaC), not like raw samples."""
+    """The audio begins like a file (WAV, MP3, AAC, Ogg, WebM) or like text, not like
+    samples."""
     UNSUPPORTED_RATE = "unsupported_rate"
     """The sample rate is not a whole number from 8,000 to 48,000 Hz."""
     UNSUPPORTED = "unsupported"
     """This server or its model cannot do that: prompts, emotions, another video size."""
     BUFFER_FULL = "buffer_full"
-    """A speaker's queue would exceed `latency.max_buffer_ms`; this append was dropped."""
+    """A speaker's queue would exceed `latency.max_buffer_ms`, or hold too many items."""
     ITEM_CLOSED = "item_closed"
     """The item of that `item_id` was committed, or has ended."""
     EMPTY_COMMIT = "empty_commit"
@@ -312,11 +313,31 @@ class InputUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFormatUpdate:
+    """The format of a voice model's forwarded speech; one channel."""
+
+    type: str | None = None
+    """PCM16, little endian."""
+    rate: int | None = None
+    """Samples a second (Hz)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputUpdate:
+    """What a voice model says, as far as you forward it."""
+
+    format: ModelFormatUpdate | None = None
+    """Format of the audio in `response.*.delta`."""
+
+
+@dataclass(frozen=True, slots=True)
 class AudioUpdate:
     """Audio settings."""
 
     input: InputUpdate | None = None
     """The client's speech."""
+    output: OutputUpdate | None = None
+    """A voice model's forwarded speech; without it, as the input if that has a rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -652,6 +673,8 @@ def session_update(
     prompt: str | None = None,
     seed: int | None = None,
     metrics: bool | None = None,
+    input_audio_format: str | None = None,
+    output_audio_format: str | None = None,
     event_id: str | None = None,
 ) -> dict[str, Any]:
     """Change the session's settings; fields that are absent keep their values."""
@@ -665,6 +688,8 @@ def session_update(
         prompt=prompt,
         seed=seed,
         metrics=metrics,
+        input_audio_format=input_audio_format,
+        output_audio_format=output_audio_format,
         event_id=event_id,
     )
 
