@@ -72,6 +72,13 @@ class Listen:
         tuple[str, ...],
         Key("Other web sites whose pages may use this server, as `https://app.example`."),
     ] = ()
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Key(
+            "Addresses or networks of proxies in front of this server. The client's address is "
+            "then the last one of `X-Forwarded-For` that is none of them."
+        ),
+    ] = ("127.0.0.1", "::1")
     web_dir: Annotated[
         Path,
         Key(
@@ -105,6 +112,15 @@ class Limits:
     """How much one server and one session may take."""
 
     max_sessions: Annotated[int, Key("Sessions at once.", low=1, flag="--max-sessions")] = 2
+    max_sessions_per_address: Annotated[
+        int | None,
+        Key(
+            "Sessions at once of one IP address (IPv6: network of 64 bits). It waits for more, and "
+            "others are admitted past it; it takes at most half of the queue.",
+            low=1,
+            default_text="one less than `max_sessions`, if that is more than 2",
+        ),
+    ] = None
     max_queued: Annotated[int, Key("Clients that may wait for a session.", low=0)] = 8
     max_buffer_ms: Annotated[int, Key("Speech held per speaker.", low=1)] = 60_000
     resume_ms: Annotated[
@@ -116,6 +132,17 @@ class Limits:
     peer_timeout_ms: Annotated[
         int, Key("Time for an offer's peer to connect, and to offer again after a loss.", low=1)
     ] = 30_000
+    idle_ms: Annotated[
+        int,
+        Key(
+            "End a session after that time without speech and without a message of its client; 0: "
+            "never.",
+            low=0,
+        ),
+    ] = 0
+    max_session_ms: Annotated[
+        int, Key("End a session after that time, whatever happens; 0: never.", low=0)
+    ] = 0
     client_secret_ms: Annotated[int, Key("How long a client secret is valid.", low=1)] = 60_000
     max_message_bytes: Annotated[int, Key("Largest WebSocket message.", low=1)] = 17_000_000
     max_body_bytes: Annotated[int, Key("Largest HTTP body, uploaded pictures aside.", low=1)] = (
@@ -125,6 +152,13 @@ class Limits:
     max_unsent_events: Annotated[
         int, Key("Events kept for a client that does not read.", low=1)
     ] = 1_000
+
+    @property
+    def sessions_per_address(self) -> int:
+        """Sessions at once of one client."""
+        if self.max_sessions_per_address is not None:
+            return self.max_sessions_per_address
+        return self.max_sessions - 1 if self.max_sessions > 2 else self.max_sessions
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from runtime.cli.command_values import own_characters
 from runtime.errors import AvatarError
 from server.api.app import create_app
 from server.cli.connections import BoundedHttp, BoundedWebSocket
+from server.cli.open_files import check_open_files
 from server.config import ConfigError, ServerConfig
 from server.config_file import load_config, to_toml
 from server.field_info import declared_fields
@@ -119,6 +120,7 @@ def run(config: ServerConfig, log_level: str = "warning") -> None:
     """Serve until a signal ends it."""
     typer.echo("Loading the model ..")
     listener = bind(config)
+    check_open_files(config.limits.max_sessions)
     application = create_app(config, RuntimeBackend(config.model))
     server = _Server(uvicorn_config(config, application, log_level), listener)
     # Our caller reports a refusal in one sentence; keep uvicorn's traceback of it out of the log.
@@ -154,6 +156,7 @@ def uvicorn_config(
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,
         timeout_graceful_shutdown=DRAIN_S,
+        forwarded_allow_ips=list(config.listen.trusted_proxies),
         log_level=log_level,
         log_config=None,
         access_log=False,

@@ -3,8 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from runtime.character.store import default_character
+from server.addresses import client_network
 from server.auth import Authenticator
 from server.config import ServerConfig
 from server.generation.interface import Backend
@@ -27,7 +29,11 @@ class SessionRegistry:
         self.backend = backend
         self.metrics = Metrics()
         self.access = Authenticator(config.listen, config.limits.client_secret_ms)
-        self.admission = Admission(config.limits.max_sessions, config.limits.max_queued)
+        self.admission = Admission(
+            config.limits.max_sessions,
+            config.limits.max_queued,
+            config.limits.sessions_per_address,
+        )
         self.metrics.queued.set_function(lambda: self.admission.queued)
         self.sessions: dict[str, Session] = {}
         self.is_ready = False
@@ -52,15 +58,21 @@ class SessionRegistry:
             return Settings(default_character(characters), self.config.model.default_preset)
         return Settings(find(characters, name), self.config.model.default_preset)
 
-    async def open(self, settings: Settings, on_position: Callable[[int], None]) -> Session:
-        """A new session, as soon as there is a slot; `on_position` gets places in the queue."""
+    async def open(
+        self, settings: Settings, address: str, on_position: Callable[[int], None]
+    ) -> Session:
+        """A new session for the client at `address`, as soon as there is a slot.
+
+        `on_position` gets places in the queue.
+        """
         if not self.is_ready:
             raise ProtocolError(
                 ErrorCode.SERVER_FULL,
                 "The model is still loading. Try again when /readyz answers 200.",
                 retryable=True,
             )
-        await self.admission.enter(on_position)
+        client = client_network(address)
+        await self.admission.enter(client, on_position)
         try:
             session = Session(
                 settings,
@@ -68,11 +80,11 @@ class SessionRegistry:
                 self._thread,
                 self.config,
                 self.metrics,
-                self._on_closed,
+                partial(self._on_closed, client),
                 has_tts=self._has_tts,
             )
         except BaseException:
-            self.admission.leave()
+            self.admission.leave(client)
             raise
         self.sessions[session.id] = session
         self.metrics.opened.inc()
@@ -80,10 +92,10 @@ class SessionRegistry:
         logger.info("session %s opened with %s", session.id, settings.character.id)
         return session
 
-    def _on_closed(self, session: Session) -> None:
+    def _on_closed(self, client: str, session: Session) -> None:
         del self.sessions[session.id]
         self.metrics.sessions.set(len(self.sessions))
-        self.admission.leave()
+        self.admission.leave(client)
         logger.info("session %s closed", session.id)
 
     async def aclose(self) -> None:

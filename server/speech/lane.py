@@ -303,6 +303,14 @@ class SpeakerLane:
     def _write(self, item: _Item, data: bytes, pcm: PcmFormat) -> None:
         queued = self.queued_samples
         more = pcm.model_samples(len(data) // pcm.frame_bytes)
+        if more > self._max_samples:
+            raise ProtocolError(
+                ErrorCode.BUFFER_FULL,
+                f"One append holds {more // SAMPLES_PER_MS} ms of audio for {self.speaker!r}, but "
+                f"never more than {self._max_samples // SAMPLES_PER_MS} ms are held. Cut it into "
+                "pieces, and send each when buffer.status reports room.",
+                "audio",
+            )
         if len(self._items) >= MAX_ITEMS or queued + more > self._max_samples:
             raise ProtocolError(
                 ErrorCode.BUFFER_FULL,
