@@ -40,13 +40,13 @@ END_S = 15.0
 """How long a socket may stay after the app has left it."""
 LINGER_S = 2.0
 """How long a client may go on sending after a message that is too large, to read why it failed."""
-FEED_BYTES = 1_024
-"""What is parsed at once: at most 170 frames."""
+FEED_BYTES, MOST_FEED_BYTES = 1_024, 16_384
+"""What is parsed at once: at most 170 frames, or more inside a large one."""
 MAX_FRAGMENTS = 16_384
 CONTROL_RATE, CONTROL_BURST = 20.0, 200.0
 """Pings and pongs of a client, a second and at once."""
-FRAME_RATE, FRAME_BURST = 2_000.0, 4_000.0
-BYTE_RATE, BYTE_BURST = 8_000_000.0, 34_000_000.0
+FRAME_RATE, FRAME_BURST = 1_000.0, 200.0
+BYTE_RATE, BYTE_BURST = 4_000_000.0, 17_000_000.0
 """Frames and bytes of a client, a second and at once; more are read later."""
 LINUX_TCP_ESTABLISHED = 1
 
@@ -164,6 +164,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self._frames = TokenBucket(FRAME_RATE, FRAME_BURST)
         self._bytes = TokenBucket(BYTE_RATE, BYTE_BURST)
         self._fragments = 0
+        self._portion = FEED_BYTES
         self._received_at = 0.0
         self._later: asyncio.TimerHandle | None = None
         self._end: asyncio.TimerHandle | None = None
@@ -216,6 +217,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
             self.handshake_complete = True  # by a refusal, which is no error of the app
+        if self.close_sent:
+            self._feed()  # the client's answer to the close frame
 
     # ------------------------------------------------------------ reading
 
@@ -246,8 +249,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self._is_feeding = True
         try:
             while self._unread_data and self._may_read():
-                portion = bytes(self._unread_data[:FEED_BYTES])
-                del self._unread_data[:FEED_BYTES]
+                portion = bytes(self._unread_data[: self._portion])
+                del self._unread_data[: self._portion]
+                self._portion = min(2 * self._portion, MOST_FEED_BYTES)
                 self._bytes.spend(self.loop.time(), len(portion))
                 super().data_received(portion)
         finally:
@@ -259,8 +263,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     def _may_read(self) -> bool:
         is_open = not self._has_failed and not self.transport.is_closing()
-        is_wanted = self._limit is not None and not self.read_paused and self.writable.is_set()
-        return is_open and is_wanted and self._slow_down_s() == 0.0
+        is_wanted = self._limit is not None or self.close_sent
+        is_idle = not self.read_paused and self.writable.is_set()
+        return is_open and is_wanted and is_idle and self._slow_down_s() == 0.0
 
     def _slow_down_s(self) -> float:
         now = self.loop.time()
@@ -305,11 +310,15 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().handle_bytes(event)
 
     def _begin_message(self) -> None:
-        self._frames.spend(self.loop.time())
+        self._count_frame()
         self._fragments = 0
 
-    def handle_cont(self, event: Frame) -> None:
+    def _count_frame(self) -> None:
         self._frames.spend(self.loop.time())
+        self._portion = FEED_BYTES
+
+    def handle_cont(self, event: Frame) -> None:
+        self._count_frame()
         self._fragments += 1
         if self._fragments >= MAX_FRAGMENTS:
             self._fail(CloseCode.POLICY, f"a message has more than {MAX_FRAGMENTS} fragments")
@@ -340,7 +349,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             super().handle_pong(event)
 
     def _takes_control_frame(self) -> bool:
-        self._frames.spend(self.loop.time())
+        self._count_frame()
         if self._control.take(self.loop.time()):
             return True
         self._fail(CloseCode.POLICY, f"more than {CONTROL_RATE:.0f} pings or pongs a second")

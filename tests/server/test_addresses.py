@@ -4,7 +4,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from server.addresses import AddressRules, parse_address
+from server.addresses import AddressRules, client_network, parse_address
 
 PUBLIC, LAN, HERE = "203.0.113.7", "192.168.1.5", "127.0.0.1"
 PUBLIC = "8.8.8.8"
@@ -64,3 +64,18 @@ def test_what_is_no_address_is_none(text):
 
 def test_a_zone_is_left_out():
     assert parse_address("fe80::1%eth0") == ip_address("fe80::1")
+
+
+@pytest.mark.parametrize(
+    ("host", "client"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("unix:", "unix:"),
+    ],
+)
+def test_a_client_is_an_address_or_a_network_of_one_customer(host, client):
+    assert client_network(host) == client
