@@ -12,7 +12,7 @@ CONSTRAINTS ?= -c constraints.txt
 PYTEST_PROCESSES ?= -n 2 --dist loadfile
 INSTALLED := --exclude-editable --exclude triton
 
-.PHONY: help serve demo test test-fast test-nightly lint lock bench gpu-check setup clean
+.PHONY: help serve demo test test-fast test-nightly lint lock bench attack soak gpu-check setup clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -39,6 +39,7 @@ lint: $(READY) ## ruff, mypy, import rules, generated documents
 	$(BIN)/lint-imports
 	sh client_demo/check_page.sh
 	$(BIN)/python -m server.reference --check
+	$(BIN)/python -m tests.support.faults.page --check
 
 # Everything. Tests on the real clock come last, alone, as they are late on a busy machine.
 test: lint ## lint, then all tests
@@ -60,6 +61,14 @@ lock: $(READY) ## write the installed versions to constraints.txt
 
 bench: $(READY) ## measure on this machine
 	$(BIN)/python -m benchmarks all
+
+attack: $(READY) ## attack a server in every known way, about an hour
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[attack]'
+	$(BIN)/python -m benchmarks attack --suites
+
+soak: $(READY) ## one session for an hour, a day on a virtual clock, all nightly tests
+	$(BIN)/python -m benchmarks server-soak
+	$(BIN)/python -m pytest --durations=20 -m nightly
 
 gpu-check: $(READY) ## tests and measurements on a GPU
 	$(BIN)/python -m benchmarks gpu

@@ -107,6 +107,14 @@ def soak(minutes: float = 10.0) -> None:
     keep("soak", bench.run(minutes))
 
 
+@app.command("server-soak")
+def server_soak(minutes: float = 60.0) -> None:
+    """Run one server and one session for a long time: memory, pictures, a stop of five seconds."""
+    from benchmarks import server_soak as bench
+
+    keep("server-soak", bench.run(minutes))
+
+
 @app.command()
 def attack(
     names: Annotated[
@@ -114,6 +122,9 @@ def attack(
     ] = None,
     messages: Annotated[int, typer.Option(help="Hostile messages; 0 leaves them out.")] = 1_000_000,
     cycles: Annotated[int, typer.Option(help="Sessions that come and go; 0: none.")] = 1_000,
+    suites: Annotated[
+        bool, typer.Option("--suites", help="Also others' test suites; see the extra `attack`.")
+    ] = False,
 ) -> None:
     """Attack a server in every known way, with a healthy session beside it."""
     from benchmarks.attack import run as bench
@@ -123,6 +134,8 @@ def attack(
         keep("hostile-messages", bench.messages(messages), flags)
     if not names and cycles:
         keep("connection-cycles", bench.connections(cycles), flags)
+    if suites:
+        keep("conformance", bench.conformance_suites(), "attack --suites")
     values = bench.run(names or ())
     if names:
         console.print_json(json.dumps(values))

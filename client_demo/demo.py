@@ -8,15 +8,15 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
-from avatar_client.session_socket import AvatarClientError
-from rich.console import Console
+from avatar_client.connection.address import http_opener, http_url, is_loopback
+from avatar_client.errors import AvatarClientError
 
 from client_demo.cli import DEFAULT_URL, run
 from client_demo.measure.talk import TalkPlan
@@ -27,7 +27,7 @@ STOP_TIMEOUT_S = 15.0
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="The recording, mp4.")] = Path("demo.mp4"),
+    out: Annotated[Path, typer.Option(help="Recording: .mp4, .mov or .mkv.")] = Path("demo.mp4"),
     url: Annotated[str, typer.Option(envvar="AVATAR_URL")] = DEFAULT_URL,
     character: Annotated[
         str | None, typer.Option(help="Default: the character that the sample was made for.")
@@ -35,22 +35,21 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Let a character speak the shipped sentence; write the video and print the latencies."""
-    console = Console(stderr=True)
     hello = json.loads((SAMPLES / "samples.json").read_text())["hello"]
     lines = ((None, SAMPLES / hello["file"]),)
     plan = TalkPlan(url, lines, out, character=character or hello["character"])
     try:
-        with running_server(url, console):
-            console.print(f"Playing {hello['file']} at speaking pace ..")
+        with running_server(url):
+            typer.echo(f"Playing {hello['file']} at speaking pace ..", err=True)
             run(plan, as_json)
-            console.print(f"Watch it: {out}")
+            typer.echo(f"Watch it: {out}", err=True)
     except AvatarClientError as error:
-        console.print(str(error), style="red", markup=False, highlight=False)
+        typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
 
 
 @contextmanager
-def running_server(url: str, console: Console) -> Iterator[None]:
+def running_server(url: str) -> Iterator[None]:
     """Use the server at `url`. If none answers there, start one and stop it at the end.
 
     Raises AvatarClientError if the started server does not become ready.
@@ -58,8 +57,11 @@ def running_server(url: str, console: Console) -> Iterator[None]:
     if status(url, "/healthz") == 200:
         yield
         return
-    console.print(f"No server at {url}: starting one ..")
-    port = url.rstrip("/").rpartition(":")[2]
+    parts = urlsplit(http_url(url, ""))
+    if not is_loopback(parts.hostname or ""):
+        raise AvatarClientError(f"No avatar server answers at {url}. Start one there: avatar serve")
+    typer.echo(f"No server at {url}: starting one ..", err=True)
+    port = str(parts.port or 80)
     server = subprocess.Popen([sys.executable, "-m", "server", "--port", port])
     try:
         _wait_until_ready(url, server)
@@ -76,7 +78,8 @@ def running_server(url: str, console: Console) -> Iterator[None]:
 def status(url: str, path: str) -> int | None:
     """HTTP status of a GET, or None if nothing answers."""
     try:
-        with urllib.request.urlopen(url.rstrip("/") + path, timeout=5) as response:
+        address = url.rstrip("/") + path
+        with http_opener(address).open(address, timeout=5) as response:
             return int(response.status)
     except urllib.error.HTTPError as answer:
         return answer.code
@@ -101,4 +104,5 @@ def _wait_until_ready(url: str, server: "subprocess.Popen[bytes]") -> None:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # not all are UTF-8
     typer.run(demo)

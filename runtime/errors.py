@@ -3,6 +3,8 @@
 AvatarError                 anything below; catch this at the edge of the program
 |-- BadInput (ValueError)   a value that can never work: a box outside the image, odd bytes
 |-- NotFound                a name that does not exist; the message lists those that do
+|-- Taken                   a name that somebody else has
+|-- NotWritten              a file that cannot be written: a full disk, a read-only folder
 |-- CheckpointError         weights that do not fit the model; the message names the keys
 |-- EngineError             an engine file that is missing, damaged or was built for something else
 |-- RankLost                a process of a pipelined session ended or does not answer
@@ -11,7 +13,9 @@ AvatarError                 anything below; catch this at the edge of the progra
 A message has three parts: what happened, what is allowed, and what to do.
 """
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class AvatarError(Exception):
@@ -36,6 +40,25 @@ class NotFound(AvatarError):
         """`NotFound.among("character", "bob", ["mira"])` lists the existing names."""
         names = ", ".join(sorted(existing)) or "none"
         return cls(f"There is no {kind} {name!r}. Use one of these: {names}.", param=param)
+
+
+class Taken(AvatarError):
+    """A name that something else has already."""
+
+
+class NotWritten(AvatarError):
+    """A file or folder that the system refuses to write.
+
+    The message names the place, for the person at the machine; `what` and `why` do not, for others.
+    """
+
+    def __init__(self, what: str, place: Path, error: OSError) -> None:
+        self.what = what
+        self.why = os.strerror(error.errno) if error.errno else "unknown reason"
+        super().__init__(
+            f"{what} cannot be written in {place}: {self.why}. Free some space, or choose a folder "
+            "that you may write to."
+        )
 
 
 class CheckpointError(AvatarError):

@@ -15,96 +15,28 @@ from typing import Annotated, Any
 from runtime.engine.kinds import FILES, PRECISIONS, PROVIDERS, check_precision, check_provider
 from runtime.errors import AvatarError
 from runtime.stream.presets import PRESETS, presets_of
+from server.config_key import ConfigError, Key
 from server.field_info import DeclaredField, Info, declared_fields
+from server.listen_config import SHIPPED, Listen, check_listen
+
+__all__ = [
+    "SHIPPED",
+    "ConfigError",
+    "IceServer",
+    "Key",
+    "Limits",
+    "Listen",
+    "Model",
+    "Pacing",
+    "ServerConfig",
+    "Webrtc",
+    "keys",
+]
 
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 ICE_URL = re.compile(
     r"stuns?:[\w.-]+(:\d{1,5})?|turns?:([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?(\?transport=(udp|tcp))?"
 )
-SHIPPED = Path(__file__).parent.parent / "client_demo"
-"""The web page and the samples that come with the server."""
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the message starts with the key's path."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key(Info):
-    """What is declared of a configuration key.
-
-    `flag` is the option of `avatar serve` that sets it, `env` an environment variable that does.
-    `default_text` describes a default that differs from machine to machine.
-    """
-
-    flag: str = ""
-    env: str = ""
-    default_text: str = ""
-    is_secret: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """Where the server listens, and which requests it answers."""
-
-    host: Annotated[
-        str,
-        Key(
-            "Address to listen on. Any but a loopback address needs `api_key`.",
-            flag="--host",
-        ),
-    ] = "127.0.0.1"
-    port: Annotated[
-        int, Key("Port to listen on; 0 takes a free one.", low=0, high=65_535, flag="--port")
-    ] = 8080
-    api_key: Annotated[
-        str | None,
-        Key(
-            "Key that requests must show. Without one, only this machine is served.",
-            min_chars=16,
-            remedy="Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
-            flag="--api-key",
-            env="AVATAR_API_KEY",
-            is_secret=True,
-        ),
-    ] = field(default=None, repr=False)
-    allowed_origins: Annotated[
-        tuple[str, ...],
-        Key("Other web sites whose pages may use this server, as `https://app.example`."),
-    ] = ()
-    trusted_proxies: Annotated[
-        tuple[str, ...],
-        Key(
-            "Addresses or networks of proxies in front of this server. The client's address is "
-            "then the last one of `X-Forwarded-For` that is none of them."
-        ),
-    ] = ("127.0.0.1", "::1")
-    web_dir: Annotated[
-        Path,
-        Key(
-            "Folder of the web page, served without the key. If it holds `files.json`, a list of "
-            "names, only those files are served.",
-            default_text="the page that comes with the server",
-        ),
-    ] = SHIPPED / "web"
-    samples_dir: Annotated[
-        Path,
-        Key(
-            "Folder of the page's sound files, served without the key: `samples.json` and the "
-            "files that it names.",
-            default_text="the samples that come with the server",
-        ),
-    ] = SHIPPED / "samples"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach the address."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +76,9 @@ class Limits:
         int, Key("End a session after that time, whatever happens; 0: never.", low=0)
     ] = 0
     client_secret_ms: Annotated[int, Key("How long a client secret is valid.", low=1)] = 60_000
+    max_client_secrets: Annotated[
+        int, Key("Unused client secrets of one address; a further one ends its oldest.", low=1)
+    ] = 1_000
     max_message_bytes: Annotated[int, Key("Largest WebSocket message.", low=1)] = 17_000_000
     max_body_bytes: Annotated[int, Key("Largest HTTP body, uploaded pictures aside.", low=1)] = (
         256_000
@@ -270,6 +205,18 @@ class IceServer:
     credential: Annotated[str | None, Key("For TURN.", is_secret=True)] = field(
         default=None, repr=False
     )
+    secret: Annotated[
+        str | None,
+        Key(
+            "Secret shared with the TURN server (coturn: `static-auth-secret`). Each session then "
+            "gets a user name and a credential of its own that expire; leave `username` and "
+            "`credential` out.",
+            is_secret=True,
+        ),
+    ] = field(default=None, repr=False)
+    ttl_ms: Annotated[
+        int, Key("How long credentials made from `secret` are valid.", low=60_000)
+    ] = 21_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,11 +266,7 @@ def _check(config: ServerConfig) -> None:
     for section, declared, value in keys(config):
         if value is not None:
             _check_value(f"{section}.{declared.attribute}", declared.info, value)
-    if config.listen.api_key is None and not config.listen.is_loopback:
-        raise ConfigError(
-            f"listen.host is {config.listen.host}, which other machines can reach, but there is "
-            "no listen.api_key. Set a key, or listen on 127.0.0.1."
-        )
+    check_listen(config.listen)
     try:
         check_precision(config.model.engine, config.model.precision)
         check_provider(config.model.engine, config.model.provider)
@@ -337,6 +280,7 @@ def _check(config: ServerConfig) -> None:
 
 def _check_webrtc(webrtc: Webrtc) -> None:
     for place, server in enumerate(webrtc.ice_servers):
+        _check_turn_secret(f"webrtc.ice_servers.{place}", server)
         for url in server.urls:
             if not ICE_URL.fullmatch(url):
                 raise ConfigError(
@@ -352,6 +296,16 @@ def _check_webrtc(webrtc: Webrtc) -> None:
                 f"webrtc.allowed_networks names {network!r}, which is no network ({reason}). Write "
                 "10.0.0.0/8 or fd00::/8."
             ) from None
+
+
+def _check_turn_secret(path: str, server: IceServer) -> None:
+    if server.secret is not None and (server.username or server.credential):
+        raise ConfigError(
+            f"{path} has a secret, and also a username or a credential. Keep the secret alone for "
+            "credentials that expire, or the other two for fixed ones."
+        )
+    if server.secret == "":
+        raise ConfigError(f"{path}.secret is empty. Use the TURN server's secret, or leave it out.")
 
 
 def _check_value(path: str, info: Info, value: Any) -> None:

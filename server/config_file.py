@@ -12,6 +12,9 @@ from server.field_info import DeclaredField, declared_fields, present_type
 
 T = TypeVar("T")
 
+KEY_SOURCES = ("api_key", "api_key_file")
+MOST_KEY_BYTES = 4_096
+
 
 def load_config(
     path: Path | None = None,
@@ -23,8 +26,10 @@ def load_config(
     `flags`, such as {"listen": {"port": 1}}, win over the file, and the file over `defaults`; a
     value None is no value. Raises ConfigError.
     """
-    table = _merged(_merged(_plain(defaults), _read(path)), _plain(flags))
-    return _build(ServerConfig, table, "")
+    table: dict[str, Any] = {}
+    for layer in (_plain(defaults), _read(path), _plain(flags)):
+        table = _merged(_without_key(table, layer), layer)
+    return _build(ServerConfig, _with_read_key(table), "")
 
 
 def _read(path: Path | None) -> dict[str, Any]:
@@ -52,6 +57,50 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         if isinstance(above[section], dict):
             merged[section] = {**below[section], **above[section]}
     return merged
+
+
+def _without_key(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`below`, without the API key's source if `above` names one."""
+    listen, wins = below.get("listen"), above.get("listen")
+    if not isinstance(listen, dict) or not isinstance(wins, dict):
+        return below
+    if not any(name in wins for name in KEY_SOURCES):
+        return below
+    kept = {name: value for name, value in listen.items() if name not in KEY_SOURCES}
+    return {**below, "listen": kept}
+
+
+def _with_read_key(table: dict[str, Any]) -> dict[str, Any]:
+    """`table` with the API key from its file, and without space around the key."""
+    listen = table.get("listen")
+    if not isinstance(listen, dict):
+        return table
+    key, file = (listen.get(name) for name in KEY_SOURCES)
+    if key is not None and file is not None:
+        raise ConfigError(
+            "listen.api_key and listen.api_key_file (--api-key and --api-key-file, AVATAR_API_KEY "
+            "and AVATAR_API_KEY_FILE) are both set. Set one of them."
+        )
+    if isinstance(file, str | Path):
+        key = _key_in(Path(file).expanduser())
+    return (
+        {**table, "listen": {**listen, "api_key": key.strip()}} if isinstance(key, str) else table
+    )
+
+
+def _key_in(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MOST_KEY_BYTES).decode("ascii").strip()
+    except OSError as reason:
+        raise ConfigError(
+            f"listen.api_key_file: {file}: {reason.strerror}. Name a file that holds the key."
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"listen.api_key_file: {file} holds more than ASCII characters, which HTTP cannot "
+            "carry. Save one plain line."
+        ) from None
 
 
 def _build(kind: type[T], table: object, path: str) -> T:

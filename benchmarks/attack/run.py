@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.attack import (
+    conformance,
     cycles,
     datagrams,
     http_attacks,
@@ -125,6 +126,19 @@ async def _run(chosen: Mapping[str, Attack]) -> dict[str, Any]:
             "tracebacks": sum(one["tracebacks"] for one in seen),
         }
     }
+
+
+def conformance_suites() -> dict[str, Any]:
+    """Autobahn's cases against our socket layer, and requests from our OpenAPI description."""
+
+    async def measure() -> dict[str, Any]:
+        async with attacked() as (target, _):
+            return {
+                "WebSocket": await conformance.web_sockets(),
+                "HTTP": await conformance.requests(target) | {"tracebacks": target.tracebacks()},
+            }
+
+    return asyncio.run(measure())
 
 
 def messages(count: int) -> dict[str, Any]:

@@ -1,28 +1,30 @@
-"""Speech from files: any sound that PyAV reads, as mono PCM16 at the session's rate."""
+"""Speech from files: any sound that FFmpeg reads, as mono PCM16 at the session's rate."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
+from avatar_client.media_files.failure import MediaFileError as AudioFileError
+from avatar_client.media_files.paths import is_file, is_folder
+from avatar_client.media_files.sound_file import read_sound
 from numpy.typing import NDArray
 
 CHUNK_MS = 40
 AUDIBLE = 0.01  # root mean square of 10 ms, -40 dB of full scale: quieter is silence
+FULL_SCALE = 32767
 
-
-class AudioFileError(ValueError):
-    """A file has no sound that can be read."""
+__all__ = ["AudioFileError", "SpeechFile", "at_speaking_pace", "read_speech", "sound_onset"]
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechFile:
-    """Mono PCM16 samples (N,) at `rate` Hz."""
+    """Mono PCM16 samples (N,) at `rate` Hz; `notes` are sentences on what is odd about the file."""
 
     samples: NDArray[np.int16]
     rate: int
+    notes: tuple[str, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -36,31 +38,15 @@ class SpeechFile:
 
 
 def read_speech(path: Path, rate: int) -> SpeechFile:
-    """Read the first audio stream of `path`, mixed to mono and resampled to `rate` Hz.
+    """Read the first audio track of `path`, mixed to mono and resampled to `rate` Hz.
 
-    Raises AudioFileError if the file is missing, has no sound or cannot be read by PyAV.
+    Raises AudioFileError if the file is missing, has no sound or cannot be read.
     """
-    if not path.is_file():
+    if not (is_file(path) or is_folder(path)):
         raise AudioFileError(f"There is no file {path}. Pass the path of a sound file.")
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise AudioFileError(f"{path} has no sound in it. Use a file with an audio track.")
-            resampler = av.AudioResampler(format="s16", layout="mono", rate=rate)
-            parts = [
-                part.to_ndarray()[0]
-                for frame in [*container.decode(audio=0), None]
-                for part in resampler.resample(frame)
-            ]
-    except av.FFmpegError as error:
-        raise AudioFileError(
-            f"{path} cannot be read as sound ({error.strerror}). "
-            "Use WAV, MP3, FLAC, Opus or another common format."
-        ) from error
-    samples = np.concatenate(parts) if parts else np.zeros(0, np.int16)
-    if not len(samples):
-        raise AudioFileError(f"{path} is empty. Use a file with sound in it.")
-    return SpeechFile(samples, rate)
+    sound = read_sound(path, rate)
+    samples = np.round(sound.samples * FULL_SCALE).astype(np.int16)
+    return SpeechFile(samples, rate, sound.notes)
 
 
 def sound_onset(samples: NDArray[np.int16], rate: int, threshold: float = AUDIBLE) -> int | None:

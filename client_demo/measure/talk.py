@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import logging
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,10 +12,12 @@ from typing import Literal
 import numpy as np
 from avatar_client.characters import find_character
 from avatar_client.client import DEFAULT_RATE, AvatarClient
+from avatar_client.errors import AvatarClientError
 from avatar_client.events import OutputCleared, OutputStarted, OutputStopped
+from avatar_client.media_files.output_name import check_video_output
 from avatar_client.received_media import ReceivedMedia
 from avatar_client.recording import Recorder
-from avatar_client.session_socket import AvatarClientError, EventReader, expect
+from avatar_client.session_socket import EventReader, expect
 from avatar_client.stream_clock import offset_by_reports_us
 
 from client_demo.measure import stream_analysis
@@ -29,6 +32,8 @@ from client_demo.measure.audio_file import (
 from client_demo.measure.observer import StreamObserver
 from client_demo.measure.report import InterruptReport, SpeakerReport, TalkReport, since_ms
 
+logger = logging.getLogger(__name__)
+
 REST_S = 1.5  # of rest watched before the first speech
 AFTER_S = 0.8  # watched after the last, so that the mouth closes
 FIRST_FRAME_TIMEOUT_S = 20.0
@@ -42,6 +47,7 @@ class TalkPlan:
     """(speaker, sound file) pairs to speak at the same time; None is the first speaker.
 
     Without `character`, the first one with all named speakers is used, or the server's default.
+    `tell` shows a sentence to the user.
     """
 
     url: str
@@ -51,6 +57,7 @@ class TalkPlan:
     api_key: str | None = None
     pace: Literal["realtime", "fast"] = "realtime"
     interrupt_after_s: float | None = None
+    tell: Callable[[str], None] = logger.warning
 
 
 @dataclass(slots=True)
@@ -71,11 +78,14 @@ class Line:
 
 
 async def talk(plan: TalkPlan) -> TalkReport:
-    """Hold the talk, write `plan.out` (mp4) and report what was measured.
+    """Hold the talk, write `plan.out` and report what was measured.
 
-    Raises AudioFileError, AvatarClientError, RecordingError.
+    Raises AudioFileError, AvatarClientError; RecordingError is one of the latter.
     """
+    check_video_output(plan.out, [path for _, path in plan.lines])
     speeches = [read_speech(path, DEFAULT_RATE) for _, path in plan.lines]
+    for note in [note for speech in speeches for note in speech.notes]:
+        plan.tell(note)
     loop = asyncio.get_running_loop()
     begun_s = loop.time()
     character = plan.character
@@ -121,14 +131,16 @@ def _onset_ms(speech: SpeechFile) -> int | None:
 async def _wait_for_rest(client: AvatarClient, observer: StreamObserver) -> None:
     """Wait for a frame and for the tracks' offset, then watch REST_S of the idle stream."""
     try:
-        await asyncio.wait_for(observer.has_frame.wait(), FIRST_FRAME_TIMEOUT_S)
+        async with asyncio.timeout(FIRST_FRAME_TIMEOUT_S):
+            await observer.has_frame.wait()
     except TimeoutError:
         raise AvatarClientError(
             f"No video frame arrived within {FIRST_FRAME_TIMEOUT_S:.0f} s. Check that UDP between "
             "this machine and the server is open; the server's log lists the candidates."
         ) from None
     with contextlib.suppress(TimeoutError):  # then the report shows it as unknown
-        await asyncio.wait_for(client.media.synchronised.wait(), PACKETS_TIMEOUT_S)
+        async with asyncio.timeout(PACKETS_TIMEOUT_S):
+            await client.media.synchronised.wait()
     await asyncio.sleep(REST_S)
 
 
@@ -143,7 +155,7 @@ async def _converse(client: AvatarClient, plan: TalkPlan, lines: list[Line]) -> 
             async with asyncio.timeout(timeout_s):
                 interrupted_s = None
                 if plan.interrupt_after_s is not None:
-                    interrupted_s = await _interrupt(client, plan.interrupt_after_s)
+                    interrupted_s = await _interrupt(client, plan, following)
                 await asyncio.gather(*tasks)
         except TimeoutError:
             raise AvatarClientError(
@@ -197,11 +209,22 @@ async def _follow(events: EventReader, lines: list[Line]) -> None:
     )
 
 
-async def _interrupt(client: AvatarClient, after_s: float) -> float:
-    """Interrupt all speakers `after_s` seconds after the first line starts to play."""
+async def _interrupt(
+    client: AvatarClient, plan: TalkPlan, following: "asyncio.Task[None]"
+) -> float | None:
+    """Interrupt all speakers some seconds after the first line starts to play.
+
+    Returns the time of it; None if the speech was over before.
+    """
+    assert plan.interrupt_after_s is not None
     with client.events() as events:
         await expect(events, OutputStarted, EXTRA_WAIT_S)
-    await asyncio.sleep(after_s)
+    ended, _ = await asyncio.wait([following], timeout=plan.interrupt_after_s)
+    if ended:
+        plan.tell(
+            f"Nothing was interrupted: the speech was over before {plan.interrupt_after_s:g} s."
+        )
+        return None
     await client.interrupt()
     return asyncio.get_running_loop().time()
 

@@ -21,7 +21,14 @@ export class ApiError extends Error {
 }
 
 /** @param {string} key sent with every request from now on */
-export function useKey(key) { apiKey = key; }
+export function useKey(key) { apiKey = key.trim(); }
+
+/**
+ * A path of the server, such as "/v1/characters", as an address beside the page: the server may be
+ * behind a proxy that serves it under a sub-path.
+ * @param {string} path
+ */
+export function address(path) { return new URL(path.replace(/^\/+/, ""), document.baseURI); }
 
 /**
  * @param {string} path
@@ -33,13 +40,20 @@ async function call(path, options = {}) {
   if (apiKey) headers.Authorization = `Bearer ${apiKey}`;
   let response;
   try {
-    response = await fetch(path, { ...options, headers });
+    response = await fetch(address(path), { ...options, headers });
   } catch {
-    throw new ApiError(0, "The server does not answer.");
+    throw new ApiError(0, "The server does not answer. Is it running, and is the network up?");
   }
   if (response.ok) return response;
   const body = await response.json().catch(() => null);
-  throw new ApiError(response.status, body?.error?.message ?? `HTTP ${response.status}`);
+  throw new ApiError(response.status, body?.error?.message ?? strangersAnswer(response.status));
+}
+
+/** @param {number} status of an answer that is not in the server's form */
+function strangersAnswer(status) {
+  return status >= 500
+    ? `A proxy answers, but not the server behind it (HTTP ${status}). Is it running?`
+    : `Something else than the avatar server answers (HTTP ${status}).`;
 }
 
 /** @param {string} path */
@@ -53,7 +67,7 @@ export async function getBytes(path) { return (await call(path)).arrayBuffer(); 
  * @param {string} path
  */
 export async function pictureUrl(path) {
-  if (!apiKey) return path;
+  if (!apiKey) return address(path).href;
   return URL.createObjectURL(await (await call(path)).blob());
 }
 
@@ -65,6 +79,22 @@ export async function clientSecret() {
   if (!apiKey) return undefined;
   const made = await (await call("/v1/realtime/sessions", { method: "POST" })).json();
   return made.client_secret.value;
+}
+
+/**
+ * Why a WebSocket did not open: browsers do not tell, so a plain request to the same path asks.
+ * @param {string} [session] id of the session that it would have resumed
+ * @returns {Promise<ApiError>} status 0 if nothing answers, 200 if the request is let in
+ */
+export async function refusalOfSocket(session) {
+  const query = session ? `?session=${encodeURIComponent(session)}` : "";
+  try {
+    await call(`/v1/realtime${query}`, { method: "POST" });
+  } catch (reason) {
+    return /** @type {ApiError} */ (reason);
+  }
+  return new ApiError(200, "The server answers, but its WebSocket does not come through. A proxy "
+    + "between must pass the headers Upgrade and Connection on.");
 }
 
 /**

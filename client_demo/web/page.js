@@ -50,8 +50,8 @@ export class Page {
         loadCharacters(), api.getJson("/samples/samples.json")]);
     } catch (reason) {
       const error = /** @type {api.ApiError} */ (reason);
-      if (error.status === 401 || error.status === 403) return this.askForKey(error.message);
-      ui.showConnection("lost", "No server");
+      if (error.status === 401) return this.askForKey(error.message);
+      ui.showConnection("lost", error.status ? "Refused" : "No server");
       return ui.showNotice(error.message, { name: "Try again", run: this.start });
     }
     if (this.characters.length === 0) {
@@ -165,9 +165,11 @@ export class Page {
   }
 
   lost = (/** @type {string} */ reason) => {
+    const what = this.talk.session?.granted ? "ended" : "did not begin";
     this.leave();
     ui.showConnection("lost", "Not connected");
-    ui.showNotice(`The session ended: ${reason}.`, { name: "Connect again", run: this.connect });
+    ui.showNotice(`The session ${what}: ${reason.replace(/[.\s]+$/, "")}.`,
+      { name: "Connect again", run: this.connect });
   };
 
   onMedia = (/** @type {MediaStream} */ stream) => {

@@ -3,6 +3,7 @@
 // Dispatches "event" (detail: a server event), "media" (detail: a MediaStream), "playing" and "end"
 // (detail: the reason).
 
+import { address, refusalOfSocket } from "./api.js";
 import { appendMessage } from "./wire.js";
 
 /** @typedef {import("./api.js").Speaker} Speaker */
@@ -44,16 +45,31 @@ export class Session extends EventTarget {
    * @param {string} [secret]
    */
   open(query, secret) {
-    const address = new URL("/v1/realtime", location.href);
-    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-    address.search = new URLSearchParams(query).toString();
+    const url = address("/v1/realtime");
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    url.search = new URLSearchParams(query).toString();
     const protocols = secret ? [SUBPROTOCOL, SECRET_PREFIX + secret] : [SUBPROTOCOL];
-    const socket = new WebSocket(address, protocols);
+    const socket = new WebSocket(url, protocols);
+    let isOpen = false;
+    socket.onopen = () => { isOpen = true; };
     socket.onmessage = ({ data }) => this.receive(JSON.parse(data));
-    socket.onclose = ({ code, reason }) => (
-      this.onSocketClosed(reason || (code === LOST ? "the server is gone" : `code ${code}`)));
+    socket.onclose = ({ code, reason }) => {
+      if (isOpen) this.onSocketClosed(reason || (code === LOST ? "The server is gone." : `Code ${code}.`));
+      else this.onSocketRefused(query.session);
+    };
     this.socket = socket;
     return socket;
+  }
+
+  /**
+   * A socket did not open: end with the server's reason, or try again if nothing answers.
+   * @param {string} [session] id of the session that it would have resumed
+   */
+  async onSocketRefused(session) {
+    const refusal = await refusalOfSocket(session);
+    const isFinal = refusal.status >= 400 && refusal.status < 500 && refusal.status !== 429;
+    if (isFinal || !session) this.end(refusal.message);
+    else this.onSocketClosed(refusal.message);
   }
 
   /**
@@ -151,7 +167,7 @@ export class Session extends EventTarget {
       if (candidate) this.send("webrtc.candidate", { candidate: candidate.toJSON() });
     };
     peer.onconnectionstatechange = () => {
-      if (peer.connectionState === "failed") this.end("the media connection failed");
+      if (peer.connectionState === "failed") this.end("The media connection failed.");
     };
     await peer.setLocalDescription();
     this.send("webrtc.offer", { sdp: peer.localDescription?.sdp });

@@ -46,9 +46,18 @@ export async function decode(bytes) {
  */
 export function withoutLeadingSilence(samples) {
   const onset = samples.findIndex((x) => Math.abs(x) > AUDIBLE);
-  if (onset < 0) throw new Error("This file is silent. Choose one with sound in it.");
+  if (onset < 0) throw new Error(whyInaudible(samples));
   const keep = Math.round((KEEP_BEFORE_MS / 1000) * audioContext().sampleRate);
   return samples.subarray(Math.max(0, onset - keep));
+}
+
+/** @param {Int16Array} samples none of which is audible */
+function whyInaudible(samples) {
+  const peak = samples.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+  if (peak === 0) return "This file is silent. Choose one with sound in it.";
+  const decibels = Math.round(20 * Math.log10(peak / 32768));
+  return `This file is too quiet: its loudest sound is at ${decibels} dB, and -40 dB is needed. `
+    + "Raise its volume, or choose another one.";
 }
 
 /** Sends the speech of one speaker. A second `play` waits until the first has been sent. */

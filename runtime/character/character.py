@@ -13,19 +13,24 @@ right.
 
 import hashlib
 import json
+import math
 import re
+import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from runtime.character.face_mask import check_boxes
+from runtime.character.face_mask import MOST_FACES, check_boxes
 from runtime.character.pictures import ReferenceImage
 from runtime.errors import BadInput, NotFound
 from runtime.values import EMOTIONS, Box
 
 CARD = "character.json"
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+LARGEST_CARD = 256_000  # bytes
+LONGEST_NAME = 200
+LONGEST_TEXT = 4_000  # of a prompt or licence
 CARD_FIELDS = {"id", "name", "picture", "speakers", "emotions", "prompt", "license"}
 
 
@@ -56,30 +61,31 @@ class Character:
     _loaded: dict[str, ReferenceImage] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def load(cls, folder: Path) -> "Character":
+    def load(cls, folder: Path, name: str | None = None) -> "Character":
         """Reads and checks a folder. BadInput names the file and the field at fault.
 
-        NotFound if the folder has no card.
+        The card's id must be `name`, by default the folder's. NotFound if the folder has no card.
         """
         card = _read_card(folder)
+        name = folder.name if name is None else name
         speakers = tuple(_speaker(number, entry) for number, entry in _entries(card))
         speakers = tuple(sorted(speakers, key=lambda speaker: speaker.box.centre[0]))
         check_boxes([speaker.box for speaker in speakers])
         emotions = {_emotion(name): _inside(folder, file) for name, file in _emotions(card).items()}
         character = cls(
             id=check_id(card["id"]),
-            name=str(card.get("name") or card["id"]),
+            name=check_name(card.get("name") or card["id"]),
             folder=folder,
             picture=ReferenceImage.load(_inside(folder, card["picture"])),
             speakers=speakers,
             emotions=emotions,
-            prompt=str(card.get("prompt", "")),
-            license=str(card.get("license", "")),
+            prompt=check_text(card.get("prompt", ""), "prompt"),
+            license=check_text(card.get("license", ""), "license"),
         )
-        if character.id != folder.name:
+        if character.id != name:
             raise BadInput(
                 f"{folder / CARD} has the id {character.id!r}, but the id must be the folder's "
-                f"name, {folder.name!r}.",
+                f"name, {name!r}.",
                 param="id",
             )
         if len(set(character.speaker_ids)) != len(speakers):
@@ -117,6 +123,20 @@ class Character:
             self._loaded[name] = ReferenceImage.load(self.emotions[name])
         return self._loaded[name]
 
+    def read_emotions(self) -> None:
+        """Decodes all emotion references now, so that the folder is needed no more."""
+        for name in self.emotions:
+            self.emotion_picture(name)
+
+    def moved_to(self, folder: Path) -> "Character":
+        """The same character after its folder was renamed."""
+        return replace(
+            self,
+            folder=folder,
+            picture=ReferenceImage(folder / self.picture.file.name, self.picture.pixels),
+            emotions={name: folder / file.name for name, file in self.emotions.items()},
+        )
+
     def digest(self) -> str:
         """SHA-256 of everything that shapes the video: boxes, prompt and the image files."""
         hashed = hashlib.sha256()
@@ -145,42 +165,101 @@ class Character:
         }
 
 
-def check_id(value: object) -> str:
+def check_id(value: object, param: str = "id") -> str:
     """`value`, if it is an id, which is safe as a folder's name; else BadInput."""
     if not isinstance(value, str) or not ID_PATTERN.fullmatch(value):
         raise BadInput(
-            f"{value!r} is no id. Use 1 to 64 lowercase letters, digits, - and _, "
+            f"{shortened(value)} is no id. Use 1 to 64 lowercase letters, digits, - and _, "
             "starting with a letter or digit.",
-            param="id",
+            param=param,
         )
     return value
+
+
+def check_name(value: object, param: str = "name") -> str:
+    """`value`, if it is a name for people: one line of text, not too long; else BadInput."""
+    text = check_text(value, param, LONGEST_NAME)
+    if any(unicodedata.category(sign) in ("Cc", "Zl", "Zp") for sign in text):
+        raise BadInput(
+            f"The name {shortened(text)} holds line ends or control characters. Leave them out.",
+            param=param,
+        )
+    return text
+
+
+def check_text(value: object, param: str, longest: int = LONGEST_TEXT) -> str:
+    """`value`, if it is text that can be stored, not too long; else BadInput."""
+    if not isinstance(value, str):
+        raise BadInput(f"{param} is {shortened(value)}, but must be text.", param=param)
+    if len(value) > longest:
+        raise BadInput(
+            f"{param} has {len(value)} characters; at most {longest} are allowed. Shorten it.",
+            param=param,
+        )
+    if any("\ud800" <= sign <= "\udfff" for sign in value):
+        raise BadInput(
+            f"{param} is {shortened(value)}, which is not Unicode text. Write it in UTF-8.",
+            param=param,
+        )
+    return value
+
+
+def shortened(value: object) -> str:
+    """`value` for a message: as Python writes it, at most 80 characters of it."""
+    try:
+        written = ascii(value)
+    except (ValueError, RecursionError):  # an int of thousands of digits; a nest of lists
+        written = f"a {type(value).__name__} too large to show"
+    return written if len(written) <= 80 else f"{written[:77]}..."
 
 
 def box_from(value: object, where: str) -> Box:
     """A box from JSON: exactly x, y, width and height, all numbers; else BadInput."""
     sides = ("x", "y", "width", "height")
-    if (
-        not isinstance(value, dict)
-        or set(value) != set(sides)
-        or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in value.values())
-    ):
-        raise BadInput(
-            f"{where} is {value!r}. Give numbers for x, y, width and height, "
-            "as fractions of the image.",
-            param="box",
-        )
-    return Box(*(float(value[side]) for side in sides))
+    if not isinstance(value, dict) or set(value) != set(sides):
+        raise _no_box(value, where)
+    return Box(*(_side(value[side], value, where) for side in sides))
+
+
+def _side(number: object, box: object, where: str) -> float:
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise _no_box(box, where)
+    try:
+        side = float(number)
+    except OverflowError:  # an integer of hundreds of digits
+        side = math.inf
+    if not math.isfinite(side):
+        raise _no_box(box, where)
+    return side
+
+
+def _no_box(value: object, where: str) -> BadInput:
+    return BadInput(
+        f"{where} is {shortened(value)}. Give numbers for x, y, width and height, "
+        "as fractions of the image.",
+        param="box",
+    )
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
     file = folder / CARD
     try:
-        card = json.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as opened:
+            content = opened.read(LARGEST_CARD + 1)
+        if len(content) > LARGEST_CARD:
+            raise BadInput(f"{file} is larger than {LARGEST_CARD} bytes, too large for a card.")
+        card = json.loads(content.decode("utf-8"))
     except FileNotFoundError:
         raise NotFound(
             f"{folder} has no {CARD}, so it is no character folder. Check the path."
         ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise BadInput(f"{file} cannot be read ({error.strerror}). Mend or remove it.") from error
+    except RecursionError:
+        raise BadInput(f"{file} is nested too deeply for a card. Mend it.") from None
+    except BadInput:
+        raise
+    except ValueError as error:  # no UTF-8, no JSON, a number of thousands of digits
         raise BadInput(
             f"{file} is no JSON ({error}). Mend it, or add the character again."
         ) from error
@@ -194,7 +273,7 @@ def _check_fields(where: str, found: Iterable[str], known: set[str], needed: set
     found = set(found)
     if found - known or needed - found:
         raise BadInput(
-            f"{where} has the fields {sorted(found)}. Required are {sorted(needed)}, "
+            f"{where} has the fields {shortened(sorted(found))}. Required are {sorted(needed)}, "
             f"allowed are {sorted(known)}."
         )
 
@@ -203,6 +282,12 @@ def _entries(card: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
     speakers = card["speakers"]
     if not isinstance(speakers, list) or not all(isinstance(entry, dict) for entry in speakers):
         raise BadInput("speakers must be a list of objects {id, name, box}.", param="speakers")
+    if len(speakers) > MOST_FACES:
+        raise BadInput(
+            f"There are {len(speakers)} speakers; at most {MOST_FACES} are allowed. Leave some "
+            "out.",
+            param="speakers",
+        )
     return list(enumerate(speakers, start=1))
 
 
@@ -210,7 +295,7 @@ def _speaker(number: int, entry: dict[str, Any]) -> Speaker:
     _check_fields(f"speaker {number}", entry, {"id", "name", "box"}, {"id", "box"})
     identity = check_id(entry["id"])
     box = box_from(entry["box"], f"The box of speaker {identity}")
-    return Speaker(identity, str(entry.get("name") or identity), box)
+    return Speaker(identity, check_name(entry.get("name") or identity), box)
 
 
 def _emotions(card: dict[str, Any]) -> dict[str, Any]:
@@ -228,15 +313,22 @@ def _emotion(name: str) -> str:
 
 def _inside(folder: Path, file: object) -> Path:
     """The path of a file directly in the folder; BadInput for any other."""
-    if not isinstance(file, str) or Path(file).name != file or file in ("", ".", ".."):
+    if not isinstance(file, str) or not _is_plain(file):
         raise BadInput(
-            f"{folder / CARD} names the image {file!r}; use a plain file name in the folder.",
+            f"{folder / CARD} names the image {shortened(file)}; use a plain file name in the "
+            "folder.",
             param="picture",
         )
     path = folder / file
     if not path.is_file():
         raise BadInput(
-            f"{folder / CARD} names {file!r}, which is not there. Add the file, or mend the name.",
+            f"{folder / CARD} names {shortened(file)}, which is not there. Add the file, or mend "
+            "the name.",
             param="picture",
         )
     return path
+
+
+def _is_plain(file: str) -> bool:
+    is_printable = all("\x20" <= sign < "\ud800" or sign > "\udfff" for sign in file)
+    return is_printable and Path(file).name == file and file not in ("", ".", "..")

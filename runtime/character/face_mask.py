@@ -24,6 +24,7 @@ ENLARGED = 3.0  # width and height, as the release enlarges its detector's box
 SOFTNESS = 0.015  # of the image; the split goes from 10 % to 90 % over about twice this
 SAMPLES_PER_CELL = 8  # along each side of a cell, for its mean
 EDGE_TOLERANCE = 1e-3  # of the image; boxes from detectors are rounded
+MOST_FACES = 8  # each costs masks, audio features and a place in the queue of speech
 SAME_FACE = 0.9  # intersection over union above which two boxes are one face
 
 Bounds = Box | tuple[float, float, float, float]  # x, y, width, height
@@ -65,7 +66,16 @@ def face_masks(boxes: Sequence[Bounds], rows: int, columns: int, patch: int = 2)
 
 
 def check_boxes(bounds: Sequence[Bounds]) -> list[Box]:
-    """The boxes, if each has an area, lies in the image and is another face; else BadInput."""
+    """The boxes, if each has an area, lies in the image and is another face; else BadInput.
+
+    At most MOST_FACES are taken.
+    """
+    if len(bounds) > MOST_FACES:
+        raise BadInput(
+            f"There are {len(bounds)} face boxes; at most {MOST_FACES} are allowed. Leave some "
+            "out.",
+            param="box",
+        )
     boxes = [Box(*one) for one in bounds]
     if not boxes:
         raise BadInput(

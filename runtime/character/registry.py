@@ -3,15 +3,20 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from runtime.character.character import Character
-from runtime.character.store import FolderStamp, character_folders, folder_stamp
+from runtime.character.folders import FolderStamp, character_folders, folder_stamp
 from runtime.errors import AvatarError
 
 logger = logging.getLogger(__name__)
+
+FRESH_S = 1.0  # how long `current` trusts a look at the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +39,47 @@ class CharacterRegistry:
         self.roots = tuple(roots)
         self._known: dict[str, _Known] = {}
         self._lock = threading.Lock()
+        self._last: Mapping[str, Character] = {}
+        self._looked_at: float | None = None
+        self._look: asyncio.Future[Mapping[str, Character]] | None = None
+        # Of its own: the default one encodes everybody's video.
+        self._reader = ThreadPoolExecutor(1, "characters")
 
     async def current(self) -> Mapping[str, Character]:
-        """As `read`, on another thread: for the event loop."""
-        return await asyncio.to_thread(self.read)
+        """As `read`, on another thread: for the event loop.
+
+        However many ask, the disk is looked at once every FRESH_S. `forget` makes the next call
+        look.
+        """
+        if self._looked_at is not None and time.monotonic() - self._looked_at < FRESH_S:
+            return self._last
+        if self._look is None:
+            loop = asyncio.get_running_loop()
+            self._look = loop.run_in_executor(self._reader, self.read)
+            self._look.add_done_callback(self._looked)
+        return await asyncio.shield(self._look)
+
+    def forget(self) -> None:
+        """Something was added or deleted: the next `current` looks at the disk."""
+        self._looked_at = self._look = None
 
     def read(self) -> Mapping[str, Character]:
-        """All characters there are now. Touches the disk."""
+        """All characters there are now; the same object while nothing changes. Reads the disk."""
         with self._lock:
             folders = character_folders(self.roots)
+            before = self._known
             self._known = {name: self._look_at(name, folder) for name, folder in folders.items()}
-            known = self._known.items()
-            return {name: each.character for name, each in known if each.character is not None}
+            if before != self._known or list(before) != list(self._known) or not before:
+                known = self._known.items()
+                readable = {name: each.character for name, each in known if each.character}
+                self._last = MappingProxyType(readable)
+            return self._last
+
+    def _looked(self, look: asyncio.Future[Mapping[str, Character]]) -> None:
+        if self._look is look:
+            self._look = None
+            if not look.cancelled() and look.exception() is None:
+                self._looked_at = time.monotonic()
 
     def _look_at(self, name: str, folder: Path) -> _Known:
         stamp, known = folder_stamp(folder), self._known.get(name)
@@ -54,5 +88,6 @@ class CharacterRegistry:
         try:
             return _Known(folder, stamp, Character.load(folder))
         except (AvatarError, OSError) as error:
-            logger.warning("the character in %s is left out: %s", folder, error)
+            if folder.is_dir():  # else it was deleted this moment
+                logger.warning("the character in %s is left out: %s", folder, error)
             return _Known(folder, stamp, None)

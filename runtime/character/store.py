@@ -1,26 +1,27 @@
 """Folders of characters: find one, list all, add one from an image."""
 
+import io
 import json
-import os
-import shutil
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from runtime.character.character import CARD, Character, check_id
+from runtime.character.character import CARD, Character, check_id, check_name, check_text
 from runtime.character.face_mask import check_boxes
-from runtime.character.pictures import fit_picture, numbered_preview, read_picture
-from runtime.errors import BadInput, NotFound
+from runtime.character.folders import character_folders, new_folder, write_file
+from runtime.character.picture_file import PictureSource, read_photo
+from runtime.character.pictures import fit_picture, numbered_preview
+from runtime.errors import AvatarError, BadInput, NotFound, Taken
 from runtime.values import EMOTIONS, Box
 
 BUILTIN_CHARACTERS = Path(__file__).parents[1] / "builtin" / "characters"
 DEFAULT_CHARACTER = "maya"  # of the built-in ones; hello.wav of the samples is her voice
 MODEL_SIZE = (256, 256)  # px, of the built-in model
 
-FolderStamp = tuple[tuple[str, int, int], ...]
-"""Name, modification time in nanoseconds and size of each file in a folder, sorted."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,40 +33,27 @@ class NewCharacter:
     """
 
     id: str
-    picture: Path | bytes
+    picture: PictureSource
     boxes: Sequence[Box]
     speakers: Sequence[str] = ()
-    emotions: Mapping[str, Path | bytes] | None = None
+    emotions: Mapping[str, PictureSource] | None = None
     name: str = ""
     prompt: str = ""
     license: str = ""
 
 
-def character_folders(roots: Iterable[Path] = (BUILTIN_CHARACTERS,)) -> dict[str, Path]:
-    """The character folders in `roots`, by id, in order; an earlier root wins."""
-    folders: dict[str, Path] = {}
-    for root in roots:
-        for card in sorted(root.glob(f"*/{CARD}")):
-            folders.setdefault(card.parent.name, card.parent)
-    return folders
-
-
-def folder_stamp(folder: Path) -> FolderStamp:
-    """Changes if a file of the folder is added, removed, renamed or written; reads no file.
-
-    Empty if the folder cannot be read.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            files = [(entry.name, entry.stat()) for entry in entries]
-    except OSError:  # the folder or a file is gone, or may not be read
-        return ()
-    return tuple(sorted((name, found.st_mtime_ns, found.st_size) for name, found in files))
-
-
 def find_characters(roots: Iterable[Path] = (BUILTIN_CHARACTERS,)) -> dict[str, Character]:
-    """All characters in the folders `roots`, by id, in order; an earlier root wins."""
-    return {name: Character.load(folder) for name, folder in character_folders(roots).items()}
+    """All characters in the folders `roots`, by id, in order; an earlier root wins.
+
+    A folder that cannot be read is left out, and the log names its fault.
+    """
+    found: dict[str, Character] = {}
+    for name, folder in character_folders(roots).items():
+        try:
+            found[name] = Character.load(folder)
+        except (AvatarError, OSError) as error:
+            logger.warning("The character in %s is left out: %s", folder, error)
+    return found
 
 
 def default_character(
@@ -101,39 +89,50 @@ def find_character(identity: str, roots: Iterable[Path] = (BUILTIN_CHARACTERS,))
     return Character.load(folders[identity])
 
 
-def add_character(new: NewCharacter, root: Path, size: tuple[int, int] = MODEL_SIZE) -> Character:
+def add_character(
+    new: NewCharacter,
+    root: Path,
+    size: tuple[int, int] = MODEL_SIZE,
+    taken: Collection[str] = (),
+) -> Character:
     """Writes root/<id> with images cropped and scaled to `size` (width, height) px, losslessly.
 
-    Leaves nothing behind if it fails, and never overwrites a character: BadInput.
+    The folder appears whole, or not at all. BadInput, Taken if there is such a character in `root`
+    or `taken` names it, NotWritten if the disk is full or may not be written.
     """
     folder = root / check_id(new.id)
-    if folder.exists():
-        raise BadInput(
-            f"{folder} exists. Choose another id, or delete the folder first.", param="id"
-        )
     check_boxes(new.boxes)
-    original = read_picture(new.picture)
-    picture, boxes = fit_picture(original, new.boxes, *size)
-    check_boxes(boxes)
-    emotions = _emotion_pictures(new, original.size, size)
-    card = {
-        "id": new.id,
-        "name": new.name or new.id,
-        "picture": "picture.webp",
-        "speakers": _named(new.speakers, boxes),
-        "emotions": {name: f"{name}.webp" for name in emotions},
-        "prompt": new.prompt,
-        "license": new.license,
-    }
-    folder.mkdir(parents=True)
-    try:
-        for name, image in {"picture": picture, **emotions}.items():
-            image.save(folder / f"{name}.webp", lossless=True, method=4)
-        (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        return Character.load(folder)
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
+    speakers = _speaker_ids(new)
+    name = check_name(new.name or new.id)
+    prompt, licence = check_text(new.prompt, "prompt"), check_text(new.license, "license")
+    if new.id in taken:
+        raise Taken(f"There is a character {new.id} already. Choose another id.", param="id")
+    with new_folder(folder) as aside:
+        photo = read_photo(new.picture, enough=size)
+        picture, boxes = fit_picture(photo.image, new.boxes, *size, shown_size=photo.size)
+        check_boxes(boxes)
+        emotions = _emotion_pictures(new, photo.size, size)
+        card = {
+            "id": new.id,
+            "name": name,
+            "picture": "picture.webp",
+            "speakers": _numbered(speakers, boxes),
+            "emotions": {emotion: f"{emotion}.webp" for emotion in emotions},
+            "prompt": prompt,
+            "license": licence,
+        }
+        for each, image in {"picture": picture, **emotions}.items():
+            write_file(aside / f"{each}.webp", webp(image))
+        write_file(aside / CARD, (json.dumps(card, indent=2) + "\n").encode())
+        added = Character.load(aside, new.id)
+    return added.moved_to(folder)
+
+
+def webp(image: Image.Image) -> bytes:
+    """The image as a WebP file, without loss."""
+    file = io.BytesIO()
+    image.save(file, "WEBP", lossless=True, method=4)
+    return file.getvalue()
 
 
 def preview(character: Character) -> Image.Image:
@@ -148,29 +147,42 @@ def _emotion_pictures(
     for name, source in (new.emotions or {}).items():
         if name not in EMOTIONS:
             raise NotFound.among("emotion", name, EMOTIONS, param="emotions")
-        picture = read_picture(source, param="emotions")
-        if picture.size != size_before:
+        photo = read_photo(source, enough=size, param="emotions")
+        if photo.size != size_before:
             raise BadInput(
-                f"The {name} picture is {picture.width} x {picture.height}, but the character's "
+                f"The {name} picture is {photo.size[0]} x {photo.size[1]}, but the character's "
                 f"picture is {size_before[0]} x {size_before[1]}. Use the same size, with the "
                 "faces in the same place.",
                 param="emotions",
             )
-        pictures[name] = fit_picture(picture, new.boxes, *size)[0]
+        pictures[name] = fit_picture(photo.image, new.boxes, *size)[0]
     return pictures
 
 
-def _named(names: Sequence[str], boxes: Sequence[Box]) -> list[dict[str, object]]:
-    if names and len(names) != len(boxes):
+def _speaker_ids(new: NewCharacter) -> list[str]:
+    """An id for each box, in their order."""
+    names = [check_id(one, "speakers") for one in new.speakers]
+    if len(set(names)) < len(names):
+        raise BadInput("Two speakers share an id. Give each its own.", param="speakers")
+    if names and len(names) != len(new.boxes):
         raise BadInput(
-            f"There are {len(names)} speaker names for {len(boxes)} boxes. Name all or none.",
+            f"There are {len(names)} speaker names for {len(new.boxes)} boxes. Name all or none.",
             param="speakers",
         )
-    places = sorted(range(len(boxes)), key=lambda place: boxes[place].centre[0])
+    places = _from_left(new.boxes)
+    return names or [f"speaker-{1 + places.index(place)}" for place in range(len(places))]
+
+
+def _from_left(boxes: Sequence[Box]) -> list[int]:
+    return sorted(range(len(boxes)), key=lambda place: boxes[place].centre[0])
+
+
+def _numbered(speakers: Sequence[str], boxes: Sequence[Box]) -> list[dict[str, object]]:
+    """The speakers as a card has them, from left to right."""
     return [
         {
-            "id": names[place] if names else f"speaker-{number}",
+            "id": speakers[place],
             "box": {side: round(v, 5) for side, v in boxes[place].as_dict().items()},
         }
-        for number, place in enumerate(places, start=1)
+        for place in _from_left(boxes)
     ]

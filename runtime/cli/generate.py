@@ -1,6 +1,8 @@
 """`avatar generate` and `avatar characters`: the runtime on the command line."""
 
 import json
+import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from runtime.character.character import Character
+from runtime.character.folders import character_folders
 from runtime.character.store import (
     BUILTIN_CHARACTERS,
     NewCharacter,
@@ -20,7 +24,15 @@ from runtime.character.store import (
     preview,
 )
 from runtime.cli import weights as weights_cli
-from runtime.cli.command_values import own_characters, parse_face, parse_pair, plain_errors
+from runtime.cli.command_values import (
+    check_characters,
+    check_picture_output,
+    own_characters,
+    parse_face,
+    parse_pair,
+    plain_errors,
+    save_picture,
+)
 from runtime.cli.official import generate_official
 from runtime.engine.kinds import FILES, PRECISIONS, PROVIDERS, EngineChoice
 from runtime.errors import BadInput
@@ -50,7 +62,7 @@ Folder = Annotated[
 @app.command()
 def generate(
     folder: Folder,
-    out: Annotated[Path, typer.Option(help="The video, mp4.")] = Path("talk.mp4"),
+    out: Annotated[Path, typer.Option(help="The video: .mp4, .mov or .mkv.")] = Path("talk.mp4"),
     audio: Annotated[
         Path | None, typer.Option(help="A sound file for the character's first speaker.")
     ] = None,
@@ -83,12 +95,14 @@ def generate(
 ) -> None:
     """Make a talking video from sound files."""
     with plain_errors():
-        if not out.parent.is_dir():
-            raise BadInput(f"There is no folder {out.parent}. Make it, or give another with --out.")
         choice = EngineChoice(engine, precision, engines, provider)
         chosen = choose_character(character, folder, [parse_pair(one)[0] for one in speaker or []])
         files = sound_files(chosen, audio, speaker or [])
         found = find_preset(preset)
+
+        from runtime.media_files.outputs import check_video_output  # the client's, a second
+
+        check_video_output(out, files.values())
 
         from runtime.media_files.generate import (  # torch takes seconds
             read_voices,
@@ -96,6 +110,8 @@ def generate(
         )
 
         voices = read_voices(files)
+        for note in voices.notes:
+            typer.echo(note, err=True)
         stream = open_stream(checkpoint, chosen, found, seed, choice)
         for who, _, name in (one.rpartition("=") for one in emotion or []):
             for one in [who] if who else chosen.speaker_ids:
@@ -115,6 +131,7 @@ def list_command(
 ) -> None:
     """List the characters and their speakers."""
     with plain_errors():
+        check_characters(folder)
         found = find_characters((folder, BUILTIN_CHARACTERS)).values()
         if as_json:
             typer.echo(json.dumps([one.summary() for one in found], indent=2))
@@ -122,8 +139,13 @@ def list_command(
         table = Table("id", "name", "speakers, from the left", "emotions")
         for one in found:
             emotions = ", ".join(one.summary()["emotions"])
-            table.add_row(one.id, one.name, ", ".join(one.speaker_ids), emotions)
-        Console().print(table)
+            cells = (one.id, one.name, ", ".join(one.speaker_ids), emotions)
+            table.add_row(*map(Text, cells))  # as they are: names may hold rich's markup
+        console = Console()
+        with console.capture() as shown:
+            console.print(table)
+        encoding = sys.stdout.encoding or "ascii"  # a name that it lacks becomes question marks
+        typer.echo(shown.get().encode(encoding, "replace").decode(encoding), nl=False)
 
 
 @characters.command("add")
@@ -149,6 +171,8 @@ def add_command(
                 "the picture from its top left, such as --box 0.3,0.2,0.4,0.5"
             )
         faces = [parse_face(one) for one in box]
+        if os.path.lexists(folder):
+            check_characters(folder)
         named = [who for who, _ in faces if who]
         new = NewCharacter(
             id=identity,
@@ -159,10 +183,10 @@ def add_command(
             name=name,
             license=licence,
         )
-        added = add_character(new, folder)
-        shown = folder / f"{added.id}-preview.png"
-        preview(added).save(shown)
+        added = add_character(new, folder, taken=character_folders((BUILTIN_CHARACTERS,)))
         typer.echo(f"Added {added.id} in {added.folder}: speakers {', '.join(added.speaker_ids)}.")
+        shown = folder / f"{added.id}-preview.png"
+        save_picture(preview(added), shown)
         use = "" if folder == own_characters() else f" --characters {folder}"
         typer.echo(f"Look at the boxes in {shown}. Use it: avatar serve{use}")
 
@@ -175,9 +199,11 @@ def preview_command(
 ) -> None:
     """Write the character's picture with its speakers' boxes numbered from the left."""
     with plain_errors():
+        check_characters(folder)
         found = find_character(identity, (folder, BUILTIN_CHARACTERS))
         shown = out or Path(f"{identity}-preview.png")
-        preview(found).save(shown)
+        check_picture_output(shown)
+        save_picture(preview(found), shown)
         numbered = enumerate(found.speaker_ids, start=1)
         typer.echo(f"{shown}: " + ", ".join(f"{number} {who}" for number, who in numbered))
 
@@ -201,6 +227,7 @@ def open_stream(
 
 def choose_character(identity: str | None, folder: Path, speakers: list[str]) -> Character:
     """The character of that id, or the default one that has the named speakers."""
+    check_characters(folder)
     roots = (folder, BUILTIN_CHARACTERS)
     if identity is not None:
         return find_character(identity, roots)

@@ -40,7 +40,7 @@ def generate_official(
     speaker: Annotated[
         list[str] | None, typer.Option(help="speaker=file, once for each speaker.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The video, mp4.")] = Path("talk.mp4"),
+    out: Annotated[Path, typer.Option(help="The video: .mp4, .mov or .mkv.")] = Path("talk.mp4"),
     jobs: Annotated[
         Path | None, typer.Option(help="A CSV of jobs; its columns have the options' names.")
     ] = None,

@@ -8,7 +8,7 @@ import numpy as np
 
 from runtime.errors import BadInput
 from runtime.media_files.mp4 import VideoFileWriter
-from runtime.media_files.sound_file import read_sound
+from runtime.media_files.sound_file import read_noted_sound, read_sound
 from runtime.stream.generator import StreamingGenerator
 from runtime.timing import (
     OUTPUT_RATE,
@@ -25,6 +25,7 @@ class Voices:
 
     by_speaker: Mapping[str, Samples]
     mixed: Samples
+    notes: tuple[str, ...] = ()  # sentences for the user on what is odd about a file
 
     @property
     def frames(self) -> int:
@@ -35,12 +36,13 @@ def read_voices(files: Mapping[str, Path]) -> Voices:
     """Reads each speaker's file; all start at the same time. BadInput without a file."""
     if not files:
         raise BadInput("There is no sound file. Give one for a speaker.", param="audio")
-    played = [read_sound(file, OUTPUT_RATE) for file in files.values()]
-    mixed = np.zeros(max(map(len, played)), np.float32)
+    played = [read_noted_sound(file, OUTPUT_RATE) for file in files.values()]
+    mixed = np.zeros(max(len(sound.samples) for sound in played), np.float32)
     for sound in played:
-        mixed[: len(sound)] += sound
+        mixed[: len(sound.samples)] += sound.samples
     by_speaker = {speaker: read_sound(file, SAMPLE_RATE) for speaker, file in files.items()}
-    return Voices(by_speaker, np.clip(mixed, -1, 1))
+    notes = tuple(note for sound in played for note in sound.notes)
+    return Voices(by_speaker, np.clip(mixed, -1, 1), notes)
 
 
 def talking_frames(stream: StreamingGenerator, voices: Voices) -> Iterator[Frame]:
@@ -60,7 +62,7 @@ def write_talking_video(
     out: Path,
     progress: Callable[[int], None] = lambda frames: None,
 ) -> int:
-    """Writes an mp4 and returns its number of frames; calls `progress(1)` after each."""
+    """Writes a video and returns its number of frames; calls `progress(1)` after each."""
     image = stream.character.picture
     count = 0
     with VideoFileWriter(out, image.width, image.height) as video:

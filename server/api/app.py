@@ -7,24 +7,25 @@ from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.middleware.cors import CORSMiddleware
 
 from runtime.errors import AvatarError
 from server.api.body_limit import BodyLimit
 from server.api.characters import characters_router
-from server.api.errors import error_response
-from server.api.guard import require_key
+from server.api.errors import answer_errors
+from server.api.guard import client_address, require_key
 from server.api.realtime_socket import RealtimeSocket
+from server.api.refusal_log import RefusalLog, without_false_alarms
+from server.api.security_headers import SecurityHeaders, inline_script_hashes
 from server.api.served_files import page_files, sample_files
 from server.api.tts import find_synthesizer, speech_router
-from server.config import ServerConfig
+from server.config import SHIPPED, Listen, ServerConfig
 from server.generation.interface import Backend
-from server.protocol.errors import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError, no_session
 from server.session.registry import SessionRegistry
-from server.session.settings import as_protocol_error
 from server.webrtc.peer import set_video_bitrate
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ def create_app(config: ServerConfig, backend: Backend) -> FastAPI:
         )
         try:
             await registry.load()
-            yield
+            with without_false_alarms():
+                yield
         except (AvatarError, ProtocolError) as reason:
             app.state.failure = reason  # `avatar serve` reads it: uvicorn only logs it
             raise
@@ -52,20 +54,45 @@ def create_app(config: ServerConfig, backend: Backend) -> FastAPI:
             await registry.aclose()
             await asyncio.get_running_loop().shutdown_default_executor()
 
-    app = FastAPI(title="Avatar Server", lifespan=lifespan)
+    # The framework's own pages of the API load scripts from elsewhere: docs/protocol.md has it all.
+    app = FastAPI(
+        title="Avatar Server", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
+    )
     app.state.failure = None
-    app.add_middleware(BodyLimit, limits=config.limits)
-    app.add_exception_handler(ProtocolError, _protocol_error)
-    app.add_exception_handler(AvatarError, _runtime_error)
-    app.add_exception_handler(RequestValidationError, _bad_request)
+    app.state.refusals = RefusalLog()
+    answer_errors(app)
+    _add_middleware(app, config)
     app.include_router(_open_router())
     for router in (_sessions_router(), characters_router(), speech_router(synthesizer)):
         app.include_router(router, dependencies=[Depends(_authorized)])
-    if config.listen.samples_dir.is_dir():
-        app.mount("/samples", sample_files(config.listen.samples_dir), name="samples")
-    if config.listen.web_dir.is_dir():
-        app.mount("/", page_files(config.listen.web_dir), name="page")
+    app.mount("/samples", sample_files(config.listen.samples_dir), name="samples")
+    app.mount("/", page_files(config.listen.web_dir), name="page")
     return app
+
+
+def _add_middleware(app: FastAPI, config: ServerConfig) -> None:
+    """From the inside out: the last one added sees a request first and an answer last."""
+    listen = config.listen
+    app.add_middleware(BodyLimit, limits=config.limits)
+    app.add_middleware(
+        SecurityHeaders,
+        frame_ancestors=listen.browser_origins,
+        script_hashes=_script_hashes(listen),
+    )
+    if listen.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=listen.browser_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["Retry-After"],
+        )
+
+
+def _script_hashes(listen: Listen) -> list[str] | None:
+    """Of the inline scripts of our own page; None for an operator's page."""
+    is_ours = listen.web_dir == SHIPPED / "web"
+    return inline_script_hashes(listen.web_dir) if is_ours else None
 
 
 def _open_router() -> APIRouter:
@@ -76,6 +103,16 @@ def _open_router() -> APIRouter:
     async def realtime(socket: WebSocket) -> None:
         await RealtimeSocket(socket, socket.app.state.registry).serve()
 
+    @router.get("/v1/realtime", include_in_schema=False)
+    async def no_websocket() -> None:
+        """A proxy without lines for WebSockets makes a plain request of a handshake."""
+        raise ProtocolError(
+            ErrorCode.UPGRADE_REQUIRED,
+            "This is the address of a WebSocket, but a plain request arrived. Connect with a "
+            "WebSocket client. If it was one, a proxy between left out the headers Upgrade and "
+            "Connection: let it pass them on.",
+        )
+
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:
         """Whether the process answers: 200."""
@@ -85,11 +122,15 @@ def _open_router() -> APIRouter:
     async def readyz(request: Request) -> JSONResponse:
         """Whether a new session would start now: 200, else 503 with `loading` or `full`."""
         registry: SessionRegistry = request.app.state.registry
-        full = registry.admission.active >= registry.config.limits.max_sessions
-        status = "loading" if not registry.is_ready else "full" if full else "ready"
+        status = _status(registry)
         return JSONResponse({"status": status}, 200 if status == "ready" else 503)
 
     return router
+
+
+def _status(registry: SessionRegistry) -> str:
+    full = registry.admission.active >= registry.config.limits.max_sessions
+    return "loading" if not registry.is_ready else "full" if full else "ready"
 
 
 def _sessions_router() -> APIRouter:
@@ -97,12 +138,31 @@ def _sessions_router() -> APIRouter:
 
     @router.post("/v1/realtime/sessions")
     async def new_secret(request: Request) -> dict[str, object]:
-        """A short-lived secret for a browser, so that the API key stays with the caller.
+        """A secret with which a browser opens one WebSocket, so that the API key stays with the
+        caller. It is good for one handshake and for nothing else.
 
         Answers `{"client_secret": {"value": .., "expires_at": ..}}`, in seconds since 1970.
         """
-        secret = request.app.state.registry.access.new_secret()
+        secret = request.app.state.registry.access.new_secret(client_address(request.scope))
         return {"client_secret": {"value": secret.value, "expires_at": secret.expires_at}}
+
+    @router.post("/v1/realtime")
+    async def would_open(request: Request, session: str | None = None) -> dict[str, str]:
+        """Why a WebSocket to the same path was refused, which browsers do not tell their pages.
+
+        Answers 200 if this request is let in, with the status of `/readyz`; else the error.
+        `session` is the id of a session to resume.
+        """
+        registry: SessionRegistry = request.app.state.registry
+        if session is not None and session not in registry.sessions:
+            raise no_session()
+        return {"status": _status(registry)}
+
+    @router.get("/openapi.json", include_in_schema=False)
+    async def openapi(request: Request) -> dict[str, object]:
+        """The HTTP routes as OpenAPI."""
+        described: dict[str, object] = request.app.openapi()
+        return described
 
     @router.get("/v1/sessions")
     async def sessions(request: Request) -> dict[str, object]:
@@ -130,25 +190,5 @@ def _sessions_router() -> APIRouter:
 
 
 def _authorized(request: Request, shown: Annotated[object, Depends(BEARER)]) -> None:
-    """Check the key; `shown` only tells OpenAPI about it, so that /docs can send it."""
+    """Check the key; `shown` only tells OpenAPI about it, it."""
     require_key(request.scope)
-
-
-async def _protocol_error(request: Request, reason: Exception) -> JSONResponse:
-    assert isinstance(reason, ProtocolError)
-    return error_response(reason)
-
-
-async def _bad_request(request: Request, reason: Exception) -> JSONResponse:
-    """A body or a query that the route does not take: the first fault of it."""
-    assert isinstance(reason, RequestValidationError)
-    fault = reason.errors()[0]
-    place = ".".join(str(each) for each in fault["loc"][1:]) or "the body"
-    code = ErrorCode.MISSING_FIELD if fault["type"] == "missing" else ErrorCode.INVALID_FIELD
-    message = f"The request cannot be read at {place}: {fault['msg']}. See /docs for its form."
-    return error_response(ProtocolError(code, message, place))
-
-
-async def _runtime_error(request: Request, reason: Exception) -> JSONResponse:
-    assert isinstance(reason, AvatarError)
-    return error_response(as_protocol_error(reason))

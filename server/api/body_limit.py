@@ -61,6 +61,8 @@ class BodyLimit:
     def _check(self, scope: Scope) -> None:
         """Before anything is read: the sender's key, and the announced length."""
         headers = Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            raise _two_lengths()
         length = int(headers.get("content-length", "0"))
         if length or "transfer-encoding" in headers:
             require_key(scope)
@@ -78,3 +80,12 @@ class BodyLimit:
             f"The body has {size} bytes, but at most {self._limit(scope)} are allowed. Send less, "
             f"or raise limits.{name}.",
         )
+
+
+def _two_lengths() -> ProtocolError:
+    """Two servers in a row could disagree where such a request ends: RFC 9112, section 6.1."""
+    return ProtocolError(
+        ErrorCode.INVALID_FIELD,
+        "The request has Content-Length and Transfer-Encoding. Send one of them.",
+        "content-length",
+    )

@@ -13,5 +13,11 @@ def require_key(scope: Scope) -> None:
     before its body is read, all others by their route.
     """
     if _CHECKED not in scope:
-        scope["app"].state.registry.access.check(Headers(scope=scope))
+        scope["app"].state.registry.access.check(Headers(scope=scope), client_address(scope))
         scope[_CHECKED] = True
+
+
+def client_address(scope: Scope) -> str:
+    """The address that the request comes from, as uvicorn found it; "" if it has none."""
+    client = scope.get("client")
+    return client[0] if client else ""

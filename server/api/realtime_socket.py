@@ -10,13 +10,13 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from runtime.errors import AvatarError
 from server.api.errors import error_response
-from server.api.inbox import Inbox, Message
-from server.api.message_limit import limit_messages
+from server.api.guard import client_address
 from server.auth import may_resume, offered_subprotocols
 from server.protocol.binary import parse_binary
 from server.protocol.client_events import parse_text
-from server.protocol.errors import ErrorCode, ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError, no_session
 from server.protocol.handshake import SUBPROTOCOL, CloseCode
+from server.protocol.inbox import Inbox, Message
 from server.protocol.outbox import Outbox
 from server.protocol.server_events import (
     ServerEvent,
@@ -30,6 +30,8 @@ from server.session.settings import as_protocol_error
 
 logger = logging.getLogger(__name__)
 
+MESSAGE_LIMIT = "avatar.message_limit"
+"""Key of a function in the extensions of a socket's scope; see `server.cli.connections`."""
 MAX_WAITING_BYTES = 65_536
 """Messages kept for a client that waits for its session, and for a session that is busy."""
 MAX_NEWS = 8
@@ -80,20 +82,26 @@ class RealtimeSocket:
     async def _passes_handshake(self, resumed: Session | None) -> bool:
         """Refuse an unauthorized handshake with an HTTP status and a reason."""
         try:
-            if resumed is not None and may_resume(self._headers, resumed.secret):
-                self._registry.access.check_origin(self._headers)
-            else:
-                self._registry.access.check(self._headers)
-                if "session" in self._socket.query_params:
-                    raise _no_session()
+            self._check_handshake(resumed)
         except ProtocolError as reason:
             self._registry.metrics.refused.labels(reason=str(reason.code)).inc()
+            address = client_address(self._socket.scope)
+            self._socket.app.state.refusals.warn(self._headers, address, reason)
             await self._socket.send_denial_response(error_response(reason))
             return False
-        if SUBPROTOCOL not in offered_subprotocols(self._headers):
-            await self._socket.send_denial_response(error_response(_no_subprotocol()))
-            return False
         return True
+
+    def _check_handshake(self, resumed: Session | None) -> None:
+        """Raise ProtocolError unless it may go on. A client secret is spent last."""
+        access = self._registry.access
+        access.check_origin(self._headers)
+        if SUBPROTOCOL not in offered_subprotocols(self._headers):
+            raise _no_subprotocol()
+        if resumed is not None and may_resume(self._headers, resumed.secret):
+            return
+        access.check_handshake(self._headers, client_address(self._socket.scope))
+        if "session" in self._socket.query_params:
+            raise no_session()
 
     async def _refuse(self, reason: ProtocolError) -> None:
         self._registry.metrics.refused.labels(reason=str(reason.code)).inc()
@@ -121,9 +129,18 @@ class RealtimeSocket:
             if self._gone.is_set() and not opening.cancelled() and opening.exception() is None:
                 await opening.result().close("the client left before its session began")
 
+    def _limit_messages(self, size: int) -> None:
+        """Messages may have `size` bytes from now on; before the first call, none are read.
+
+        A server without the extension reads all messages up to its own limit.
+        """
+        limit = self._socket.scope.get("extensions", {}).get(MESSAGE_LIMIT)
+        if limit is not None:
+            limit(size)
+
     def _on_position(self, position: int) -> None:
         """The client has to wait; from now on little of what it sends is read."""
-        limit_messages(self._socket.scope, MAX_WAITING_BYTES)
+        self._limit_messages(MAX_WAITING_BYTES)
         self._news.put(SessionQueued(position=position))
 
     async def _report_news(self) -> None:
@@ -134,7 +151,7 @@ class RealtimeSocket:
         """Both directions until the socket or the session ends."""
         await session.attach(self)
         self._is_admitted = True
-        limit_messages(self._socket.scope, self._registry.config.limits.max_message_bytes)
+        self._limit_messages(self._registry.config.limits.max_message_bytes)
         failure = await self._run_directions(session)
         if failure is not None:
             logger.error("session %s: an event failed", session.id, exc_info=failure)
@@ -244,14 +261,6 @@ def _too_early() -> ProtocolError:
         "it sent since then, and all that follows before session.created, is dropped. Wait for "
         "session.created, then send it again.",
         retryable=True,
-    )
-
-
-def _no_session() -> ProtocolError:
-    return ProtocolError(
-        ErrorCode.SESSION_NOT_FOUND,
-        "No session lives under that id and secret. Open a new one.",
-        "session",
     )
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from starlette.staticfiles import StaticFiles
 
+from server.config import ConfigError
+
 PAGE_LIST = "files.json"
 SAMPLE_LIST = "samples.json"
 
@@ -32,7 +34,7 @@ def page_files(folder: Path) -> StaticFiles:
     """The web page in `folder`: the names in its files.json, or all of it if it has none."""
     if not (folder / PAGE_LIST).is_file():
         return StaticFiles(directory=folder, html=True)
-    return ListedFiles(folder, frozenset(_read(folder / PAGE_LIST)))
+    return ListedFiles(folder, frozenset(_texts(_read(folder / PAGE_LIST))))
 
 
 def sample_files(folder: Path) -> ListedFiles:
@@ -42,12 +44,21 @@ def sample_files(folder: Path) -> ListedFiles:
 
 
 def _read(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
+    """A list of files as JSON; raises ConfigError, as the server does not start without it."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as reason:
+        raise ConfigError(f"{file} cannot be read as JSON ({reason}). Mend it.") from None
+    if not isinstance(found, list | dict):
+        raise ConfigError(f"{file} is {found!r}, but must be a list or an object of file names.")
+    return found
 
 
 def _texts(value: Any) -> list[str]:
     """Every text in a JSON value, keys aside."""
     if isinstance(value, str):
         return [value]
+    if not isinstance(value, list | dict):
+        return []
     inner = value.values() if isinstance(value, dict) else value
     return [text for each in inner for text in _texts(each)]

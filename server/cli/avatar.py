@@ -1,6 +1,8 @@
 """The `avatar` command. The module of a sub-command is imported only if that sub-command runs."""
 
+import codecs
 import importlib
+import io
 import os
 import sys
 from dataclasses import dataclass
@@ -46,8 +48,12 @@ COMMANDS = {
 seconds, and `server` must not import the packages above it."""
 
 
+LOOK_ALIKES = {"→": "->", "–": "-", "—": "-", "±": "+-", "…": "...", "×": "x"}
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The console script; `arguments` are those of the command line by default."""
+    _print_what_the_terminal_can()
     given = sys.argv[1:] if arguments is None else arguments
     name, *options = given or ["--help"]
     if name in COMMANDS:
@@ -67,6 +73,21 @@ def main(arguments: list[str] | None = None) -> None:
         known = ", ".join(COMMANDS)
         print(f"There is no command {name!r}. Use one of {known}.", file=sys.stderr)
         sys.exit(2)
+
+
+def _print_what_the_terminal_can() -> None:
+    """Letters that stdout's encoding lacks become ASCII, instead of an error."""
+    codecs.register_error("look-alikes", _look_alikes)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="look-alikes")
+
+
+def _look_alikes(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(LOOK_ALIKES.get(one, "?") for one in letters), error.end
 
 
 def usage() -> str:

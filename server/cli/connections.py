@@ -16,14 +16,13 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import PayloadTooBig
-from websockets.frames import Frame, Opcode
+from websockets.frames import Frame
 
-from server.api.message_limit import EXTENSION
+from server.api.realtime_socket import MESSAGE_LIMIT
 from server.budget import TokenBucket
+from server.cli.too_large import too_large_frame
 from server.cli.unfinished_requests import UnfinishedRequests
-from server.protocol.errors import ErrorCode, ProtocolError
 from server.protocol.handshake import CloseCode
-from server.protocol.server_events import error_event
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +35,8 @@ MAX_UNFINISHED = 200
 MAX_UNFINISHED_PER_ADDRESS = 100
 UNREAD_S = 20.0
 """How long a client may take nothing of what is written to it."""
+LEFT_S = 2.0
+"""How long messages of a client that has left are acted on; one that waits has none to act on."""
 END_S = 15.0
 """How long a socket may stay after the app has left it."""
 LINGER_S = 2.0
@@ -151,7 +152,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     What comes faster is read later, so that TCP slows the client. A client whose messages are too
     large, or that sends too many pings or fragments, is told by a close frame with the reason.
-    Nothing is read until the app says how large a message may be (`EXTENSION` of the scope).
+    Nothing is read until the app says how large a message may be (`MESSAGE_LIMIT` in the scope).
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -166,6 +167,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self._fragments = 0
         self._portion = FEED_BYTES
         self._received_at = 0.0
+        self._left_at: float | None = None
         self._later: asyncio.TimerHandle | None = None
         self._end: asyncio.TimerHandle | None = None
 
@@ -211,7 +213,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if hasattr(self, "scope"):
             extensions: dict[str, Any] = self.scope["extensions"]
-            extensions[EXTENSION] = self.limit_messages
+            extensions[MESSAGE_LIMIT] = self.limit_messages
 
     async def send(self, message: Any) -> None:
         await super().send(message)
@@ -284,8 +286,15 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self._later = self.loop.call_later(wait_s, self._feed_unless_left)
 
     def _feed_unless_left(self) -> None:
-        if self._limit is not None and self._limit < self.config.ws_max_size and self._is_left():
-            self.transport.abort()  # no place is given to it, so nothing that it sent matters
+        """Read on, but not for long what somebody sent who has left."""
+        now = self.loop.time()
+        if not self._is_left():
+            self._left_at = None
+        elif self._left_at is None:
+            self._left_at = now
+        is_waiting = self._limit is None or self._limit < self.config.ws_max_size
+        if self._left_at is not None and (is_waiting or now - self._left_at > LEFT_S):
+            self.transport.abort()
         else:
             self._feed()
 
@@ -375,24 +384,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self.transport.close()
             return
         if isinstance(self.conn.parser_exc, PayloadTooBig):
-            self.transport.write(_too_large(self._limit or 0, self.config.ws_max_size))
+            self.transport.write(too_large_frame(self._limit or 0, self.config.ws_max_size))
         message: Any = {"type": "websocket.disconnect", "code": closing.code}
         self.queue.put_nowait(message | {"reason": closing.reason})
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.close_timer = self.loop.call_later(LINGER_S, self.transport.close)
-
-
-def _too_large(limit: int, limit_later: int) -> bytes:
-    """A frame with the error event of a message that is too large."""
-    if limit < limit_later:
-        advice = "Wait for session.created, then send speech."
-    else:
-        advice = "Send speech in smaller pieces, or raise limits.max_message_bytes."
-    reason = ProtocolError(
-        ErrorCode.MESSAGE_TOO_LARGE,
-        f"A message has more than {limit} bytes, the most that is allowed now, so the socket is "
-        f"closed. {advice}",
-    )
-    text = error_event(reason, "fatal").to_json().encode()
-    return Frame(Opcode.TEXT, text).serialize(mask=False, extensions=[])

@@ -12,9 +12,11 @@ from server.config import ServerConfig
 
 
 @asynccontextmanager
-async def running(config: ServerConfig, application: object) -> AsyncIterator[int]:
+async def running(
+    config: ServerConfig, application: object, log_level: str = "error"
+) -> AsyncIterator[int]:
     """The port of the app, once its model is loaded; raises what its start raises."""
-    settings = uvicorn_config(config, application, "error")
+    settings = uvicorn_config(config, application, log_level)
     settings.loop = "asyncio"
     server = uvicorn.Server(settings)
     with socket.socket() as listener:

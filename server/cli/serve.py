@@ -12,6 +12,7 @@ from runtime.cli.command_values import own_characters
 from runtime.errors import AvatarError
 from server.api.app import create_app
 from server.cli.connections import BoundedHttp, BoundedWebSocket
+from server.cli.log import LEVELS, set_up_log, uvicorn_level
 from server.cli.open_files import check_open_files
 from server.config import ConfigError, ServerConfig
 from server.config_file import load_config, to_toml
@@ -42,6 +43,7 @@ def main() -> None:
 
 @app.command()
 def serve(
+    context: typer.Context,
     config: Annotated[
         Path | None, typer.Option(help="A TOML file; flags win over what it says.")
     ] = None,
@@ -53,6 +55,13 @@ def serve(
     port: Annotated[int | None, typer.Option(help=_meaning("listen.port"))] = None,
     api_key: Annotated[
         str | None, typer.Option(envvar="AVATAR_API_KEY", help=_meaning("listen.api_key"))
+    ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(envvar="AVATAR_API_KEY_FILE", help=_meaning("listen.api_key_file")),
+    ] = None,
+    allowed_origin: Annotated[
+        list[str] | None, typer.Option(help=_meaning("listen.allowed_origins"))
     ] = None,
     characters: Annotated[
         list[Path] | None, typer.Option(help=_meaning("model.characters"))
@@ -75,7 +84,13 @@ def serve(
 ) -> None:
     """Run the server; it prints the address of its page when it is ready."""
     flags: dict[str, dict[str, object]] = {
-        "listen": {"host": host, "port": port, "api_key": api_key},
+        "listen": {
+            "host": host,
+            "port": port,
+            "api_key": api_key,
+            "api_key_file": api_key_file,
+            "allowed_origins": allowed_origin,
+        },
         "limits": {"max_sessions": max_sessions},
         "model": {
             "characters": characters,
@@ -92,17 +107,29 @@ def serve(
         },
     }
     try:
+        _check_flags(context, log_level)
         loaded = load_config(config, flags, {"model": {"characters": _own_folders()}})
         if print_config:
             typer.echo(to_toml(loaded), nl=False)
             return
-        logging.basicConfig(
-            level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
+        set_up_log(log_level, loaded)
         run(loaded, log_level)
     except (ConfigError, AvatarError, ProtocolError) as error:
         typer.echo(f"avatar serve: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+def _check_flags(context: typer.Context, log_level: str) -> None:
+    """Refuse an unknown log level, and warn of a key that every user of the machine can read."""
+    if log_level not in LEVELS:
+        raise ConfigError(f"--log-level is {log_level!r}, but must be one of {', '.join(LEVELS)}.")
+    source = context.get_parameter_source("api_key")
+    if source is not None and source.name == "COMMANDLINE":
+        typer.echo(
+            "The key after --api-key can be read in the list of processes by every user of this "
+            "machine. Use --api-key-file or AVATAR_API_KEY instead.",
+            err=True,
+        )
 
 
 def _own_folders() -> list[Path]:
@@ -157,7 +184,7 @@ def uvicorn_config(
         ws_ping_timeout=PING_S,
         timeout_graceful_shutdown=DRAIN_S,
         forwarded_allow_ips=list(config.listen.trusted_proxies),
-        log_level=log_level,
+        log_level=uvicorn_level(log_level),
         log_config=None,
         access_log=False,
     )

@@ -24,6 +24,9 @@ class ErrorCode(StrEnum):
     UNKNOWN_SPEAKER = "unknown_speaker"
     UNKNOWN_CHARACTER = "unknown_character"
     UNKNOWN_EMOTION = "unknown_emotion"
+    CHARACTER_EXISTS = "character_exists"
+    STORAGE_FAILED = "storage_failed"
+    REQUEST_TIMEOUT = "request_timeout"
     INVALID_PICTURE = "invalid_picture"
     INVALID_SDP = "invalid_sdp"
     NO_COMMON_CODEC = "no_common_codec"
@@ -32,6 +35,10 @@ class ErrorCode(StrEnum):
     MEDIA_STARTED = "media_started"
     SESSION_NOT_FOUND = "session_not_found"
     UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    UPGRADE_REQUIRED = "upgrade_required"
     SERVER_FULL = "server_full"
     RATE_LIMITED = "rate_limited"
     SESSION_EXPIRED = "session_expired"
@@ -128,9 +135,24 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         "The character has no reference image for that emotion.",
         "Use one of `capabilities.emotions`.",
     ),
+    ErrorCode.CHARACTER_EXISTS: ErrorInfo(
+        "A character of that id exists: built in, or added before.",
+        "Choose another id, or delete the added one first.",
+        409,
+    ),
+    ErrorCode.STORAGE_FAILED: ErrorInfo(
+        "The server cannot write an uploaded character: its disk is full or read-only.",
+        "Tell the server's operator; nothing was stored.",
+        507,
+    ),
+    ErrorCode.REQUEST_TIMEOUT: ErrorInfo(
+        "An upload did not arrive in time.",
+        "Send a smaller picture, or use a faster connection.",
+        408,
+    ),
     ErrorCode.INVALID_PICTURE: ErrorInfo(
-        "An uploaded picture cannot be read.",
-        "Send a complete PNG, JPEG or WebP file.",
+        "An uploaded picture cannot be read, is too large, or is transparent all over.",
+        "Send a complete PNG, JPEG or WebP file; the message says what is allowed.",
     ),
     ErrorCode.INVALID_SDP: ErrorInfo(
         "The offer or a candidate is not valid SDP, or asks for no audio or video to receive.",
@@ -158,9 +180,30 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         404,
     ),
     ErrorCode.UNAUTHORIZED: ErrorInfo(
-        "The API key or client secret is missing or wrong, or the origin is not allowed.",
+        "The API key or client secret is missing, wrong or was used before.",
         "Send `Authorization: Bearer <api key>` or a fresh client secret; see Connecting.",
         401,
+    ),
+    ErrorCode.FORBIDDEN: ErrorInfo(
+        "The page comes from another site, or the server was addressed by a name that it does "
+        "not answer to.",
+        "Add the page's origin to `listen.allowed_origins`, or let the proxy pass `Host` on.",
+        403,
+    ),
+    ErrorCode.NOT_FOUND: ErrorInfo(
+        "The server has nothing at that path.",
+        "Correct the path; see HTTP for those there are.",
+        404,
+    ),
+    ErrorCode.METHOD_NOT_ALLOWED: ErrorInfo(
+        "The path exists, but not for that HTTP method.",
+        "Use a method that the header `Allow` names.",
+        405,
+    ),
+    ErrorCode.UPGRADE_REQUIRED: ErrorInfo(
+        "A plain request came to `/v1/realtime`, which is a WebSocket.",
+        "Connect with a WebSocket client; a proxy between must pass `Upgrade` and `Connection` on.",
+        426,
     ),
     ErrorCode.SERVER_FULL: ErrorInfo(
         "All sessions and all places in the queue are taken, or the model is still loading.",
@@ -168,7 +211,7 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         503,
     ),
     ErrorCode.RATE_LIMITED: ErrorInfo(
-        "The client asks for more of one kind of work than one client may.",
+        "The client asks for more of one kind of work than one may, or tried many wrong keys.",
         "Wait as long as the message says, then send the event or request again.",
         429,
     ),
@@ -187,16 +230,16 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         500,
     ),
     ErrorCode.EMPTY_TEXT: ErrorInfo(
-        "The text to speak is empty.",
+        "The text to speak is empty, or has nothing that makes a sound.",
         "Send words to speak.",
     ),
     ErrorCode.TEXT_TOO_LONG: ErrorInfo(
-        "The text to speak exceeds the limit, which the message names.",
+        "The text to speak, or its sound, exceeds the limit, which the message names.",
         "Send it in parts.",
     ),
     ErrorCode.INVALID_TEXT: ErrorInfo(
-        "The text holds half of a surrogate pair, which is not a character.",
-        "Leave it out.",
+        "The text holds control characters, or half of a surrogate pair.",
+        "Leave them out.",
     ),
     ErrorCode.UNKNOWN_VOICE: ErrorInfo(
         "espeak-ng has no such voice.",
@@ -229,7 +272,8 @@ class ProtocolError(ValueError):
     """A message or request that is refused.
 
     The text says what happened, what is allowed and what to do. `param` names the field at fault,
-    `event_id` the client's event. A `retryable` request may succeed later without any change.
+    `event_id` the client's event. A `retryable` request may succeed later without any change, after
+    `retry_after_s` if that is known.
     """
 
     def __init__(
@@ -240,9 +284,20 @@ class ProtocolError(ValueError):
         event_id: str | None = None,
         *,
         retryable: bool = False,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.param = param
         self.event_id = event_id
         self.retryable = retryable
+        self.retry_after_s = retry_after_s
+
+
+def no_session() -> ProtocolError:
+    """Of an id without a session, or with another secret."""
+    return ProtocolError(
+        ErrorCode.SESSION_NOT_FOUND,
+        "No session lives under that id and secret. Open a new one.",
+        "session",
+    )

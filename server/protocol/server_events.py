@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 from server.field_info import Info, declared_fields
 from server.protocol.client_events import PRESET_NAMES, FaceBox
 from server.protocol.errors import ErrorCode, ProtocolError
+from server.protocol.public_text import without_folders
 
 
 class SpeakerState(StrEnum):
@@ -368,8 +369,9 @@ def error_event(reason: ProtocolError, kind: str = "invalid_request_error") -> E
 
 
 def error_body(reason: ProtocolError, kind: str = "invalid_request_error") -> ErrorBody:
-    """The error of an event or of an HTTP answer."""
-    return ErrorBody(kind, str(reason.code), str(reason), reason.param, reason.event_id)
+    """The error of an event or of an HTTP answer: every error that leaves passes here."""
+    message = without_folders(str(reason))
+    return ErrorBody(kind, str(reason.code), message, reason.param, reason.event_id)
 
 
 def to_object(value: Any) -> dict[str, Any]:

@@ -47,7 +47,10 @@ def _numbers() -> dict[str, str]:
     limits = Limits()
     ignored = [f"`{prefix}*`" for prefix in IGNORED_PREFIXES]
     ignored += [code(name) for name in sorted(IGNORED_EVENTS)]
-    refusals = (ErrorCode.INVALID_FIELD, ErrorCode.UNAUTHORIZED, ErrorCode.SESSION_NOT_FOUND)
+    refusals = (
+        *(ErrorCode.INVALID_FIELD, ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN),
+        *(ErrorCode.SESSION_NOT_FOUND, ErrorCode.RATE_LIMITED),
+    )
     statuses = [str(ERRORS[each].http_status) for each in refusals]
     return {
         "subprotocol": SUBPROTOCOL,

@@ -28,7 +28,7 @@ class SessionRegistry:
         self.config = config
         self.backend = backend
         self.metrics = Metrics()
-        self.access = Authenticator(config.listen, config.limits.client_secret_ms)
+        self.access = Authenticator(config.listen, config.limits)
         self.admission = Admission(
             config.limits.max_sessions,
             config.limits.max_queued,

@@ -3,7 +3,7 @@
 from typing import TypeVar
 
 from runtime.timing import OUTPUT_RATE
-from server.config import ServerConfig
+from server.config import IceServer, ServerConfig
 from server.generation.interface import Backend
 from server.protocol.client_events import FaceBox
 from server.protocol.server_events import (
@@ -18,6 +18,7 @@ from server.protocol.server_events import (
     SpeakerInfo,
 )
 from server.session.settings import Settings, granted_video
+from server.webrtc.ice_credentials import credentials_for
 
 Granted = TypeVar("Granted", bound=SessionCreated)
 
@@ -51,12 +52,15 @@ def session_info(
             AudioOutput("opus", OUTPUT_RATE),
         ),
         latency=_latency(settings, backend, config),
-        ice_servers=tuple(
-            IceServerInfo(each.urls, each.username, each.credential)
-            for each in config.webrtc.ice_servers
-        ),
+        ice_servers=tuple(_ice_server(each, session_id) for each in config.webrtc.ice_servers),
         capabilities=_capabilities(settings, backend, has_tts),
     )
+
+
+def _ice_server(server: IceServer, session_id: str) -> IceServerInfo:
+    """With credentials of the session's own if the server has a secret."""
+    own = credentials_for(server, session_id)
+    return IceServerInfo(server.urls, own.username, own.credential)
 
 
 def _latency(settings: Settings, backend: Backend, config: ServerConfig) -> LatencyInfo:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from runtime.character.character import Character, Speaker
 from runtime.character.face_mask import check_boxes
-from runtime.errors import AvatarError, BadInput, NotFound, Unsupported
+from runtime.errors import AvatarError, BadInput, NotFound, NotWritten, Taken, Unsupported
 from runtime.timing import VIDEO_FPS
 from runtime.values import Box
 from server.playout import unknown_speaker
@@ -181,10 +181,15 @@ _CODES = {
 
 
 def as_protocol_error(reason: AvatarError) -> ProtocolError:
-    """An error of the runtime as the client's error."""
+    """An error of the runtime as the client's error; it names no path of this machine."""
+    if isinstance(reason, NotWritten):
+        message = f"{reason.what} cannot be written: {reason.why}. Tell the server's operator."
+        return ProtocolError(ErrorCode.STORAGE_FAILED, message)
     code = ErrorCode.INVALID_FIELD
     if isinstance(reason, Unsupported):
         code = ErrorCode.UNSUPPORTED
+    elif isinstance(reason, Taken):
+        code = ErrorCode.CHARACTER_EXISTS
     elif isinstance(reason, NotFound):
         code = _CODES.get(reason.param or "", ErrorCode.INVALID_FIELD)
     elif isinstance(reason, BadInput) and reason.param == "picture":

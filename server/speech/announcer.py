@@ -14,7 +14,7 @@ from server.protocol.server_events import (
 )
 
 IDLE_AFTER_FRAMES = 5
-"""A speaker is idle 200 ms after the last item ended, so that short pauses do not flap."""
+"""A speaker is idle 200 ms after its last sound, so that short pauses and items do not flap."""
 STATUS_EVERY_FRAMES = 12
 HIGH_WATER, LOW_WATER = 0.8, 0.5
 
@@ -40,7 +40,7 @@ class Announcer:
         self._emit(InputCleared(item_id=item_id, speaker=self.speaker))
 
     def started(self, item_id: str, media_time_ms: int) -> None:
-        """The first audible slice of an item leaves."""
+        """The first sound of an item leaves, at that time of the media."""
         self._emit(
             OutputStarted(item_id=item_id, speaker=self.speaker, media_time_ms=media_time_ms)
         )

@@ -1,53 +1,93 @@
-"""Audio files sent as if they were raw PCM: recognised by their first bytes, and refused."""
+"""Audio files and texts sent as if they were raw PCM: recognised by their first bytes, refused."""
 
 from server.protocol.errors import ErrorCode, ProtocolError
+from server.speech.frame_chains import adts_frame, is_chain, mpeg_frame
 
 HEAD_BYTES = 4096
 """Bytes of an item that are looked at; two MP3 frames fit."""
 
 _MAGICS = {
     b"RIFF": "a WAV file (RIFF)",
+    b"RIFX": "a WAV file (RIFX)",
+    b"RF64": "a WAV file (RF64)",
+    b"BW64": "a WAV file (BW64)",
+    b"riff\x2e\x91\xcf\x11": "a Wave64 file (W64)",
     b"ID3": "an MP3 file (ID3)",
     b"OggS": "an Ogg file (OggS)",
     b"fLaC": "a FLAC file (fLaC)",
     b"\x1aE\xdf\xa3": "a WebM or Matroska file (EBML)",
+    b"\x1fC\xb6u": "a part of a WebM or Matroska file (Cluster)",
+    b".snd": "an AU file (.snd)",
+    b"caff": "a CAF file (caff)",
+    b"#!AMR": "an AMR file (#!AMR)",
+    b"#!SILK": "a SILK file (#!SILK)",
+    b"\x02#!SILK": "a SILK file (#!SILK)",
+    b"ADIF": "an AAC file (ADIF)",
+    b"APETAGEX": "an APE tag",
+    b"MAC ": "a Monkey's Audio file (MAC)",
+    b"wvpk": "a WavPack file (wvpk)",
+    b"TTA1": "a TTA file (TTA1)",
+    b"MThd": "a MIDI file (MThd)",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "a WMA file (ASF)",
+    b"FLV\x01": "an FLV file (FLV)",
+    b"\x1f\x8b\x08\x00": "a gzip file",
 }
-_MP3_KBPS = {
-    True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
-_MP3_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"sidx")
+"""Types of the first box of an MP4, M4A or QuickTime file, after its length."""
+_FORMS = {b"AIFF": "an AIFF file (FORM AIFF)", b"AIFC": "an AIFF file (FORM AIFC)"}
+_TEXT_BYTES = frozenset(b"\t\n\r") | frozenset(range(0x20, 0x7F))
+_BASE64_BYTES = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=\r\n"
+)
+_LEAST_TEXT = 64
+_LEAST_SILENT_BASE64 = 256
 
 
 def refuse_container(head: bytes) -> None:
     """Raise ProtocolError if an item's first bytes are the head of a file, not PCM samples."""
-    found = next((name for magic, name in _MAGICS.items() if head.startswith(magic)), None)
-    if found is None and head[4:8] == b"ftyp":
-        found = "an MP4 file (ftyp)"
-    if found is None and _is_mp3(head):
-        found = "MP3 frames"
+    found = _file(head) or _frames(head) or _text(head)
     if found is not None:
         raise ProtocolError(
             ErrorCode.CONTAINER_NOT_PCM,
-            f"The audio is {found}, not raw PCM. Decode the file, and send little-endian PCM16 "
+            f"The audio is {found}, not raw PCM. Decode it, and send little-endian PCM16 "
             "samples without a header.",
             "audio",
         )
 
 
-def _is_mp3(head: bytes) -> bool:
-    """Two MPEG layer 3 frames in a row; one sync word alone may well be a sample."""
-    length = _mp3_frame_bytes(head)
-    return length > 0 and _mp3_frame_bytes(head[length:]) > 0
+def _file(head: bytes) -> str | None:
+    if head[4:8] in _BOXES:
+        return f"an MP4 or M4A file ({head[4:8].decode()})"
+    if head[:4] == b"FORM":
+        return _FORMS.get(head[8:12])
+    return next((name for magic, name in _MAGICS.items() if head.startswith(magic)), None)
 
 
-def _mp3_frame_bytes(head: bytes) -> int:
-    """Bytes of the MPEG layer 3 frame at the start of `head` (ISO 11172-3, 2.4.1.3), or 0."""
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
-        return 0
-    version, bitrate, rate = (head[1] >> 3) & 3, head[2] >> 4, (head[2] >> 2) & 3
-    if version == 1 or bitrate in (0, 15) or rate == 3:
-        return 0
-    per_frame = 144_000 if version == 3 else 72_000
-    padding = (head[2] >> 1) & 1
-    return per_frame * _MP3_KBPS[version == 3][bitrate] // _MP3_RATES[version][rate] + padding
+def _frames(head: bytes) -> str | None:
+    """The name of a file without a head of its own: frames that each begin with a sync word."""
+    if is_chain(head, adts_frame):
+        return "AAC frames (ADTS)"
+    if is_chain(head, mpeg_frame):
+        return "MP3 frames" if head[1] & 6 == 2 else "MPEG audio frames"
+    return None
+
+
+def _text(head: bytes) -> str | None:
+    """What kind of text the bytes are, if they all are letters; sound has other bytes soon.
+
+    A constant or nearly constant sound may have letters only, but few different ones.
+    """
+    is_object = head[:2] in (b'{"', b"[{", b"{\n", b"{ ", b"{\r")
+    if len(head) < (12 if is_object else _LEAST_TEXT) or not _TEXT_BYTES.issuperset(head):
+        return "base64 text" if _is_silent_base64(head) else None
+    if is_object:
+        return "JSON text"
+    if min(len(set(head[::2])), len(set(head[1::2]))) < 8:
+        return "base64 text" if _is_silent_base64(head) else None
+    if head.startswith(b"data:"):
+        return "a data: URL"
+    return "base64 text" if _BASE64_BYTES.issuperset(head) else "text"
+
+
+def _is_silent_base64(head: bytes) -> bool:
+    return len(head) >= _LEAST_SILENT_BASE64 and not head.strip(b"A")

@@ -7,84 +7,24 @@ Pure bookkeeping in model samples (16 kHz) of the timeline: video frame k covers
 """
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import pairwise
 
-import numpy as np
-
-from runtime.timing import OUTPUT_SAMPLES_PER_FRAME, SAMPLE_RATE, SAMPLES_PER_FRAME
+from runtime.timing import SAMPLES_PER_FRAME
 from runtime.values import Samples
 from server.protocol.errors import ErrorCode, ProtocolError
 from server.protocol.outbox import Emit
 from server.speech.announcer import Announcer
 from server.speech.containers import HEAD_BYTES, refuse_container
-from server.speech.pcm import OUTPUT_PER_MODEL_SAMPLE, PcmFormat, PcmReader
+from server.speech.items import SAMPLES_PER_MS, EndedItems, Item
+from server.speech.pcm import PcmFormat, PcmReader
+from server.speech.placed import Placed, mix
+from server.speech.resampling import StreamPool
 
-SAMPLES_PER_MS = SAMPLE_RATE // 1000
-REMEMBERED_IDS = 256
-FADE_SAMPLES = 80
-"""Interrupted sound fades out over 5 ms, so that it does not click."""
-MAX_ITEMS = 1000
-
-
-@dataclass(slots=True)
-class _Item:
-    """One utterance; counts are model samples (16 kHz): placed on the timeline, and played."""
-
-    id: str
-    reader: PcmReader
-    is_open: bool = True
-    is_interrupted: bool = False
-    is_starved: bool = False
-    placed_samples: int = 0
-    played_samples: int = 0
-    head: bytes = b""
-
-    @property
-    def is_over(self) -> bool:
-        all_placed = self.is_interrupted or not (self.is_open or self.reader.unread_samples)
-        return all_placed and self.played_samples == self.placed_samples
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether some of it may still be placed."""
-        return not self.is_interrupted and (self.is_open or self.reader.unread_samples > 0)
-
-    @property
-    def queued_samples(self) -> int:
-        """Samples that arrived and were not played yet."""
-        return self.reader.unread_samples + self.placed_samples - self.played_samples
-
-    @property
-    def audio_end_ms(self) -> int:
-        return self.played_samples // SAMPLES_PER_MS
-
-
-class _EndedItems:
-    """Ids of the last items that ended, and whether the client interrupted them."""
-
-    def __init__(self) -> None:
-        self._interrupted: dict[str, bool] = {}
-
-    def __contains__(self, item_id: str | None) -> bool:
-        return item_id in self._interrupted
-
-    def was_interrupted(self, item_id: str | None) -> bool:
-        return self._interrupted.get(item_id or "", False)
-
-    def add(self, item_id: str, *, interrupted: bool) -> None:
-        self._interrupted[item_id] = interrupted or self.was_interrupted(item_id)
-        while len(self._interrupted) > REMEMBERED_IDS:
-            self._interrupted.pop(next(iter(self._interrupted)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """A piece of an item's sound at [start, stop) of the timeline; three output samples each."""
-
-    start: int
-    stop: int
-    output: Samples
-    item: _Item | None
+MAX_ITEMS = 400
+"""Items held per speaker: a minute of one-word utterances."""
+MAX_FORMAT_CHANGES = 32
+"""Changes of the format among them: each may need resamplers of its own."""
 
 
 class SpeakerLane:
@@ -96,9 +36,11 @@ class SpeakerLane:
         self._max_samples = max_buffer_ms * SAMPLES_PER_MS
         self._rebuffer_samples = rebuffer_ms * SAMPLES_PER_MS
         self._filled_until = 0  # of the timeline: the generator has this speaker's sound so far
-        self._items: deque[_Item] = deque()
-        self._placed: deque[_Placed] = deque()
-        self._ended = _EndedItems()
+        self._sound_until = -1  # of the timeline: end of the last placed sound
+        self._items: deque[Item] = deque()
+        self._placed: deque[Placed] = deque()
+        self._ended = EndedItems()
+        self._resamplers = StreamPool()
         self._count = 0
         self._interrupted_open_item = False
         self._refused: str | None = None  # the item that turned out to be a file
@@ -142,14 +84,16 @@ class SpeakerLane:
         if item is not None:
             if item.placed_samples == 0:
                 item.head = self._check_head(item.id, item.head, data)
-            self._write(item, data, pcm)
+            self._check_room(item, data, item.reader.pcm)
+            item.reader.write(data)
             return
         if any(each.id == item_id for each in self._items):
             raise _closed(item_id)
         name = self._name(item_id)
         head = self._check_head(name, b"", data)
-        item = _Item(name, PcmReader(pcm), head=head)
-        self._write(item, data, pcm)
+        self._check_room(None, data, pcm)
+        item = Item(name, PcmReader(pcm, self._resamplers), head=head)
+        item.reader.write(data)
         self._items.append(item)
         self._interrupted_open_item = False
 
@@ -158,7 +102,7 @@ class SpeakerLane:
         self._refused = None
         item = self._open_item()
         if item is not None and item_id in (None, item.id):
-            item.is_open = False
+            item.is_open, item.head = False, b""
             item.reader.finish()
             self._announcer.committed(item.id)
         elif (item_id is None and self._interrupted_open_item) or self._ended.was_interrupted(
@@ -180,8 +124,8 @@ class SpeakerLane:
         waiting = [item for item in self._items if item.is_waiting]
         for item in waiting:
             self._interrupted_open_item |= item.is_open
-            item.is_open, item.is_interrupted = False, True
-            item.reader = PcmReader(PcmFormat())
+            item.is_open, item.is_interrupted, item.head = False, True, b""
+            item.reader = PcmReader(item.reader.pcm)
             self._ended.add(item.id, interrupted=True)
             self._announcer.input_cleared(item.id)
         if not waiting:
@@ -196,7 +140,7 @@ class SpeakerLane:
             self._ended.add(item.id, interrupted=True)
             self._announcer.ended(item.id, item.audio_end_ms, interrupted=True)
         self._items.clear()
-        tails = [_fade_out(each, position) for each in self._placed if each.start <= position]
+        tails = [each.cut(position) for each in self._placed if each.start <= position]
         self._placed = deque(tail for tail in tails if tail is not None)
         self._announcer.interrupted()
 
@@ -205,13 +149,14 @@ class SpeakerLane:
     def can_fill(self, until: int) -> bool:
         """Whether the timeline can be filled up to `until` without a hole inside an open item."""
         missing = until - self._filled_until
-        for item in self._waiting():
+        for number, item in enumerate(self._waiting()):
             if missing <= 0:
                 break
-            ready = self._ready(item, missing)
-            if item.is_open and ready < missing:
-                return False
-            missing -= ready
+            if item.is_open:  # the last one
+                if number > 0:
+                    return item.reader.holds(missing)
+                return self._ready(item, missing) >= missing
+            missing -= item.reader.unread_samples
         return True
 
     def advance_to(self, until: int) -> list[Samples]:
@@ -222,61 +167,74 @@ class SpeakerLane:
         """
         pieces: list[Samples] = []
         at = self._filled_until
-        for item in self._waiting():
+        waiting = self._waiting()
+        readers = [item.reader for item in waiting]
+        for number, item in enumerate(waiting):
             if at >= until:  # also after a rewind, if this speaker's sound goes on further
                 break
-            ready = self._ready(item, until - at)
-            if item.is_open and ready < until - at:
+            if item.is_open and self._ready(item, until - at) < until - at:
                 item.is_starved = item.placed_samples > 0
                 break
-            speech = item.reader.read(until - at)
-            count = len(speech.model)
-            item.is_starved = False
-            item.placed_samples += count
-            self._placed.append(_Placed(at, at + count, speech.output, item))
-            pieces.append(speech.model)
-            at += count
+            pieces.append(self._place(item, at, until, readers[number + 1 :]))
+            at += len(pieces[-1])
         self._filled_until = max(self._filled_until, until)
         return pieces
+
+    def _place(self, item: Item, at: int, until: int, following: Sequence[PcmReader]) -> Samples:
+        """Place the next sound of `item` at `at`, up to `until`; its model samples."""
+        speech = item.reader.read(until - at, following)
+        count = len(speech.model)
+        piece = Placed(at, at + count, speech.output, item)
+        begins = item.placed_samples == 0 and not item.reader.is_joined
+        if begins and at == self._sound_until:  # right after sound that does not go on in it
+            if self._placed:
+                self._placed[-1] = self._placed[-1].faded_out()
+            piece = piece.faded_in()
+        self._sound_until = piece.stop
+        item.is_starved, item.head = False, b""
+        item.placed_samples += count
+        self._placed.append(piece)
+        return speech.model
 
     def resume_at(self, position: int) -> None:
         """After a rewind: new speech starts at `position` of the timeline."""
         self._filled_until = position
 
-    def _ready(self, item: _Item, wanted: int) -> int:
+    def _ready(self, item: Item, wanted: int) -> int:
         if item.is_open and item.is_starved:
             refilled = item.reader.prepare(self._rebuffer_samples)
             if refilled < self._rebuffer_samples:
                 return 0
         return item.reader.prepare(wanted)
 
-    def _waiting(self) -> list[_Item]:
+    def _waiting(self) -> list[Item]:
         return [item for item in self._items if item.is_waiting]
 
     # ------------------------------------------------------------ playing
 
     def mix_into(self, sound: Samples, frame: int) -> None:
         """Add this speaker's sound of video frame `frame` to `sound` (1920,) at 48 kHz."""
-        first = frame * SAMPLES_PER_FRAME
-        for each in self._placed:
-            start, stop = max(each.start, first), min(each.stop, first + SAMPLES_PER_FRAME)
-            if start < stop:
-                part = each.output[_output(start - each.start) : _output(stop - each.start)]
-                sound[_output(start - first) : _output(stop - first)] += part
+        mix(self._placed, sound, frame)
 
     def frame_left(self, frame: int, media_time_ms: int) -> None:
         """Video frame `frame` and its sound leave, `media_time_ms` after the media began."""
         first, last = frame * SAMPLES_PER_FRAME, (frame + 1) * SAMPLES_PER_FRAME
+        is_heard = False
         for each in self._placed:
-            played = min(each.stop, last) - max(each.start, first)
-            if each.item is not None and played > 0:
-                if each.item.played_samples == 0:
-                    self._announcer.started(each.item.id, media_time_ms)
-                each.item.played_samples += played
+            played = each.within(frame)
+            if each.item is None or played <= 0:
+                continue
+            is_heard = True
+            if each.item.played_samples == 0:
+                self._end_items()  # those without sound that lie before it
+                offset_ms = max(each.start - first, 0) // SAMPLES_PER_MS
+                self._announcer.started(each.item.id, media_time_ms + offset_ms)
+            each.item.played_samples += played
+            self._end_items()  # before the next one starts, in the same frame perhaps
         while self._placed and self._placed[0].stop <= last:
             self._placed.popleft()
         self._end_items()
-        is_talking = any(item.played_samples > 0 for item in self._items)
+        is_talking = is_heard or any(item.played_samples > 0 for item in self._items)
         queued_ms = self.queued_samples // SAMPLES_PER_MS
         self._announcer.frame_left(frame, queued_ms, is_talking=is_talking)
 
@@ -300,31 +258,40 @@ class SpeakerLane:
             self._refused = None
         return head
 
-    def _write(self, item: _Item, data: bytes, pcm: PcmFormat) -> None:
+    def _check_room(self, item: Item | None, data: bytes, pcm: PcmFormat) -> None:
+        """Raise buffer_full if `data` does not fit into the open item, or into a new one (None)."""
         queued = self.queued_samples
         more = pcm.model_samples(len(data) // pcm.frame_bytes)
         if more > self._max_samples:
-            raise ProtocolError(
-                ErrorCode.BUFFER_FULL,
-                f"One append holds {more // SAMPLES_PER_MS} ms of audio for {self.speaker!r}, but "
-                f"never more than {self._max_samples // SAMPLES_PER_MS} ms are held. Cut it into "
-                "pieces, and send each when buffer.status reports room.",
-                "audio",
-            )
-        if len(self._items) >= MAX_ITEMS or queued + more > self._max_samples:
-            raise ProtocolError(
-                ErrorCode.BUFFER_FULL,
-                f"{more // SAMPLES_PER_MS} ms of audio for {self.speaker!r} do not fit: "
+            raise _longer_than_the_buffer(more, self._max_samples)
+        problem = None if item is not None else self._item_problem(pcm)
+        if queued + more > self._max_samples:
+            problem = (
+                f"{more // SAMPLES_PER_MS} ms of audio do not fit: "
                 f"{queued // SAMPLES_PER_MS} ms wait, and at most "
-                f"{self._max_samples // SAMPLES_PER_MS} ms in {MAX_ITEMS} items are held. Send the "
-                "rest when buffer.status reports room.",
+                f"{self._max_samples // SAMPLES_PER_MS} ms are held"
+            )
+        if problem is not None:
+            raise ProtocolError(
+                ErrorCode.BUFFER_FULL,
+                f"The queue of {self.speaker!r} is full: {problem}. Send the rest when "
+                "buffer.status reports room.",
                 "audio",
                 retryable=True,
             )
-        item.reader.write(data)
         self._announcer.queue_grew((queued + more) // SAMPLES_PER_MS)
 
-    def _open_item(self) -> _Item | None:
+    def _item_problem(self, pcm: PcmFormat) -> str | None:
+        """Why no item of this format can be added now, if so."""
+        if len(self._items) >= MAX_ITEMS:
+            return f"at most {MAX_ITEMS} items are held. Longer items hold more speech"
+        formats = [each.reader.pcm for each in self._items] + [pcm]
+        changes = sum(a != b for a, b in pairwise(formats))
+        if changes > MAX_FORMAT_CHANGES:
+            return f"at most {MAX_FORMAT_CHANGES} changes of the audio format are held"
+        return None
+
+    def _open_item(self) -> Item | None:
         last = self._items[-1] if self._items else None
         return last if last is not None and last.is_open else None
 
@@ -350,18 +317,11 @@ def _rest_of_file() -> ProtocolError:
     )
 
 
-def _output(samples: int) -> int:
-    return OUTPUT_PER_MODEL_SAMPLE * samples
-
-
-def _fade_out(placed: _Placed, position: int) -> _Placed | None:
-    """The fade of `placed` from `position` on; None if it has no sound there."""
-    stop = min(placed.stop, position + FADE_SAMPLES)
-    if stop <= position:
-        return None
-    part = placed.output[_output(position - placed.start) : _output(stop - placed.start)]
-    slope = np.linspace(1.0, 0.0, len(part), dtype=np.float32)
-    return _Placed(position, stop, part * slope, None)
-
-
-assert OUTPUT_SAMPLES_PER_FRAME == OUTPUT_PER_MODEL_SAMPLE * SAMPLES_PER_FRAME
+def _longer_than_the_buffer(samples: int, most: int) -> ProtocolError:
+    return ProtocolError(
+        ErrorCode.BUFFER_FULL,
+        f"One append of {samples // SAMPLES_PER_MS} ms is longer than the whole queue, which holds "
+        f"{most // SAMPLES_PER_MS} ms. Cut it into pieces of at most {most // SAMPLES_PER_MS} ms "
+        "each, a second is usual, and pause on buffer.high until buffer.status.",
+        "audio",
+    )

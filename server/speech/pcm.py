@@ -1,23 +1,28 @@
 """PCM16 bytes, cut anywhere, to samples for the model (16 kHz) and for playback (48 kHz).
 
 A `PcmReader` belongs to one item. It keeps the bytes and resamples only the part that is read.
-Resampler state carries over, so the cuts of the bytes do not change the result.
+Items that follow at once at the same format are resampled as one sound: neither the cuts of the
+bytes nor those into items change the result.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import soxr
 
-from runtime.timing import OUTPUT_RATE, SAMPLE_RATE
+from runtime.timing import SAMPLE_RATE
 from runtime.values import Samples
+from server.speech.resampling import (
+    BLOCKS_PER_SECOND,
+    LEAST_PER_SECOND,
+    Run,
+    Speech,
+    StreamPool,
+    lookahead_frames,
+    model_samples,
+)
 
 BYTES_PER_SAMPLE = 2
-OUTPUT_PER_MODEL_SAMPLE = OUTPUT_RATE // SAMPLE_RATE
-BLOCKS_PER_SECOND = 25
-"""Input is resampled in blocks of at most 40 ms, so that a short read is cheap."""
-LEAST_PER_SECOND = 200
-"""Blocks have at least 5 ms, so that many tiny writes are cheap too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,117 +38,165 @@ class PcmFormat:
 
     def model_samples(self, frames: int) -> int:
         """Samples at the model's rate for `frames` input samples per channel, rounded up."""
-        return -(-frames * SAMPLE_RATE // self.rate)
-
-
-@dataclass(frozen=True, slots=True)
-class Speech:
-    """One stretch of speech at two rates: `model` (N,) at 16 kHz, `output` (3 N,) at 48 kHz."""
-
-    model: Samples
-    output: Samples
+        return model_samples(frames, self.rate)
 
 
 class PcmReader:
-    """The audio of one item: `write` bytes, `finish`, and `read` what has arrived."""
+    """The audio of one item: `write` bytes, `finish`, and `read` what has arrived.
 
-    def __init__(self, pcm: PcmFormat) -> None:
-        self._pcm = pcm
-        self._bytes = bytearray()
-        self._to_model = _Resampler(pcm.rate, SAMPLE_RATE)
-        self._to_output = _Resampler(pcm.rate, OUTPUT_RATE)
+    `following` are the readers of the items that come after it; a finished item's last samples
+    are made with the first ones of the next, if that is there in time.
+    """
+
+    __slots__ = ("_finished", "_frames_in", "_mono", "_offset", "_pool", "_read", "_run", "pcm")
+
+    def __init__(self, pcm: PcmFormat, pool: StreamPool | None = None) -> None:
+        self.pcm = pcm
+        self._mono = _MonoBuffer(pcm.channels)
+        self._pool = pool
+        self._run: Run | None = None  # made when the first sample is read
+        self._offset = 0  # frames of the run before this item
         self._frames_in = 0
-        self._bytes_in = 0
         self._finished = False
-        self._read_samples = 0
-        self.unread_samples = 0
+        self._read = 0
+
+    @property
+    def unread_samples(self) -> int:
         """Model samples written and not yet read."""
+        start = self.pcm.model_samples(self._offset)
+        return self.pcm.model_samples(self._offset + self._frames_in) - start - self._read
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether its first sample goes on from the item before, without a seam."""
+        return self._offset > 0
 
     def write(self, data: bytes) -> None:
         """Append PCM16 bytes; half a sample is kept for the next write."""
         assert not self._finished
-        self._bytes += data
-        self._bytes_in += len(data)
-        self._count_unread()
+        self._frames_in += self._mono.write(data)
 
     def finish(self) -> None:
         """No more bytes will come; an incomplete last sample is dropped."""
         self._finished = True
+        self._mono.finish()
 
-    def prepare(self, samples: int) -> int:
+    def prepare(self, samples: int, following: Sequence["PcmReader"] = ()) -> int:
         """Resample enough for a read of `samples`; how many of them can be read now."""
-        size = self._pcm.frame_bytes
-        most, least = self._pcm.rate // BLOCKS_PER_SECOND, self._pcm.rate // LEAST_PER_SECOND
-        while not self._can_read(samples) and not self._to_model.is_done:
-            there = len(self._bytes) // size
-            is_last = self._finished and there <= most
-            if there < least and not is_last:
-                break
-            self._feed(min(there, most), is_last)
-        readable = min(self._to_model.ready, self._to_output.ready // OUTPUT_PER_MODEL_SAMPLE)
-        return min(samples, readable)
+        if self._run is None:
+            self._run = Run(self.pcm.rate, self._pool or StreamPool())
+        run, wanted = self._run, min(samples, self.unread_samples)
+        if run.ready_samples < wanted and not run.is_done:
+            _feed_until(run, wanted, [self, *following], samples)
+        return min(wanted, run.ready_samples)
 
-    def read(self, samples: int) -> Speech:
+    def read(self, samples: int, following: Sequence["PcmReader"] = ()) -> Speech:
         """The next `samples`, or fewer if fewer have arrived."""
-        count = self.prepare(samples)
-        self._read_samples += count
-        self._count_unread()
-        return Speech(self._to_model.take(count), self._to_output.take(3 * count))
+        count = self.prepare(samples, following)
+        assert self._run is not None
+        self._read += count
+        return self._run.take(count)
 
-    def _count_unread(self) -> None:
-        arrived = self._pcm.model_samples(self._bytes_in // self._pcm.frame_bytes)
-        self.unread_samples = arrived - self._read_samples
-
-    def _can_read(self, samples: int) -> bool:
-        output = OUTPUT_PER_MODEL_SAMPLE * samples
-        return self._to_model.ready >= samples and self._to_output.ready >= output
-
-    def _feed(self, frames: int, is_last: bool) -> None:
-        size = frames * self._pcm.frame_bytes
-        ints = np.frombuffer(bytes(self._bytes[:size]), dtype="<i2")
-        del self._bytes[:size]
-        mono = ints.reshape(-1, self._pcm.channels).astype(np.float32).mean(axis=1) / 32768.0
-        self._frames_in += frames
-        self._to_model.feed(mono, is_last)
-        self._to_output.feed(mono, is_last)
-        if is_last:
-            total = self._pcm.model_samples(self._frames_in)
-            self._to_model.end_at(total)
-            self._to_output.end_at(OUTPUT_PER_MODEL_SAMPLE * total)
-
-
-class _Resampler:
-    """A streaming resampler and its output that was not taken yet."""
-
-    def __init__(self, rate_in: int, rate_out: int) -> None:
-        self._stream = None
-        if rate_in != rate_out:
-            self._stream = soxr.ResampleStream(rate_in, rate_out, 1, dtype="float32", quality="HQ")
-        self._ready: Samples = np.zeros(0, np.float32)
-        self._made = 0
-        self.is_done = False
+    def holds(self, samples: int) -> bool:
+        """Whether `samples` can surely be read as soon as the items before it are."""
+        wanted = samples * self.pcm.rate // SAMPLE_RATE + lookahead_frames(self.pcm.rate)
+        return self._finished or self._mono.frames >= wanted
 
     @property
-    def ready(self) -> int:
-        return len(self._ready)
+    def _is_at_end(self) -> bool:
+        """Whether the next block is its last."""
+        return self._finished and self._mono.frames <= self._block_frames
 
-    def feed(self, mono: Samples, is_last: bool) -> None:
-        made = mono if self._stream is None else self._stream.resample_chunk(mono, last=is_last)
-        self._extend(np.clip(made, -1.0, 1.0))
-        self.is_done = is_last
+    @property
+    def _block_frames(self) -> int:
+        return self.pcm.rate // BLOCKS_PER_SECOND
 
-    def end_at(self, total: int) -> None:
-        """Cut or pad the stream to `total` samples: rounding can leave it one off."""
-        excess = self._made - total
-        if excess > 0:
-            self._ready = self._ready[: len(self._ready) - excess]
-        elif excess < 0:
-            self._extend(np.zeros(-excess, np.float32))
+    def _feed_inside(self, run: Run) -> bool:
+        """Feed one block that is not the last; False if too little has arrived."""
+        there = self._mono.frames
+        if there < self.pcm.rate // LEAST_PER_SECOND:
+            return False
+        self._feed(run, min(there, self._block_frames), is_last=False)
+        return True
 
-    def take(self, count: int) -> Samples:
-        taken, self._ready = self._ready[:count], self._ready[count:]
-        return taken
+    def _feed(self, run: Run, frames: int, *, is_last: bool) -> None:
+        if self._run is None:
+            self._run, self._offset = run, run.frames
+        run.feed(self._mono.take(frames), is_last=is_last)
 
-    def _extend(self, made: Samples) -> None:
-        self._ready = np.concatenate([self._ready, made])
-        self._made += len(made)
+
+def _feed_until(run: Run, wanted: int, chain: Sequence[PcmReader], asked: int) -> None:
+    """Feed `run` from `chain` until `wanted` samples of the first item are ready, if they can be.
+
+    `asked` samples of the whole chain are about to be read.
+    """
+    number, last = 0, None
+    while run.ready_samples < wanted and not run.is_done:
+        reader = chain[number]
+        if reader._is_at_end:
+            last = _last_of_run(run, chain, asked) if last is None else last
+            reader._feed(run, reader._mono.frames, is_last=number == last)
+            number += 1
+        elif not reader._feed_inside(run):
+            break
+
+
+def _last_of_run(run: Run, chain: Sequence[PcmReader], asked: int) -> int:
+    """The place in `chain` of the last item that goes into `run`.
+
+    Items of the same format do. An open one does if enough of it has arrived: then it will surely
+    be placed at once after the one before it.
+    """
+    for number, reader in enumerate(chain[1:]):
+        asked -= chain[number].unread_samples
+        has_joined = reader._run is run
+        is_there = reader._run is None and reader.holds(max(asked, 0))
+        if reader.pcm != chain[0].pcm or not (has_joined or is_there):
+            return number
+    return len(chain) - 1
+
+
+class _MonoBuffer:
+    """PCM16 that waits. Several channels are mixed as they arrive: 4 bytes a sample at most."""
+
+    __slots__ = ("_bytes", "_channels", "_rest")
+
+    def __init__(self, channels: int) -> None:
+        self._channels = channels
+        self._bytes = bytearray()  # PCM16 of one channel, or float32 mixed of several
+        self._rest = b""
+
+    @property
+    def frames(self) -> int:
+        return len(self._bytes) // self._width
+
+    @property
+    def _width(self) -> int:
+        return BYTES_PER_SAMPLE if self._channels == 1 else 4
+
+    def write(self, data: bytes) -> int:
+        """Append bytes; how many more samples there are."""
+        before = self.frames
+        if self._channels == 1:
+            self._bytes += data
+        else:
+            data, size = self._rest + data, BYTES_PER_SAMPLE * self._channels
+            whole = len(data) // size * size
+            self._rest = data[whole:]
+            ints = np.frombuffer(data[:whole], "<i2").reshape(-1, self._channels)
+            self._bytes += ints.astype(np.float32).mean(axis=1).tobytes()
+        return self.frames - before
+
+    def finish(self) -> None:
+        """Drop half a sample at the end."""
+        self._rest = b""
+        del self._bytes[self.frames * self._width :]
+
+    def take(self, frames: int) -> Samples:
+        """The first `frames` samples, (N,) in [-1, 1]."""
+        size = frames * self._width
+        taken = bytes(self._bytes[:size])
+        del self._bytes[:size]
+        if self._channels == 1:
+            return np.frombuffer(taken, "<i2").astype(np.float32) / 32768.0
+        return np.frombuffer(taken, np.float32) / 32768.0

@@ -11,9 +11,10 @@ from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationEr
 from aiortc.sdp import candidate_from_sdp
 
 from server.addresses import AddressRules
-from server.config import Webrtc
+from server.config import IceServer, Webrtc
 from server.protocol.client_events import WebrtcCandidate
 from server.protocol.errors import ErrorCode, ProtocolError
+from server.webrtc.ice_credentials import credentials_for
 from server.webrtc.ice_guard import guard
 from server.webrtc.offer import (
     MAX_CANDIDATES,
@@ -41,10 +42,7 @@ class Peer:
         rules: AddressRules,
         on_change: Callable[["Peer", str], None],
     ) -> None:
-        servers = [
-            RTCIceServer(list(each.urls), each.username, each.credential)
-            for each in config.ice_servers
-        ]
+        servers = [_ice_server(each) for each in config.ice_servers]
         # Without a configuration aiortc uses a public STUN server; with an empty list, none.
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._connection.on("connectionstatechange", lambda: on_change(self, self.state))
@@ -155,3 +153,8 @@ def set_video_bitrate(bits_per_second: int) -> None:
     """Set the encoders' first bit rate, a module constant of aiortc; REMB changes it later."""
     vpx.DEFAULT_BITRATE = min(bits_per_second, vpx.MAX_BITRATE)
     h264.DEFAULT_BITRATE = min(bits_per_second, h264.MAX_BITRATE)
+
+
+def _ice_server(server: IceServer) -> RTCIceServer:
+    own = credentials_for(server, "server")
+    return RTCIceServer(list(server.urls), own.username, own.credential)

@@ -1,14 +1,18 @@
 """Recordings keep the offset that sound and video had at the sender."""
 
 import asyncio
+import errno
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from avatar_client import recording
+from avatar_client.errors import RecordingError
 from avatar_client.received_media import ReceivedFrame, ReceivedMedia
-from avatar_client.recording import Recorder, RecordingError
+from avatar_client.recording import Recorder, RecordingWriter
 
 FLASH_S = 1.0  # sender time, also of the click
 
@@ -124,8 +128,120 @@ async def test_a_recording_into_a_missing_folder_is_refused_at_once(tmp_path):
         Recorder(ReceivedMedia(), tmp_path / "nowhere" / "a.mp4", 25)
 
 
-async def test_a_file_that_cannot_be_written_is_an_error_at_the_end(tmp_path):
+@pytest.mark.fault("intruders")
+async def test_a_name_that_is_a_folder_is_refused_at_once(tmp_path):
+    """A recording that cannot be written is refused before it begins."""
     (tmp_path / "a.mp4").mkdir()
 
-    with pytest.raises(RecordingError, match="is broken"):
+    with pytest.raises(RecordingError, match="is a folder"):
+        Recorder(ReceivedMedia(), tmp_path / "a.mp4", 25)
+
+
+@pytest.mark.fault("intruders")
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "A.MP4"])
+async def test_a_full_disk_ends_the_recording_with_its_name_and_reason(tmp_path, name):
+    """A recording onto a full disk fails by name, and nothing else with it."""
+    path = tmp_path / name
+    path.symlink_to("/dev/full")
+
+    with pytest.raises(RecordingError, match=f"{name} is broken: No space left on device"):
+        await record(path, 0.0, 0.0)
+
+
+@pytest.mark.fault("intruders")
+async def test_after_the_first_failed_write_nothing_is_encoded(tmp_path, monkeypatch):
+    """After the first failed write a recording encodes nothing more."""
+    encoded = []
+    monkeypatch.setattr(
+        RecordingWriter, "write_audio", lambda self, frame: encoded.append(frame.pts)
+    )
+    (tmp_path / "a.mp4").symlink_to("/dev/full")
+    monkeypatch.setattr(RecordingWriter, "write_video", _fail)
+
+    with pytest.raises(RecordingError, match=r"a\.mp4 is broken: No space left on device"):
         await record(tmp_path / "a.mp4", 0.0, 0.0)
+    assert len(encoded) <= 1  # the sound before the first picture
+
+
+def _fail(self, frame):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.fault("intruders")
+async def test_a_recording_whose_folder_is_removed_is_told_as_lost(tmp_path):
+    """A recording that was removed while it was written is told as lost."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    media, recorder = await half_recorded(folder / "a.mp4")
+    shutil.rmtree(folder)
+    feed(media, range(100, 140))
+
+    with pytest.raises(RecordingError, match=r"a\.mp4 is lost: it was removed"):
+        await recorder.aclose()
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv"])
+@pytest.mark.fault("shutdown")
+async def test_a_recording_is_readable_while_it_is_written(tmp_path, name):
+    """A recording can be played at any moment, to within two seconds."""
+    path = tmp_path / name
+    _, recorder = await half_recorded(path)
+    size = 0
+    while path.stat().st_size != size:  # the encoder's thread is at work
+        size = path.stat().st_size
+        await asyncio.sleep(0.03)
+
+    with av.open(str(path)) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert times[0] == pytest.approx(0, abs=0.002)
+    assert times[-1] > 4.0 - 2.0
+    await recorder.aclose()
+    with av.open(str(path)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 100
+
+
+async def test_sound_without_pictures_is_held_within_bounds(tmp_path, monkeypatch):
+    monkeypatch.setattr(recording, "MAX_WAITING", 50)
+    media = ReceivedMedia()
+    recorder = Recorder(media, tmp_path / "a.mp4", 25)
+    for step in range(200):
+        for tap in media._taps:
+            tap(ReceivedFrame("audio", audio_frame(step, 0.0), step * 0.02))
+
+    assert len(recorder._waiting) == 50
+    with pytest.raises(RecordingError, match="no video frame"):
+        await recorder.aclose()
+
+
+async def test_a_picture_with_odd_sides_is_recorded(tmp_path):
+    media = ReceivedMedia()
+    recorder = Recorder(media, tmp_path / "a.mp4", 25)
+    frame = av.VideoFrame.from_ndarray(np.zeros((75, 51, 3), np.uint8), format="rgb24")
+    frame.pts, frame.time_base = 0, Fraction(1, 90_000)
+    for tap in [*media._taps]:
+        tap(ReceivedFrame("video", frame, 0.0))
+    await recorder.aclose()
+
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert (container.streams.video[0].width, container.streams.video[0].height) == (50, 74)
+
+
+def feed(media: ReceivedMedia, steps: range) -> None:
+    """Frames of 20 ms each, as they would arrive."""
+    for step in steps:
+        frames = [("audio", audio_frame(step, 0.0))]
+        if step % 2 == 0:
+            frames.append(("video", video_frame(step // 2, 0.0)))
+        for kind, frame in frames:
+            for tap in [*media._taps]:
+                tap(ReceivedFrame(kind, frame, step * 0.02))
+
+
+async def half_recorded(path: Path) -> tuple[ReceivedMedia, Recorder]:
+    """A recording in the making: four seconds were received."""
+    media = ReceivedMedia()
+    recorder = Recorder(media, str(path), 25)
+    receive_packets(media, 0.0, 0.0)
+    feed(media, range(200))
+    await asyncio.wait(set(recorder._jobs))
+    return media, recorder

@@ -9,7 +9,7 @@ from tests.support.serving.stand import serving
 
 pytestmark = pytest.mark.slow
 
-KEY = "open sesame, please"
+KEY = "open-sesame,please"
 
 
 async def test_the_page_asks_for_the_key_and_plays(character_root):

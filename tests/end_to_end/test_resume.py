@@ -6,8 +6,9 @@ import logging
 
 import pytest
 from avatar_client.client import AvatarClient
+from avatar_client.errors import AvatarClientError
 from avatar_client.events import Error, OutputStarted, OutputStopped, SessionCreated
-from avatar_client.session_socket import AvatarClientError, expect
+from avatar_client.session_socket import expect
 
 from server.config import Limits, ServerConfig
 from tests.support.serving.cable import cable

@@ -8,8 +8,8 @@ import av
 import numpy as np
 import pytest
 from avatar_client.client import AvatarClient
+from avatar_client.errors import AvatarClientError
 from avatar_client.events import OutputStarted, OutputStopped
-from avatar_client.session_socket import AvatarClientError
 
 from client_demo.measure.talk import TalkPlan, talk
 from server.config import Limits, ServerConfig

@@ -45,6 +45,14 @@ def test_the_file_wins_over_defaults(tmp_path):
         ("[listen]\nport = true\n", "listen.port"),
         ("[listen]\nhost = '0.0.0.0'\n", "listen.host"),
         ("[listen]\napi_key = 'short'\n", "listen.api_key"),
+        ("[listen]\napi_key = 'a key with spaces in it'\n", "listen.api_key"),
+        ("[listen]\napi_key = 'schlüssel-für-alle-türen'\n", "listen.api_key"),
+        ("[listen]\napi_key_file = '/nowhere/key'\n", "listen.api_key_file"),
+        ("[listen]\napi_key_file = '/'\n", "listen.api_key_file"),
+        ("[listen]\nweb_dir = '/nowhere'\n", "listen.web_dir"),
+        ("[listen]\nsamples_dir = '/nowhere'\n", "listen.samples_dir"),
+        ("[listen]\nallowed_origins = ['https://a/', 'b']\n", "listen.allowed_origins.0"),
+        ("[listen]\nallowed_origins = ['*']\n", "listen.allowed_origins.0"),
         ("[limits]\nmax_sessions = 0\n", "limits.max_sessions"),
         ("[pacing]\nmax_lead_ms = -1\n", "pacing.max_lead_ms"),
         ("[model]\ncheckpoint = '/nowhere/at/all'\n", "model.checkpoint"),
@@ -55,6 +63,11 @@ def test_the_file_wins_over_defaults(tmp_path):
         ("[model]\ndevices = ['gpu']\n", "model.devices"),
         ("[model]\ndevices = ['cuda:0', 'cuda:1']\n", "limits.max_sessions"),
         ("[[webrtc.ice_servers]]\nurl = 'x'\n", "webrtc.ice_servers.0.url"),
+        (
+            "[[webrtc.ice_servers]]\nurls = ['turn:t']\nsecret = 's'\nusername = 'u'\n",
+            "webrtc.ice_servers.0",
+        ),
+        ("[[webrtc.ice_servers]]\nurls = ['turn:t']\nsecret = ''\n", "webrtc.ice_servers.0.secret"),
         ("listen = 3\n", "listen"),
         ("not toml", "server.toml"),
     ],
@@ -62,6 +75,54 @@ def test_the_file_wins_over_defaults(tmp_path):
 def test_a_wrong_key_fails_with_its_path(tmp_path, text, path):
     with pytest.raises(ConfigError, match=path.replace(".", r"\.")):
         load_config(write(tmp_path, text))
+
+
+KEY = "0123456789abcdef"
+
+
+@pytest.mark.fault("intruders")
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "  \n\n"])
+def test_the_line_end_of_a_secret_file_is_no_part_of_the_key(tmp_path, end):
+    """A key from a file, the environment or TOML is taken without the space around it."""
+    file = tmp_path / "key"
+    file.write_bytes(f"{KEY}{end}".encode())
+    assert load_config(None, {"listen": {"api_key_file": file}}).listen.api_key == KEY
+    assert load_config(None, {"listen": {"api_key": KEY + end}}).listen.api_key == KEY
+
+
+@pytest.mark.fault("intruders")
+@pytest.mark.parametrize("content", ["", "\n", "short\n", "zwölf-und-mehr-zeichen", "a b" * 9])
+def test_a_file_without_a_usable_key_stops_the_start(tmp_path, content):
+    """A key that no client could send stops the start, and is not printed."""
+    file = tmp_path / "key"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=r"listen\.api_key") as refused:
+        load_config(None, {"listen": {"api_key_file": file}})
+    assert not content.strip() or content.strip() not in str(refused.value)
+
+
+def test_of_two_sources_of_the_key_the_higher_one_wins(tmp_path):
+    file = tmp_path / "key"
+    file.write_text(KEY)
+    toml = write(tmp_path, f'[listen]\napi_key_file = "{tmp_path / "gone"}"\n')
+    assert load_config(toml, {"listen": {"api_key": KEY}}).listen.api_key == KEY
+    toml = write(tmp_path, '[listen]\napi_key = "fedcba9876543210"\n')
+    assert load_config(toml, {"listen": {"api_key_file": file}}).listen.api_key == KEY
+    with pytest.raises(ConfigError, match="both set"):
+        load_config(None, {"listen": {"api_key": KEY, "api_key_file": file}})
+
+
+def test_a_key_file_is_written_as_the_file_and_read_back(tmp_path):
+    file = tmp_path / "key"
+    file.write_text(KEY)
+    config = load_config(None, {"listen": {"api_key_file": file}})
+    assert KEY not in to_toml(config)
+    assert load_config(write(tmp_path, to_toml(config))) == config
+
+
+def test_a_key_file_that_nobody_read_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="was not read"):
+        ServerConfig(Listen(api_key_file=tmp_path))
 
 
 def test_a_missing_file_fails_with_its_name(tmp_path):
@@ -89,8 +150,12 @@ def test_every_line_that_is_written_has_its_meaning_before_it():
 
 def test_secrets_are_not_written():
     ice = IceServer(("turn:t",), "u", "the-credential")
-    config = ServerConfig(Listen(api_key="0123456789abcdef"), webrtc=Webrtc(ice_servers=(ice,)))
+    other = IceServer(("turn:t",), secret="the-turn-secret")
+    servers = Webrtc(ice_servers=(ice, other))
+    config = ServerConfig(Listen(api_key="0123456789abcdef"), webrtc=servers)
     text = to_toml(config)
     assert "0123456789abcdef" not in text
     assert "the-credential" not in text
+    assert "the-turn-secret" not in text
+    assert "the-turn-secret" not in repr(config)
     assert "# api_key is set, and not shown; pass it by AVATAR_API_KEY" in text

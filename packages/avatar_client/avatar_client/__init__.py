@@ -2,9 +2,10 @@
 
 from avatar_client.characters import find_character, list_characters
 from avatar_client.client import AvatarClient
+from avatar_client.errors import AvatarClientError, RecordingError
 from avatar_client.received_media import ReceivedFrame, ReceivedMedia
-from avatar_client.recording import Recorder, RecordingError
-from avatar_client.session_socket import AvatarClientError, EventReader
+from avatar_client.recording import Recorder
+from avatar_client.session_socket import EventReader
 
 __all__ = [
     "AvatarClient",

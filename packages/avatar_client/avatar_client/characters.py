@@ -2,13 +2,22 @@
 
 import asyncio
 import json
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Collection
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-from avatar_client.session_socket import AvatarClientError, realtime_url
+from avatar_client.connection.address import (
+    http_opener,
+    http_url,
+    key_headers,
+    proxy_for,
+    shown_url,
+)
+from avatar_client.connection.opening import tls_problem
+from avatar_client.errors import AvatarClientError
+from avatar_client.media_files.failure import reason_of
 
 TIMEOUT_S = 10.0
 
@@ -18,7 +27,7 @@ async def list_characters(url: str, api_key: str | None = None) -> list[dict[str
 
     Raises AvatarClientError if the server does not answer, or refuses.
     """
-    return await asyncio.to_thread(_get, _address(url), api_key)
+    return await asyncio.to_thread(_get, http_url(url, "characters"), key_headers(api_key))
 
 
 async def find_character(url: str, names: Collection[str], api_key: str | None = None) -> str:
@@ -54,23 +63,26 @@ def _speaker_names(character: dict[str, Any]) -> list[str]:
     return [speaker["id"] for speaker in character["speakers"]]
 
 
-def _address(url: str) -> str:
-    parts = urlsplit(realtime_url(url, None))
-    scheme = {"ws": "http", "wss": "https"}[parts.scheme]
-    path = parts.path.removesuffix("/realtime").removesuffix("/v1")
-    return urlunsplit((scheme, parts.netloc, f"{path}/v1/characters", "", ""))
-
-
-def _get(address: str, api_key: str | None) -> list[dict[str, Any]]:
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+def _get(address: str, headers: dict[str, str]) -> list[dict[str, Any]]:
     request = urllib.request.Request(address, headers=headers)
+    where = shown_url(address)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        with http_opener(address).open(request, timeout=TIMEOUT_S) as response:
             return list(json.load(response)["characters"])
     except urllib.error.HTTPError as refusal:
         hint = " Pass its API key: --api-key or AVATAR_API_KEY." if refusal.code == 401 else ""
-        raise AvatarClientError(f"{address} answered HTTP {refusal.code}.{hint}") from None
+        raise AvatarClientError(f"{where} answered HTTP {refusal.code}.{hint}") from None
     except (OSError, ValueError, KeyError) as error:
-        raise AvatarClientError(
-            f"No avatar server answers at {address} ({error}). Start one: avatar serve"
-        ) from error
+        reason = getattr(error, "reason", error)  # of URLError: the real one
+        raise AvatarClientError(_no_answer(address, reason)) from error
+
+
+def _no_answer(address: str, reason: Any) -> str:
+    where = shown_url(address)
+    if isinstance(reason, ssl.SSLError):
+        return tls_problem(address, reason)
+    told = f"No avatar server answers at {where} ({reason_of(reason)})."
+    proxy = proxy_for(address)
+    if proxy is None:
+        return f"{told} Start one: avatar serve"
+    return f"{told} The proxy {proxy.shown} is in between: set NO_PROXY to the server's host."

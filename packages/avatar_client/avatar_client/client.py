@@ -9,7 +9,8 @@ async with await AvatarClient.connect("http://127.0.0.1:8080", "maya") as client
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterable
+import inspect
+from collections.abc import AsyncIterable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 
+from avatar_client.errors import AvatarClientError, RecordingError
 from avatar_client.events import (
     BufferHigh,
     BufferStatus,
@@ -32,16 +34,24 @@ from avatar_client.events import (
     SessionCreated,
     SessionUpdated,
     WebrtcAnswer,
+    session_update,
 )
-from avatar_client.pcm_messages import BYTES_PER_SAMPLE, MAX_MESSAGE_S, pcm_messages
+from avatar_client.pcm_messages import (
+    BYTES_PER_SAMPLE,
+    MAX_MESSAGE_S,
+    pcm_messages,
+    whole_rate,
+)
 from avatar_client.received_media import ReceivedMedia
-from avatar_client.recording import Recorder, RecordingError
-from avatar_client.session_socket import AvatarClientError, EventReader, SessionSocket, expect
+from avatar_client.recording import Recorder
+from avatar_client.session_socket import EventReader, SessionSocket, expect
 from avatar_client.speech_backlog import SpeechBacklog
 
 DEFAULT_RATE = 24_000  # Hz; the rate of most voice models
 LEAST_WAIT_S = 0.05
 ADMISSION_TIMEOUT_S = 300.0  # a full server queues sessions
+ENDING_S = 1.0  # a cancelled `speak` waits so long until its item is cleared
+SETTINGS = tuple(one for one in inspect.signature(session_update).parameters if one != "event_id")
 
 
 @dataclass(slots=True)
@@ -53,6 +63,13 @@ class _SpeakerState:
     is_high: bool = False  # the server reported that its buffer is nearly full
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # the server reported progress
     interrupted: asyncio.Event = field(default_factory=asyncio.Event)
+    messages: int = 0  # that began to be sent
+
+    def forget_backlog(self) -> None:
+        """The server holds nothing any more."""
+        self.backlog.clear()
+        self.is_high = False
+        self.changed.set()
 
 
 class AvatarClient:
@@ -71,6 +88,7 @@ class AvatarClient:
         self._peer: RTCPeerConnection | None = None
         self._recorders: list[Recorder] = []
         self._speakers: dict[str, _SpeakerState] = {}
+        self._endings: set[asyncio.Task[None]] = set()
         self._add_speakers()
         self._ended = asyncio.Event()
         self._watching = asyncio.create_task(self._watch_backlogs(socket.events()))
@@ -90,6 +108,8 @@ class AvatarClient:
         `settings` are further fields of `session.update`, such as preset, seed and prompt. If the
         server is full, the call waits in its queue. Raises AvatarClientError.
         """
+        rate = whole_rate(rate)
+        _check_settings(settings)
         socket = await SessionSocket.open(url, character, api_key)
         try:
             with socket.events() as reader:
@@ -103,7 +123,11 @@ class AvatarClient:
         return client
 
     async def update(self, **settings: Any) -> SessionCreated:
-        """Send `session.update`. Returns the granted settings, also kept as `session`."""
+        """Send `session.update`. Returns the granted settings, also kept as `session`.
+
+        Raises AvatarClientError for a setting that there is not.
+        """
+        _check_settings(settings)
         self.session = await self._socket.request(
             SessionUpdated, "session.update", session=settings
         )
@@ -111,7 +135,13 @@ class AvatarClient:
         return self.session
 
     async def open_media(self) -> ReceivedMedia:
-        """Negotiate WebRTC over the session's socket and start to receive."""
+        """Negotiate WebRTC over the session's socket and start to receive.
+
+        A second call closes the first connection; `media` and recordings go on with the second.
+        """
+        if self._peer is not None:
+            await self.media.restart()
+            await self._close_peer()
         servers = [
             RTCIceServer(list(one.urls), one.username, one.credential)
             for one in self.session.ice_servers
@@ -135,8 +165,11 @@ class AvatarClient:
         """A reader of the server's events from now on. Several readers may run at once."""
         return self._socket.events()
 
-    def record(self, path: Path) -> Recorder:
-        """Record sound and video from now on, until its `aclose` or this client's."""
+    def record(self, path: Path | str) -> Recorder:
+        """Record sound and video from now on, until its `aclose` or this client's.
+
+        Raises RecordingError unless `path` is a .mp4, .mov or .mkv that can be written.
+        """
         recorder = Recorder(self.media, path, self.session.video.fps)
         self._recorders.append(recorder)
         return recorder
@@ -155,25 +188,55 @@ class AvatarClient:
         Speech at another `rate` than the session's is resampled. Sending pauses while the speaker's
         backlog fills half of the server's buffer, or while the server reports it nearly full.
         Several calls for one speaker run one after another. Returns False if `interrupt` ended it.
+
+        If `speech` raises, what came is committed and the error raised. If the call is cancelled,
+        the speaker is interrupted: what was sent is dropped, as at `interrupt`.
         """
-        name, index = self._speaker(speaker)
+        given_rate = self.rate if rate is None else whole_rate(rate)
+        name, _ = self._speaker(speaker)
         state = self._speakers[name]
-        longest_s = min(MAX_MESSAGE_S, self._buffer_s / 4)
         interrupted = state.interrupted
         async with state.lock:
-            async for chunk in pcm_messages(speech, rate or self.rate, self.rate, longest_s):
-                seconds = len(chunk) / BYTES_PER_SAMPLE / self.rate
-                await self._wait_for_room(state, interrupted, seconds)
-                if interrupted.is_set():
-                    return False
-                await self._append(chunk, name, index, item_id)
-                state.backlog.sent(seconds)
-                item_id = None  # the first append names the item
+            sent_before = state.messages
+            try:
+                await self._send_all(speech, given_rate, name, interrupted, item_id)
+            except asyncio.CancelledError:
+                if state.messages > sent_before:
+                    await self._finish(self._clear(name))
+                raise
+            except Exception:
+                if state.messages > sent_before and not interrupted.is_set():
+                    with contextlib.suppress(AvatarClientError):  # the first error is raised
+                        await self.commit(name)
+                raise
             if interrupted.is_set():
                 return False
             if commit:
                 await self.commit(name)
         return True
+
+    async def _send_all(
+        self,
+        speech: bytes | AsyncIterable[bytes],
+        rate: int,
+        name: str,
+        interrupted: asyncio.Event,
+        item_id: str | None,
+    ) -> None:
+        """Send the messages of `speech` until its end or an interruption."""
+        state, index = self._speakers[name], self._speaker(name)[1]
+        longest_s = min(MAX_MESSAGE_S, self._buffer_s / 4)
+        messages = pcm_messages(speech, rate, self.rate, longest_s)
+        async with contextlib.aclosing(messages):
+            async for chunk in messages:
+                seconds = len(chunk) / BYTES_PER_SAMPLE / self.rate
+                await self._wait_for_room(state, interrupted, seconds)
+                if interrupted.is_set():
+                    return
+                state.messages += 1
+                await self._append(chunk, name, index, item_id)
+                state.backlog.sent(seconds)
+                item_id = None  # the first append names the item
 
     async def commit(self, speaker: str | None = None, item_id: str | None = None) -> None:
         """End the open item of `speaker`; the server plays it to its end."""
@@ -186,9 +249,7 @@ class AvatarClient:
         for state in [self._speakers[name] for name in names]:
             state.interrupted.set()
             state.interrupted = asyncio.Event()
-            state.backlog.clear()
-            state.is_high = False
-            state.changed.set()
+            state.forget_backlog()
         await self._socket.send("output_audio_buffer.clear", speaker=speaker)
 
     async def pass_on(self, event: str | bytes) -> None:
@@ -210,9 +271,9 @@ class AvatarClient:
         )
         self._recorders.clear()
         await self.media.aclose()
-        if self._peer is not None:
-            await self._peer.close()
+        await self._close_peer()
         await self._socket.aclose()
+        await asyncio.gather(*self._endings, return_exceptions=True)
         await self._watching  # it ends with the events
         for failure in closed:
             if failure is not None:
@@ -241,6 +302,24 @@ class AvatarClient:
             raise AvatarClientError(message, "unknown_speaker")
         return name, names.index(name)
 
+    async def _close_peer(self) -> None:
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            await peer.close()
+
+    async def _finish(self, ending: Coroutine[Any, Any, None]) -> None:
+        """Run `ending` to its end, whoever is cancelled; wait ENDING_S for it at most."""
+        task = asyncio.create_task(ending)
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
+        await asyncio.wait([task], timeout=ENDING_S)
+
+    async def _clear(self, name: str) -> None:
+        """Drop what was sent of a speaker; other calls of `speak` go on."""
+        self._speakers[name].forget_backlog()
+        with contextlib.suppress(AvatarClientError):  # then the session is over
+            await self._socket.send("output_audio_buffer.clear", speaker=name)
+
     async def _append(self, chunk: bytes, name: str, index: int, item_id: str | None) -> None:
         if item_id is not None:
             audio = base64.b64encode(chunk).decode()
@@ -261,7 +340,8 @@ class AvatarClient:
                 return
             state.changed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(state.changed.wait(), max(too_much_s, LEAST_WAIT_S))
+                async with asyncio.timeout(max(too_much_s, LEAST_WAIT_S)):
+                    await state.changed.wait()
 
     @property
     def _buffer_s(self) -> float:
@@ -280,6 +360,15 @@ class AvatarClient:
         self._ended.set()
         for state in self._speakers.values():
             state.changed.set()
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    """AvatarClientError for a name that `session.update` does not have."""
+    for name in settings:
+        if name not in SETTINGS:
+            raise AvatarClientError(
+                f"There is no setting {name!r}. Use: {', '.join(SETTINGS)}.", "invalid_field"
+            )
 
 
 def _follow(state: _SpeakerState, event: object) -> None:

@@ -81,6 +81,8 @@ class ReceivedMedia:
         self.synchronised = asyncio.Event()  # set when `video_offset_us` is known
         self._taps: list[Tap] = []
         self._readers: list[asyncio.Task[None]] = []
+        self._first_s: float | None = None  # when the first frame of all arrived
+        self._base_us = 0  # added to the times of tracks that were negotiated anew
 
     def tap(self, tap: Tap) -> Callable[[], None]:
         """Call `tap` with every frame from now on, on the event loop. Returns a function that
@@ -96,10 +98,17 @@ class ReceivedMedia:
         queue = self.video if kind == "video" else self.audio
         self._readers.append(asyncio.create_task(self._read(kind, track, queue)))
 
+    async def restart(self) -> None:
+        """Forget the tracks. Those of the next connection go on at the time that has passed."""
+        await self._stop_reading()
+        if self._first_s is not None:
+            passed_s = asyncio.get_running_loop().time() - self._first_s
+            self._base_us = int(passed_s * 1_000_000)
+        self.clocks = {kind: StreamClock(rate) for kind, rate in CLOCK_RATES.items()}
+        self.synchronised.clear()
+
     async def aclose(self) -> None:
-        for reader in self._readers:
-            reader.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        await self._stop_reading()
         self.video.end()
         self.audio.end()
 
@@ -120,15 +129,25 @@ class ReceivedMedia:
             )
         return pts * 1_000_000 // CLOCK_RATES[kind] + (offset_us if kind == "video" else 0)
 
+    async def _stop_reading(self) -> None:
+        readers, self._readers = self._readers, []
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+
     def _packet_noted(self) -> None:
         if not self.synchronised.is_set() and self.video_offset_us is not None:
             self.synchronised.set()
 
     async def _read(self, kind: Kind, track: MediaStreamTrack, queue: FrameQueue[Any]) -> None:
         loop = asyncio.get_running_loop()
+        base = self._base_us * CLOCK_RATES[kind] // 1_000_000
         try:
             while True:
                 frame: Any = await track.recv()
+                frame.pts += base
+                if self._first_s is None:
+                    self._first_s = loop.time()
                 received = ReceivedFrame(kind, frame, loop.time())
                 queue.put(received)
                 for tap in [*self._taps]:

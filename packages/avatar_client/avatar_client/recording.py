@@ -1,7 +1,12 @@
-"""Records received sound and video to mp4 (H.264 and AAC) and keeps their offset."""
+"""Records received sound and video to mp4 (H.264 and AAC) and keeps their offset.
+
+A thread opens the file and encodes. The file can be played at any moment, to within a second or
+two; after its first failed write nothing more is encoded, and the session goes on.
+"""
 
 import asyncio
-import functools
+import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,12 +17,20 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar_client.errors import RecordingError
+from avatar_client.media_files.failure import MediaFileError, reason_of
+from avatar_client.media_files.output_name import check_video_output
+from avatar_client.media_files.video_file import VideoFile
 from avatar_client.received_media import CLOCK_RATES, ReceivedFrame, ReceivedMedia
 
 AUDIO_RATE, VIDEO_RATE = CLOCK_RATES["audio"], CLOCK_RATES["video"]
 VIDEO_TIME_BASE = Fraction(1, VIDEO_RATE)
 MAX_WAITING = 1500  # frames held while the offset is unknown or the encoder is behind
 MAX_GAP_S = 10  # a longer gap in the sound is a broken stream, not lost packets
+# What the encoder holds back is lost if the process is killed: here 9 frames, 0.4 s.
+X264 = {"preset": "veryfast", "crf": "18", "rc-lookahead": "5", "threads": "2"}
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +62,24 @@ class TrackAlignment:
 
 
 class RecordingWriter:
-    """Encodes frames to mp4 in the caller's thread; pts are those of the received tracks."""
+    """Encodes frames in the caller's thread; pts are those of the received tracks.
+
+    Raises MediaFileError if the file cannot be written.
+    """
 
     def __init__(
         self, path: Path, width: int, height: int, fps: int, alignment: TrackAlignment
     ) -> None:
         self._alignment = alignment
-        self._size = (width, height)
-        self._container = av.open(str(path), "w", options={"movflags": "+faststart"})
-        self._video = self._container.add_stream("libx264", rate=fps)
-        self._video.width, self._video.height = width, height
+        self._size = (width // 2 * 2, height // 2 * 2)  # H.264 in yuv420p needs even sides
+        self._file = VideoFile(path)
+        container = self._file.container
+        self._video = container.add_stream("libx264", rate=fps)
+        self._video.width, self._video.height = self._size
         self._video.pix_fmt = "yuv420p"
         self._video.codec_context.time_base = VIDEO_TIME_BASE
-        self._video.options = {"preset": "veryfast", "crf": "18"}
-        self._audio = self._container.add_stream("aac", rate=AUDIO_RATE, layout="stereo")
+        self._video.options = {**X264}
+        self._audio = container.add_stream("aac", rate=AUDIO_RATE, layout="stereo")
         self._audio.bit_rate = 128_000
         self._next_sample: int | None = None
         self._last_video_pts = -1
@@ -75,7 +92,7 @@ class RecordingWriter:
         scaled = frame.reformat(*self._size, format="yuv420p")
         scaled.pts, scaled.time_base = pts, VIDEO_TIME_BASE
         scaled.pict_type = av.video.frame.PictureType.NONE  # the encoder chooses
-        self._container.mux(self._video.encode(scaled))
+        self._file.mux(self._video.encode(scaled))
 
     def write_audio(self, frame: av.AudioFrame) -> None:
         pts = (frame.pts or 0) + self._alignment.audio_shift
@@ -97,16 +114,20 @@ class RecordingWriter:
             self._next_sample += len(samples)
 
     def close(self) -> None:
-        self._container.mux(self._video.encode(None))
+        self._file.mux(self._video.encode(None))
         if self._next_sample is not None:
-            self._container.mux(self._audio.encode(None))
-        self._container.close()
+            self._file.mux(self._audio.encode(None))
+        self._file.close()
+
+    def abandon(self) -> None:
+        """Leave the file as it is."""
+        self._file.abandon()
 
     def _encode(self, samples: NDArray[np.int16], pts: int) -> None:
         packed = np.ascontiguousarray(samples).reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(packed, format="s16", layout="stereo")
         frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, pts, Fraction(1, AUDIO_RATE)
-        self._container.mux(self._audio.encode(frame))
+        self._file.mux(self._audio.encode(frame))
 
 
 def as_stereo(frame: av.AudioFrame) -> NDArray[np.int16]:
@@ -116,72 +137,65 @@ def as_stereo(frame: av.AudioFrame) -> NDArray[np.int16]:
     return samples if channels == 2 else np.repeat(samples, 2, axis=1)
 
 
-class RecordingError(Exception):
-    """A recording failed."""
-
-
 class Recorder:
     """Writes what arrives at `media` from now on; `aclose` finishes the file.
 
     Frames wait until packets of both tracks show their offset (a second or two). If too few have
     come by the end, the arrival of each track's first frame decides, and `alignment` is
     "first frames" instead of "packets". `lost_frames` counts video frames that the encoder was too
-    slow for.
+    slow for. `failure` is set once the recording is broken; `aclose` raises it.
     """
 
-    def __init__(self, media: ReceivedMedia, path: Path, fps: int) -> None:
-        """Raises RecordingError if the folder of `path` does not exist."""
-        if not path.parent.is_dir():
-            raise RecordingError(f"There is no folder {path.parent}. Create it first.")
+    def __init__(self, media: ReceivedMedia, path: Path | str, fps: int) -> None:
+        """Raises RecordingError unless `path` is a .mp4, .mov or .mkv that can be written."""
+        self._path = Path(path)
+        try:
+            check_video_output(self._path)
+        except MediaFileError as error:
+            raise RecordingError(str(error)) from error
         self.alignment = "packets"
         self.lost_frames = 0
-        self._media, self._path, self._fps = media, path, fps
+        self.failure: RecordingError | None = None
+        self._media, self._fps = media, fps
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recorder")
         self._waiting: list[ReceivedFrame[Any]] = []
-        self._encoding: set[asyncio.Future[None]] = set()
-        self._failure: BaseException | None = None
-        self._writer: RecordingWriter | None = None
+        self._jobs: set[asyncio.Future[None]] = set()
+        self._is_open = False
+        self._writer: RecordingWriter | None = None  # of the thread
         self._closed = False
         self._untap = media.tap(self._take)
 
     async def aclose(self) -> None:
         """Write what is left and close the file; a second call does nothing.
 
-        Raises RecordingError if no video frame was received or the encoder failed.
+        Raises RecordingError if no video frame was received or the file is broken.
         """
         if self._closed:
             return
         self._closed = True
         self._untap()
-        if self._writer is None and self._waiting:
+        if not self._is_open and self._waiting:
             self._open()
-        if self._encoding:
-            await asyncio.wait(self._encoding)
         try:
-            if self._writer is not None:
-                await self._close(self._writer)
-            if self._failure is not None:
-                raise RecordingError(f"{self._path} is broken: {self._failure}") from self._failure
-            if self._writer is None:
+            if self._is_open:
+                self._submit(self._close)
+                await asyncio.wait(self._jobs)
+            if self.failure is not None:
+                raise self.failure
+            if not self._is_open:
                 raise RecordingError(f"{self._path} was not written: no video frame was received.")
         finally:
             self._thread.shutdown(wait=False)
 
-    async def _close(self, writer: RecordingWriter) -> None:
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, writer.close)
-        except (av.FFmpegError, OSError) as error:
-            self._failure = self._failure or error
-
     def _take(self, received: ReceivedFrame[Any]) -> None:
-        if self._failure is not None:
-            return  # aclose raises it
-        if self._writer is not None:
+        if self._is_open:
             self._encode(received)
             return
         self._waiting.append(received)
         if self._media.synchronised.is_set() or len(self._waiting) >= MAX_WAITING:
             self._open()
+        if len(self._waiting) > MAX_WAITING:
+            del self._waiting[0]  # sound without video
 
     def _open(self) -> None:
         video = [one for one in self._waiting if one.kind == "video"]
@@ -193,32 +207,53 @@ class Recorder:
             alignment = _align_by_arrival(self._waiting)
         else:
             alignment = TrackAlignment.of_tracks(0, offset_us, self._waiting)
-        size = (video[0].frame.width, video[0].frame.height)
-        try:
-            self._writer = RecordingWriter(self._path, *size, self._fps, alignment)
-        except (av.FFmpegError, OSError) as error:
-            self._failure = error
-            self._waiting.clear()
-            return
+        self._is_open = True
+        self._submit(self._start, video[0].frame.width, video[0].frame.height, alignment)
         waiting, self._waiting = self._waiting, []
         for received in waiting:
             self._encode(received)
 
     def _encode(self, received: ReceivedFrame[Any]) -> None:
-        if len(self._encoding) >= MAX_WAITING and received.kind == "video":
+        if self.failure is not None:
+            return
+        if len(self._jobs) >= MAX_WAITING and received.kind == "video":
             self.lost_frames += 1  # the sound stays complete
             return
-        assert self._writer is not None
-        write = self._writer.write_video if received.kind == "video" else self._writer.write_audio
-        loop = asyncio.get_running_loop()
-        done = loop.run_in_executor(self._thread, functools.partial(write, received.frame))
-        self._encoding.add(done)
-        done.add_done_callback(self._encoded)
+        self._submit(self._write, received)
 
-    def _encoded(self, done: asyncio.Future[None]) -> None:
-        self._encoding.discard(done)
-        failure = done.exception()  # fetched always, else asyncio logs it as never retrieved
-        self._failure = self._failure or failure
+    def _submit(self, job: Callable[..., None], *arguments: Any) -> None:
+        """Have the thread run `job`, after all earlier ones."""
+        loop = asyncio.get_running_loop()
+        done = loop.run_in_executor(self._thread, self._run, job, *arguments)
+        self._jobs.add(done)
+        done.add_done_callback(self._jobs.discard)
+
+    def _run(self, job: Callable[..., None], *arguments: Any) -> None:
+        """In the thread: run a job, or nothing if an earlier one has failed."""
+        if self.failure is not None:
+            return
+        try:
+            job(*arguments)
+        except Exception as error:  # whatever it is, `aclose` raises it
+            is_told = isinstance(error, MediaFileError)
+            message = str(error) if is_told else f"{self._path} is broken: {reason_of(error)}."
+            self.failure = RecordingError(message)
+            self.failure.__cause__ = error
+            logger.warning("%s The recording has ended; the session goes on.", message)
+            if self._writer is not None:
+                self._writer.abandon()
+
+    def _start(self, width: int, height: int, alignment: TrackAlignment) -> None:
+        self._writer = RecordingWriter(self._path, width, height, self._fps, alignment)
+
+    def _write(self, received: ReceivedFrame[Any]) -> None:
+        assert self._writer is not None  # the first job made it
+        write = self._writer.write_video if received.kind == "video" else self._writer.write_audio
+        write(received.frame)
+
+    def _close(self) -> None:
+        assert self._writer is not None
+        self._writer.close()
 
 
 def _align_by_arrival(frames: list[ReceivedFrame[Any]]) -> TrackAlignment:

@@ -13,14 +13,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from avatar_client.connection.address import realtime_url
+from avatar_client.connection.opening import FAILURES, explained, open_socket
+from avatar_client.errors import AvatarClientError
 from avatar_client.events import (
-    SECRET_SUBPROTOCOL_PREFIX,
-    SUBPROTOCOL,
     Error,
     EventError,
     ServerEvent,
@@ -33,23 +33,11 @@ from avatar_client.events import (
 EVENTS_KEPT = 1000  # for each reader; beyond it the oldest is dropped, counted and logged
 ANSWER_TIMEOUT_S = 15.0
 RESUME_EVERY_S = 0.5
-PING_S = 5.0  # a silent loss shows after three of these, before the server gives up
 CLOSED_FOR_GOOD = (1000, 4001)  # by the server: the session ended, or another socket resumed it
 
 logger = logging.getLogger(__name__)
 
 Event = TypeVar("Event", bound=ServerEvent)
-
-
-class AvatarClientError(Exception):
-    """The server refused a request, or the connection to it failed.
-
-    `code` is the server's error code (`unknown_character`, `unauthorized`, ...) or "connection".
-    """
-
-    def __init__(self, message: str, code: str = "connection") -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class EventReader:
@@ -60,7 +48,7 @@ class EventReader:
         self._events: deque[ServerEvent] = deque(maxlen=EVENTS_KEPT)
         self._more = asyncio.Event()
         self._ended = False
-        self._forget = forget
+        self._forget: Callable[[EventReader], None] | None = forget
 
     def put(self, event: ServerEvent) -> None:
         if len(self._events) == EVENTS_KEPT:
@@ -75,8 +63,10 @@ class EventReader:
         self._more.set()
 
     def close(self) -> None:
-        """Stop collecting events for this reader."""
-        self._forget(self)
+        """Stop collecting events for this reader; a second call does nothing."""
+        if self._forget is not None:
+            forget, self._forget = self._forget, None
+            forget(self)
         self.end()
 
     async def __aiter__(self) -> AsyncIterator[ServerEvent]:
@@ -125,15 +115,9 @@ class SessionSocket:
         """
         address = realtime_url(url, character)
         try:
-            socket = await _connect(address, api_key)
-        except InvalidStatus as refusal:
-            raise _refused(
-                address, refusal.response.status_code, refusal.response.body or b""
-            ) from None
-        except (OSError, TimeoutError, InvalidHandshake) as error:
-            raise AvatarClientError(
-                f"No avatar server answers at {address} ({error}). Start one: avatar serve"
-            ) from error
+            socket = await open_socket(address, api_key)
+        except FAILURES as failure:
+            raise await explained(address, failure) from None
         return cls(socket, url, api_key)
 
     def events(self) -> EventReader:
@@ -250,33 +234,16 @@ class SessionSocket:
         while True:
             try:
                 async with asyncio.timeout_at(until_s):
-                    self._socket = await _connect(address, self._api_key, session.resume_secret)
+                    self._socket = await open_socket(address, self._api_key, session.resume_secret)
                 return True
             except InvalidStatus as refusal:
                 if refusal.response.status_code < 500:  # the session is gone
                     return False
-            except (OSError, TimeoutError, InvalidHandshake):
+            except FAILURES:
                 pass  # the server is not back yet
             if loop.time() + RESUME_EVERY_S > until_s:
                 return False
             await asyncio.sleep(RESUME_EVERY_S)
-
-
-async def _connect(
-    address: str, api_key: str | None, resume_secret: str | None = None
-) -> ClientConnection:
-    offered = [SUBPROTOCOL]
-    if resume_secret is not None:
-        offered.append(SECRET_SUBPROTOCOL_PREFIX + resume_secret)
-    return await connect(
-        address,
-        subprotocols=offered,  # type: ignore[arg-type]
-        additional_headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-        compression=None,  # PCM does not shrink
-        max_size=2**22,
-        ping_interval=PING_S,
-        ping_timeout=2 * PING_S,
-    )
 
 
 async def expect(
@@ -310,34 +277,3 @@ async def expect(
 def error_from(event: Error) -> AvatarClientError:
     """The exception for an `error` event."""
     return AvatarClientError(event.error.message, event.error.code)
-
-
-def realtime_url(url: str, character: str | None = None, session: str | None = None) -> str:
-    """`http://host:8080` as `ws://host:8080/v1/realtime?character=...`."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    if scheme not in ("ws", "wss") or not parts.netloc:
-        raise AvatarClientError(
-            f"{url!r} is not the address of an avatar server. Write it like http://127.0.0.1:8080"
-        )
-    path = (
-        parts.path if parts.path.endswith("/realtime") else f"{parts.path.rstrip('/')}/v1/realtime"
-    )
-    wanted = {"character": character, "session": session}
-    query = dict(parse_qsl(parts.query)) | {name: value for name, value in wanted.items() if value}
-    return urlunsplit((scheme, parts.netloc, path, urlencode(query), ""))
-
-
-def _refused(address: str, status: int, body: bytes | bytearray) -> AvatarClientError:
-    """The error that the server sent in the body, or one made from the status."""
-    try:
-        error = json.loads(body)["error"]
-        return AvatarClientError(error["message"], error["code"])
-    except (ValueError, KeyError, TypeError):
-        pass
-    if status in (401, 403):
-        message = (
-            f"{address} requires an API key (HTTP {status}). Pass it: --api-key or AVATAR_API_KEY"
-        )
-        return AvatarClientError(message, "unauthorized")
-    return AvatarClientError(f"{address} refused the session with HTTP {status}.", "refused")

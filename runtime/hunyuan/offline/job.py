@@ -9,6 +9,7 @@ and no two large models are in memory at once. Each clip is saved after every st
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -20,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from runtime.character.pictures import read_picture
+from runtime.character.picture_file import read_picture
 from runtime.errors import BadInput, CheckpointError
 from runtime.hunyuan.encoders.embedding_cache import EmbeddingCache, content_hash, folder_identity
 from runtime.hunyuan.encoders.loadable import Encoders, release_encoders
@@ -36,6 +37,7 @@ from runtime.hunyuan.offline.schedule import ReleasePlan, latents_kept, uses_cac
 from runtime.hunyuan.vae.autoencoder import ReleasedVae
 from runtime.media_files.generate import Voices, read_voices
 from runtime.media_files.mp4 import VideoFileWriter
+from runtime.media_files.outputs import check_video_output
 from runtime.timing import OUTPUT_RATE, VIDEO_FPS
 from runtime.values import Box
 
@@ -43,6 +45,8 @@ SEED = 128  # of the release's scripts
 CACHED_STEP_WORK = 0.03  # of a full step's: one block of sixty, and the embeddings
 DECODED_AT_ONCE = 12  # latent frames, as many as a further tile of the autoencoder takes
 DIGITS_SHOWN = 12  # of a SHA-256
+
+logger = logging.getLogger(__name__)
 
 Stage = Literal["conditions", "sampling", "video"]
 
@@ -103,13 +107,11 @@ def make_clips(jobs: Sequence[ClipJob], choice: ModelChoice, report: Report) -> 
 
 
 def check_outputs(jobs: Sequence[ClipJob]) -> None:
-    """Refuses folders that do not exist and two jobs with one output."""
+    """Refuses outputs that are no videos, cannot be written or are inputs, and two of one name."""
+    inputs = [file for job in jobs for file in (job.image, *job.voices)]
     seen: set[Path] = set()
     for job in jobs:
-        if not job.out.parent.is_dir():
-            raise BadInput(
-                f"The folder {job.out.parent} does not exist. Make it first.", param="out"
-            )
+        check_video_output(job.out, inputs)
         if job.out.resolve() in seen:
             raise BadInput(f"Two jobs write {job.out}. Give each job another output.", param="out")
         seen.add(job.out.resolve())
@@ -119,6 +121,8 @@ def read_job(job: ClipJob, choice: ModelChoice) -> ReadJob:
     """Reads picture and voices. BadInput if a saved clip was begun with other settings."""
     picture = read_picture(job.image, param="image")
     voices = read_voices({str(index): file for index, file in enumerate(job.voices)})
+    for note in voices.notes:
+        logger.warning(note)
     saved = SavedClip(job.out, settings_of(job, choice), job.sampling.steps)
     saved.finished_steps()
     return ReadJob(job, picture, voices, saved)
@@ -207,17 +211,16 @@ def work_of(steps: int) -> float:
 def write_video(
     read: ReadJob, conditions: ClipConditions, latents: Tensor, vae: ReleasedVae, report: Report
 ) -> None:
-    """Decodes tile by tile into the mp4, which appears under its name once it is complete."""
+    """Decodes tile by tile into the video, which appears under its name once it is complete."""
     fps, total = Fraction(conditions.fps), conditions.audio_frames
     samples = int(OUTPUT_RATE / fps)
-    aside = read.job.out.with_name(f"{read.job.out.name}.part")
+    size = conditions.size
     frames = vae.decode_stream(torch.split(latents, DECODED_AT_ONCE, dim=2))
-    with VideoFileWriter(aside, conditions.size.width, conditions.size.height, fps) as video:
+    with VideoFileWriter(read.job.out, size.width, size.height, fps) as video:
         for index, pixels in enumerate(islice(frames, total)):
             start = index * samples
             video.write(pixels, read.voices.mixed[start : start + samples])
             report(Progress(read.job, "video", index + 1, total))
-    aside.replace(read.job.out)
 
 
 def _first_clip(

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.character.pictures import fit_picture, numbered_preview, pixels_of, read_picture
+from runtime.character.picture_file import read_picture
+from runtime.character.pictures import fit_picture, numbered_preview, pixels_of
 from runtime.errors import BadInput
 from runtime.values import Box
 
@@ -72,8 +73,11 @@ def test_a_photo_taken_sideways_stands_upright() -> None:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_transparent_parts_become_white(mode: str) -> None:
-    picture = Image.new("RGBA", (64, 64), (255, 0, 0, 0)).convert(mode)
-    assert pixels_of(read_picture(encoded(picture))).min() == 255
+    picture = Image.new("RGBA", (64, 64), (255, 0, 0, 0))
+    picture.paste((0, 0, 0, 255), (0, 0, 64, 10))
+    pixels = pixels_of(read_picture(encoded(picture.convert(mode))))
+    assert pixels[:10].max() < 10
+    assert pixels[10:].min() == 255
 
 
 def test_fitting_crops_around_the_faces_and_moves_the_boxes() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runtime.character.folders import folder_stamp
 from runtime.character.store import (
     DEFAULT_CHARACTER,
     NewCharacter,
@@ -11,10 +12,9 @@ from runtime.character.store import (
     default_character,
     find_character,
     find_characters,
-    folder_stamp,
     preview,
 )
-from runtime.errors import BadInput, NotFound
+from runtime.errors import BadInput, NotFound, Taken
 from runtime.values import Box
 from tests.support.models.small_world import BOXES, draw
 
@@ -106,7 +106,7 @@ def test_ids_cannot_leave_the_folder(tmp_path: Path, identity: str) -> None:
 def test_an_existing_character_is_not_overwritten(tmp_path: Path) -> None:
     square = draw(tmp_path / "square.png")
     add_character(new(tmp_path, picture=square), tmp_path)
-    with pytest.raises(BadInput, match="exists"):
+    with pytest.raises(Taken, match="exists"):
         add_character(new(tmp_path, picture=square), tmp_path)
 
 

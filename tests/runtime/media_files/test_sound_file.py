@@ -17,10 +17,12 @@ def test_any_rate_arrives_at_the_asked_one(tmp_path: Path, rate: int) -> None:
     np.testing.assert_allclose(heard[2000:14_000], tone(1.0, 16_000)[2000:14_000], atol=0.02)
 
 
-def test_stereo_is_mixed(tmp_path: Path) -> None:
+@pytest.mark.fault("odd-sound")
+def test_a_voice_in_one_channel_of_two_keeps_its_loudness(tmp_path: Path) -> None:
+    """A voice in one channel of two keeps its loudness."""
     both = np.stack([tone(0.5, 16_000), np.zeros(8000)], axis=1).reshape(-1)
     heard = read_sound(write_wav(tmp_path / "a.wav", both, 16_000, channels=2), 16_000)
-    assert 0.2 < np.abs(heard).max() < 0.45
+    np.testing.assert_allclose(heard[100:7900], tone(0.5, 16_000)[100:7900], atol=0.001)
 
 
 def test_compressed_sound_is_read(tmp_path: Path) -> None:
@@ -46,7 +48,7 @@ def test_what_is_no_sound_is_refused_by_name(tmp_path: Path, content: bytes, mes
 
 
 def test_missing_and_empty_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="Check the path"):
+    with pytest.raises(BadInput, match=r"no sound file .*gone\.wav.*Check the path"):
         read_sound(tmp_path / "gone.wav", 16_000)
     with pytest.raises(BadInput, match="no samples"):
         read_sound(write_wav(tmp_path / "e.wav", np.zeros(0), 16_000), 16_000)

@@ -1,18 +1,15 @@
 """What is served without the key: shipped files only, whatever commands write beside them."""
 
-import contextlib
 import json
 import shutil
 from pathlib import Path
 
-import httpx
 import pytest
 
 import client_demo
-from server.api.app import create_app
-from server.config import Listen, Model, ServerConfig
+from server.config import ConfigError, Listen
 from tests.support.serving.backends import make_characters
-from tests.support.serving.flash import FlashBackend
+from tests.support.serving.requests_to_app import requests
 
 SHIPPED = Path(client_demo.__file__).parent
 FOR_README = {"cast.webp", "talking.webp"}
@@ -33,17 +30,6 @@ def copied(tmp_path) -> Path:
         (folder / "characters" / "mia").mkdir(parents=True)
         (folder / "characters" / "mia" / "picture.webp").write_bytes(b"a photograph")
     return tmp_path
-
-
-@contextlib.asynccontextmanager
-async def requests(listen: Listen, root: Path):
-    app = create_app(ServerConfig(listen, model=Model(characters=(root,))), FlashBackend(root))
-    transport = httpx.ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://localhost") as http,
-    ):
-        yield http
 
 
 async def test_files_that_commands_wrote_are_not_served(copied, root):
@@ -75,3 +61,11 @@ def test_the_list_of_the_page_names_each_of_its_files():
     listed = set(json.loads((SHIPPED / "web" / "files.json").read_text()))
     there = {each.name for each in (SHIPPED / "web").iterdir() if each.is_file()}
     assert listed == there - FOR_README - {"files.json"}
+
+
+@pytest.mark.parametrize("content", ["{", "3", "[" * 100_000])
+async def test_a_broken_list_of_files_stops_the_start_with_its_name(tmp_path, root, content):
+    (tmp_path / "files.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"files\.json"):
+        async with requests(Listen(web_dir=tmp_path), root):
+            pass

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
+from server.api.errors import answer_errors
 from server.api.tts import MAX_TEXT_CHARACTERS, find_synthesizer, speech_router, with_true_sizes
 
 
 def client(synthesizer: Path | None) -> httpx.AsyncClient:
     app = FastAPI()
+    answer_errors(app)
     app.include_router(speech_router(synthesizer))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here")
 

@@ -123,3 +123,20 @@ def test_a_server_that_could_not_start_leaves_the_log_as_it_was(monkeypatch, tmp
     with pytest.raises(AvatarError, match="no character"):
         cli_serve.run(ServerConfig(listen=Listen(port=0)))
     assert logging.getLogger("uvicorn.error").filters == before
+
+
+@pytest.mark.fault("intruders")
+def test_a_key_on_the_command_line_is_warned_of():
+    """A key on the command line is warned of: every user of the machine can read it there."""
+    done = run("serve", "--print-config", "--api-key", "0123456789abcdef")
+    assert done.returncode == 0
+    assert "list of processes" in done.stderr
+    assert "0123456789abcdef" not in done.stdout + done.stderr
+
+
+def test_an_unknown_log_level_is_refused_in_one_sentence():
+    done = run("serve", "--port", "0", "--log-level", "loud")
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "avatar serve: --log-level is 'loud', but must be one of debug, info, warning, error."
+    )

@@ -135,6 +135,7 @@ def test_a_request_that_comes_byte_by_byte_is_closed_in_time(run, monkeypatch):
                 writer.write(b"G")
                 await writer.drain()
                 await asyncio.sleep(0.02)
+        assert len(connections.BoundedHttp._unfinished) == 0
 
     run(test)
 
@@ -167,6 +168,7 @@ def test_a_client_that_reads_no_answer_is_let_go(run, monkeypatch):
             while True:
                 writer.write(asked * 100)
                 await writer.drain()
+        assert (await health(stand)).endswith(b'{"status":"ok"}')
 
     run(test)
 
@@ -199,6 +201,7 @@ def test_a_client_that_floods_and_reads_nothing_is_let_go(run, monkeypatch):
                 writer.write(PING * 1000)
                 await writer.drain()
         await until(lambda: not any(each.has_socket for each in stand.hub.sessions.values()))
+        assert (await health(stand)).endswith(b'{"status":"ok"}')
 
     run(test)
 
@@ -304,6 +307,7 @@ def test_a_client_that_does_not_answer_pings_is_noticed(run, monkeypatch):
         (session,) = stand.hub.sessions.values()
         assert session.has_socket
         await until(lambda: not session.has_socket)
+        assert not session.is_closed  # it may be taken up again
 
     monkeypatch.setattr("server.cli.serve.PING_S", 0.3)
     run(test)
@@ -330,6 +334,7 @@ def test_what_one_client_leaves_unread_does_not_keep_its_socket(run, monkeypatch
             while True:
                 await loop.sock_sendall(raw, message * 100)
         await until(lambda: not stand.hub.sessions)
+        assert stand.hub.admission.active == 0
         raw.close()
 
     monkeypatch.setattr(connections, "FRAME_RATE", 1e6)

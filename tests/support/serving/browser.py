@@ -126,8 +126,12 @@ async def chromium(*arguments: str, without: str = "") -> AsyncIterator[Browser]
 async def opened(
     browser: Browser, base: str, path: str = "/", **view: Any
 ) -> AsyncIterator[OpenPage]:
-    """The page in a fresh browser profile."""
-    context = await browser.new_context(**view)
+    """The page in a fresh browser profile.
+
+    `wait_for_function` needs `eval`, which the page's policy forbids: it is off here unless a test
+    asks for it by `bypass_csp=False`.
+    """
+    context = await browser.new_context(**{"bypass_csp": True, **view})
     page = await context.new_page()
     it = OpenPage(page, base)
     page.on("pageerror", lambda error: it.errors.append(str(error)))

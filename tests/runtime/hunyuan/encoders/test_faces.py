@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.character.pictures import pixels_of, read_picture
+from runtime.character.picture_file import read_picture
+from runtime.character.pictures import pixels_of
 from runtime.errors import BadInput, CheckpointError, Unsupported
 from runtime.hunyuan.encoders.faces import DEFAULT_MODELS, InsightFaceFinder, choose_faces
 from runtime.values import Box

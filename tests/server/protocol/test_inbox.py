@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from server.api.inbox import OVERHEAD_BYTES, Inbox
+from server.protocol.inbox import OVERHEAD_BYTES, Inbox
 
 
 async def test_messages_leave_in_order_and_then_comes_the_end():

@@ -1,0 +1,1 @@
+"""Files of sound and video: read whole, written so that they are whole or say so."""
