@@ -9,12 +9,12 @@ import base64
 import binascii
 import dataclasses
 import difflib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from server.field_info import DeclaredField, Info, declared_fields
+from server.protocol.bounded_json import load_json
 from server.protocol.errors import ErrorCode, ProtocolError
 
 T = TypeVar("T")
@@ -188,9 +188,13 @@ _READERS: dict[type, Reader] = {
 
 
 def parse_object(text: str) -> JsonObject:
-    """The JSON object in one text message, with a text field `type`; else ProtocolError."""
+    """The JSON object in one text message, with a text field `type`; else ProtocolError.
+
+    A long message may hold one long string, as a value of the object itself: the audio of an
+    append. The rest has to be short, so that no message takes long to read.
+    """
     try:
-        values = json.loads(text, parse_constant=_refuse_constant)
+        values = load_json(text)
     except (ValueError, RecursionError) as reason:
         raise ProtocolError(
             ErrorCode.INVALID_JSON,
@@ -231,7 +235,3 @@ def _bounds(declared: DeclaredField) -> tuple[float, float]:
     assert low is not None, declared.name
     assert high is not None, declared.name
     return low, high
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")

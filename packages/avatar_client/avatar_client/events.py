@@ -47,7 +47,8 @@ class ErrorCode(StrEnum):
     SEQUENCE_GAP = "sequence_gap"
     """`seq` jumped ahead: binary messages were lost, usually while the socket was down."""
     MESSAGE_TOO_LARGE = "message_too_large"
-    """A message, an HTTP body or a picture exceeds its limit."""
+    """A message, the JSON of a message beside its audio, an HTTP body or a picture exceeds its
+    limit."""
     CONTAINER_NOT_PCM = "container_not_pcm"
     """The audio begins like a file (WAV, MP3, AAC, Ogg, WebM) or like text, not like
     samples."""
@@ -105,6 +106,9 @@ class ErrorCode(StrEnum):
     """The model is still loading or has failed, or the server is shutting down."""
     RATE_LIMITED = "rate_limited"
     """The client asks for more of one kind of work than one may, or tried many wrong keys."""
+    SESSION_EXPIRED = "session_expired"
+    """The session lasted for `limits.max_session_ms`, or its client sent nothing for
+    `limits.idle_ms`."""
     PEER_LOST = "peer_lost"
     """The WebRTC connection was not established, or was lost and not offered again in time."""
     GENERATOR_FAILED = "generator_failed"
@@ -134,9 +138,14 @@ class CloseCode(IntEnum):
     """The session ended; `session.closed` came before it."""
     GOING_AWAY = 1001
     """The server ends: it shuts down, or its model failed; `session.closed` came before it."""
+    INVALID_TEXT = 1007
+    """A text message is not UTF-8. The session may be taken up again."""
     POLICY = 1008
-    """The session was refused (a fatal `error` came before it), or events were not read within
-    20 s."""
+    """The session was refused (a fatal `error` came before it), events were not read within 20
+    s, or the client sent too many pings or fragments (the close frame says which)."""
+    TOO_LARGE = 1009
+    """A message has more than `limits.max_message_bytes`, or 64 kB before `session.created`. An
+    `error` with `message_too_large` came before it. The session may be taken up again."""
     TRY_LATER = 1013
     """All sessions and all places in the queue are taken, the model is still loading, or the
     server is shutting down."""
