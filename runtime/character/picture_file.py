@@ -173,7 +173,7 @@ def _check_length(name: str, source: PictureSource, param: str) -> None:
         length = len(source)
     elif isinstance(source, Path):
         if not source.is_file():
-            raise BadInput(f"There is no picture file {source.name}. Check the path.", param=param)
+            raise BadInput(f"There is no picture file {source}. Check the path.", param=param)
         length = source.stat().st_size
     else:
         source.seek(0, io.SEEK_END)

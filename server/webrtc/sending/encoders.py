@@ -48,7 +48,7 @@ def _opus(bps: int, has_fec: bool) -> av.AudioCodecContext:
     codec.layout = "mono"
     codec.sample_rate = OUTPUT_RATE
     codec.time_base = SOUND_TIME_BASE
-    codec.options = {"application": "voip"}
+    codec.options = {"application": "voip", "vbr": "constrained"}
     if has_fec:
         codec.options |= {"fec": "1", "packet_loss": str(EXPECTED_LOSS_PERCENT)}
     return codec

@@ -9,6 +9,8 @@ from pathlib import Path
 import av
 import pytest
 
+from tests.support import recording_process
+
 LOST_MS = 2_000  # of what was received before the end, at most
 AT_ONCE = 2  # processes
 
@@ -18,7 +20,7 @@ async def kill_one(file: Path, after_s: float) -> tuple[int, int]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.support.recording_process",
+        recording_process.__name__,
         str(file),
         stdout=asyncio.subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},

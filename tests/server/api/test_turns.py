@@ -67,7 +67,7 @@ async def test_who_may_not_even_wait_is_told_to_come_again(of_one: int, of_all: 
     work = Work(turns)
     for number in range(3):
         await work.start("a", str(number))
-    with pytest.raises(ProtocolError, match="Too many tests wait") as refused:
+    with pytest.raises(ProtocolError, match="Too many tests at once") as refused:
         async with turns.turn("a"):
             pass
     assert refused.value.code is ErrorCode.RATE_LIMITED
@@ -109,3 +109,15 @@ async def test_a_turn_that_came_as_its_owner_left_goes_to_the_next() -> None:
     await work.end("next")
     await asyncio.gather(*work.tasks, return_exceptions=True)
     assert (turns.running, turns.waiting) == (0, 0)
+
+
+async def test_of_work_that_may_not_wait_a_client_has_its_share_and_the_rest_is_refused() -> None:
+    work = Work(Turns("tests", at_once=3, of_one=0, of_all=0, each=2))
+    started = [await work.start("a", name) for name in ("a0", "a1", "a2")]
+    started.append(await work.start("b", "b0"))
+    started.append(await work.start("c", "c0"))
+    assert work.order == ["a0", "a1", "b0"]
+    for name in work.order:
+        await work.end(name)
+    ends = await asyncio.gather(*started, return_exceptions=True)
+    assert [type(end) for end in ends if end] == [ProtocolError] * 2
