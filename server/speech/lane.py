@@ -19,7 +19,6 @@ from server.speech.containers import HEAD_BYTES, refuse_container
 from server.speech.items import SAMPLES_PER_MS, EndedItems, Item
 from server.speech.pcm import PcmFormat, PcmReader
 from server.speech.placed import Placed, mix
-from server.speech.resampling import StreamPool
 
 MAX_ITEMS = 400
 """Items held per speaker: a minute of one-word utterances."""
@@ -40,7 +39,6 @@ class SpeakerLane:
         self._items: deque[Item] = deque()
         self._placed: deque[Placed] = deque()
         self._ended = EndedItems()
-        self._resamplers = StreamPool()
         self._count = 0
         self._interrupted_open_item = False
         self._refused: str | None = None  # the item that turned out to be a file
@@ -97,7 +95,7 @@ class SpeakerLane:
         name = self._name(item_id)
         head = self._check_head(name, b"", data)
         self._check_room(None, data, pcm)
-        item = Item(name, PcmReader(pcm, self._resamplers), head=head)
+        item = Item(name, PcmReader(pcm), head=head)
         item.reader.write(data)
         self._items.append(item)
         self._interrupted_open_item = False

@@ -17,7 +17,6 @@ from server.speech.resampling import (
     LEAST_PER_SECOND,
     Run,
     Speech,
-    StreamPool,
     lookahead_frames,
     model_samples,
 )
@@ -48,12 +47,11 @@ class PcmReader:
     are made with the first ones of the next, if that is there in time.
     """
 
-    __slots__ = ("_finished", "_frames_in", "_mono", "_offset", "_pool", "_read", "_run", "pcm")
+    __slots__ = ("_finished", "_frames_in", "_mono", "_offset", "_read", "_run", "pcm")
 
-    def __init__(self, pcm: PcmFormat, pool: StreamPool | None = None) -> None:
+    def __init__(self, pcm: PcmFormat) -> None:
         self.pcm = pcm
         self._mono = _MonoBuffer(pcm.channels)
-        self._pool = StreamPool() if pool is None else pool
         self._run: Run | None = None  # made when the first sample is read
         self._offset = 0  # frames of the run before this item
         self._frames_in = 0
@@ -84,7 +82,7 @@ class PcmReader:
     def prepare(self, samples: int, following: Sequence["PcmReader"] = ()) -> int:
         """Resample enough for a read of `samples`; how many of them can be read now."""
         if self._run is None:
-            self._run = Run(self.pcm.rate, self._pool)
+            self._run = Run(self.pcm.rate)
         run, wanted = self._run, min(samples, self.unread_samples)
         if run.ready_samples < wanted and not run.is_done:
             _feed_until(run, wanted, [self, *following], samples)

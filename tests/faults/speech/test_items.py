@@ -1,15 +1,18 @@
 """How much a speaker's items may hold, and what is said when they hold too much."""
 
+import gc
 import sys
 import tracemalloc
+from weakref import WeakSet
 
 import numpy as np
 import pytest
 
 from server.protocol.errors import ProtocolError
+from server.speech import pcm as pcm_module
 from server.speech.lane import MAX_FORMAT_CHANGES, MAX_ITEMS, SpeakerLane
 from server.speech.pcm import PcmFormat
-from server.speech.resampling import POOLED_STREAMS, StreamPool
+from server.speech.resampling import Run
 from tests.support.speech.lane_player import LanePlayer
 
 RATES = (8_000, 11_025, 44_099, 48_000)
@@ -26,17 +29,18 @@ def refusal(call, *args) -> ProtocolError:
 
 
 class Made:
-    """Counts the resamplers that are made."""
+    """Counts the pairs of resamplers that are made, and those that still live."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        take = StreamPool.take
+        self.alive: WeakSet[Run] = WeakSet()
+        monkeypatch.setattr(pcm_module, "Run", self._make)
 
-        def counting(pool: StreamPool, rate_in: int, rate_out: int):
-            self.count += (rate_in, rate_out) not in pool._free
-            return take(pool, rate_in, rate_out)
-
-        monkeypatch.setattr(StreamPool, "take", counting)
+    def _make(self, rate: int) -> Run:
+        self.count += 1
+        run = Run(rate)
+        self.alive.add(run)
+        return run
 
 
 @pytest.fixture
@@ -72,15 +76,20 @@ def test_more_items_than_are_held_are_refused_before_anything_is_made(made):
 
 
 @pytest.mark.fault("rates")
-def test_changing_rates_use_the_same_few_resamplers_again(made):
-    """Items of 8, 11.025, 44.099 and 48 kHz in turn use the same resamplers again and again."""
+def test_changing_rates_hold_the_resamplers_of_one(made):
+    """Items of 8, 11.025, 44.099 and 48 kHz in turn: a speaker holds the resamplers of one."""
     player = LanePlayer()
     for _ in range(20):
         for rate in RATES:
             player.say(loud(30, PcmFormat(rate)), PcmFormat(rate))
-        player.play_out()
-    assert made.count == 7  # 48 kHz is the output's rate
-    assert len(player.lane._resamplers) <= POOLED_STREAMS
+        while player.lane.queued_samples:
+            player.tick()
+            resampling = [run for run in made.alive if not run.is_done]
+            assert len(resampling) <= 1
+    assert made.count == 80
+    player.play_out()
+    gc.collect()
+    assert len(made.alive) == 0
 
 
 @pytest.mark.fault("rates")

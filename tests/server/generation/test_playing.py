@@ -129,7 +129,10 @@ def test_picture_and_sound_leave_in_lockstep_however_late_the_generator_is():
             assert played.frame is None or is_white(played) == is_loud(played)
 
 
+@pytest.mark.fault("pace")
 def test_speech_slower_than_real_time_loses_nothing_and_does_not_flap():
+    """Speech slower than real time loses nothing, and the state does not flap."""
+
     async def story():
         async with playing() as stage:
             await asyncio.sleep(1)
@@ -147,7 +150,10 @@ def test_speech_slower_than_real_time_loses_nothing_and_does_not_flap():
     assert stage.paces == []
 
 
+@pytest.mark.fault("pace")
 def test_speech_at_real_time_in_small_pieces_has_no_holes_inside():
+    """Speech at real time in small pieces is played without holes."""
+
     async def story():
         async with playing() as stage:
             await asyncio.sleep(1)
@@ -185,7 +191,10 @@ def test_an_interruption_stops_sound_at_once_and_the_mouth_within_300_ms(cost_ms
     assert np.percentile([mouth for _, mouth in stories], 95) <= 0.3
 
 
+@pytest.mark.fault("turns")
 def test_what_was_really_played_is_told_when_an_item_is_cut():
+    """An interruption tells how much of each item was really played."""
+
     async def story():
         async with playing() as stage:
             await asyncio.sleep(1)
@@ -217,7 +226,10 @@ def test_an_interruption_before_the_first_frame_works():
     assert stage.of(AvatarState) == []
 
 
+@pytest.mark.fault("turns")
 def test_twenty_interruptions_in_two_seconds_leave_a_stream_that_plays_on():
+    """Twenty interruptions in two seconds leave a stream that plays on."""
+
     async def story():
         async with playing(cost_s=lambda: 0.08) as stage:
             await asyncio.sleep(1)

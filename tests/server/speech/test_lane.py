@@ -87,7 +87,9 @@ def test_an_append_after_the_commit_of_its_item_is_refused():
     assert refusal(lane.append, loud(10), "a", PCM).code == "item_closed"
 
 
+@pytest.mark.fault("turns")
 def test_a_commit_without_audio_is_refused():
+    """A commit without audio is refused."""
     assert refusal(a_lane().commit, None).code == "empty_commit"
 
 
@@ -116,7 +118,9 @@ def test_a_commit_that_crosses_the_interruption_of_its_item_is_no_error():
     assert refusal(lane.commit, None).code == "empty_commit"
 
 
+@pytest.mark.fault("turns")
 def test_clearing_twice_and_before_any_audio_does_nothing():
+    """Clearing twice, or before any audio, does nothing."""
     lane = a_lane()
     assert lane.interrupt(0) == []
     assert lane.interrupt(0) == []
@@ -132,7 +136,9 @@ def test_clearing_the_input_keeps_what_is_placed_and_ends_the_item_as_interrupte
     assert ended == OutputCleared(item_id="a", speaker="ana", audio_end_ms=200)
 
 
+@pytest.mark.fault("pace")
 def test_more_than_the_buffer_holds_is_refused_and_what_is_held_plays_on():
+    """Speech beyond the queue is refused, and what is queued plays on."""
     lane = a_lane(1000)
     lane.append(loud(900), None, PCM)
     error = refusal(lane.append, loud(200), None, PCM)
@@ -141,7 +147,9 @@ def test_more_than_the_buffer_holds_is_refused_and_what_is_held_plays_on():
     assert lane.queued_samples == 16_000
 
 
+@pytest.mark.fault("pace")
 def test_a_client_is_warned_before_the_buffer_is_full_and_told_when_there_is_room():
+    """A client is warned before its queue is full, and told when there is room again."""
     lane = a_lane(1000)
     assert lane.append(loud(700), None, PCM) == []
     assert lane.append(loud(150), None, PCM) == [BufferHigh(speaker="ana", queued_ms=850)]
@@ -195,7 +203,9 @@ def test_a_container_is_refused_and_opens_no_item():
     assert refusal(lane.commit, None).code == "empty_commit"
 
 
+@pytest.mark.fault("containers")
 def test_a_containers_head_is_found_over_message_borders():
+    """A file is recognised although its head is cut into messages."""
     lane = a_lane()
     lane.append(b"Og", None, PCM)
     assert refusal(lane.append, b"gS\x00\x02", None, PCM).code == "container_not_pcm"
@@ -219,7 +229,9 @@ def test_a_new_item_after_a_refused_file_is_speech():
     assert lane.has_open_item
 
 
+@pytest.mark.fault("rates")
 def test_the_format_of_an_item_is_the_one_it_was_opened_with():
+    """The format of an item is the one that it was opened with."""
     lane = a_lane()
     lane.append(loud(100), "a", PCM)
     lane.append(loud(100), "a", PcmFormat(48_000))
