@@ -6,6 +6,7 @@ help of the flags and docs/configuration.md all read these declarations.
 
 import dataclasses
 import ipaddress
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -35,8 +36,9 @@ __all__ = [
 
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 ICE_URL = re.compile(
-    r"stuns?:[\w.-]+(:\d{1,5})?|turns?:([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?(\?transport=(udp|tcp))?"
+    r"(?P<kind>stuns?|turns?):[A-Za-z0-9_.-]+(:(?P<port>\d{1,5}))?(\?transport=(udp|tcp))?"
 )
+"""RFC 7064 and 7065; aiortc reads no IPv6 addresses in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,18 @@ class Limits:
     peer_timeout_ms: Annotated[
         int, Key("Time for an offer's peer to connect, and to offer again after a loss.", low=1)
     ] = 30_000
+    model_timeout_ms: Annotated[
+        int,
+        Key(
+            "How long a tick or a new stream may take before the model counts as hung, and the "
+            "server ends with status 70. It may always take five times as long as at the start.",
+            low=1_000,
+        ),
+    ] = 20_000
+    drain_ms: Annotated[
+        int,
+        Key("How long speech may play on after a signal to end the server.", low=0, high=600_000),
+    ] = 5_000
     client_secret_ms: Annotated[int, Key("How long a client secret is valid.", low=1)] = 60_000
     max_client_secrets: Annotated[
         int, Key("Unused client secrets of one address; a further one ends its oldest.", low=1)
@@ -119,6 +133,7 @@ class Model:
         Key(
             "Threads of torch; 0: one on up to two cores, else torch decides.",
             low=0,
+            high=512,
             flag="--threads",
         ),
     ] = 0
@@ -252,20 +267,13 @@ def _check(config: ServerConfig) -> None:
         raise ConfigError(f"model.{error.param}: {error}") from None
     _check_webrtc(config.webrtc)
     _check_devices(config)
-    _check_paths(config.model)
+    _check_paths(config.model, config.listen)
     _check_default_preset(config.model)
 
 
 def _check_webrtc(webrtc: Webrtc) -> None:
     for place, server in enumerate(webrtc.ice_servers):
-        _check_turn_secret(f"webrtc.ice_servers.{place}", server)
-        for url in server.urls:
-            if not ICE_URL.fullmatch(url):
-                raise ConfigError(
-                    f"webrtc.ice_servers.{place}.urls names {url!r}, which is no address of a STUN "
-                    "or TURN server. Write stun:HOST:PORT, turn:HOST:PORT or "
-                    "turns:HOST:PORT?transport=tcp."
-                )
+        _check_ice_server(f"webrtc.ice_servers.{place}", server)
     for network in webrtc.allowed_networks:
         try:
             ipaddress.ip_network(network)
@@ -274,6 +282,28 @@ def _check_webrtc(webrtc: Webrtc) -> None:
                 f"webrtc.allowed_networks names {network!r}, which is no network ({reason}). Write "
                 "10.0.0.0/8 or fd00::/8."
             ) from None
+
+
+def _check_ice_server(path: str, server: IceServer) -> None:
+    """Refuse what a browser or aiortc would refuse at every offer."""
+    if not server.urls:
+        raise ConfigError(f"{path}.urls is empty. Name at least one address, or leave it out.")
+    for url in server.urls:
+        match = ICE_URL.fullmatch(url)
+        is_stun_with_transport = url.startswith("stun") and "?" in url
+        if match is None or is_stun_with_transport or not 0 < int(match["port"] or 1) <= 65_535:
+            raise ConfigError(
+                f"{path}.urls names {url!r}, which is no address of a STUN or TURN server. Write "
+                "stun:HOST:PORT, turn:HOST:PORT or turns:HOST:PORT?transport=tcp, with a name or "
+                "an IPv4 address."
+            )
+    _check_turn_secret(path, server)
+    is_turn = any(url.startswith("turn") for url in server.urls)
+    if is_turn and server.secret is None and not (server.username and server.credential):
+        raise ConfigError(
+            f"{path} is a TURN server without credentials, which browsers refuse. Add its secret, "
+            "or a username and a credential."
+        )
 
 
 def _check_turn_secret(path: str, server: IceServer) -> None:
@@ -316,12 +346,15 @@ def _check_devices(config: ServerConfig) -> None:
         )
 
 
-def _check_paths(model: Model) -> None:
-    paths = {"model.checkpoint": model.checkpoint} if model.checkpoint else {}
+def _check_paths(model: Model, listen: Listen) -> None:
+    paths = {"listen.web_dir": listen.web_dir, "listen.samples_dir": listen.samples_dir}
+    paths |= {"model.checkpoint": model.checkpoint} if model.checkpoint else {}
     paths |= {f"model.characters.{i}": path for i, path in enumerate(model.characters)}
     for key, path in paths.items():
         if not path.is_dir():
             raise ConfigError(f"{key}: there is no folder {path}. Name one that exists.")
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise ConfigError(f"{key}: the folder {path} may not be read. Change its permissions.")
     if model.decoder is not None and not model.decoder.is_file():
         raise ConfigError(f"model.decoder: there is no file {model.decoder}. Name one that exists.")
 

@@ -22,6 +22,7 @@ const SECRET_PREFIX = "avatar.secret.";
 // once and delay them to match the sound over the first 15 s (observed in Chromium 156).
 const VIDEO_BUFFER_MS = 80;
 const RESUME_EVERY_MS = 500;
+const MOVE_EVERY_MS = 2_000;
 const LOST = 1006; // RFC 6455, 7.1.5: closed without a close frame
 
 export class Session extends EventTarget {
@@ -37,7 +38,10 @@ export class Session extends EventTarget {
     this.closed = false;
     /** @type {number | null} performance.now() at which the socket was lost */
     this.lostAt = null;
+    this.movedAt = -Infinity;
+    this.wasConnected = false;
     this.socket = this.open({ character }, secret);
+    window.addEventListener("online", this.move);
   }
 
   /**
@@ -80,7 +84,7 @@ export class Session extends EventTarget {
     if (this.closed) return;
     this.lostAt ??= performance.now();
     const { granted } = this;
-    const canResume = granted && this.peer?.connectionState === "connected"
+    const canResume = granted && this.wasConnected
       && performance.now() - this.lostAt < granted.resume_ms;
     if (!canResume) return this.end(reason);
     setTimeout(() => {
@@ -138,14 +142,19 @@ export class Session extends EventTarget {
       const isNew = this.granted === null;
       this.granted = /** @type {Granted} */ (event);
       this.lostAt = null;
-      if (!isNew) return; // resumed
+      if (!isNew) { // resumed
+        this.renewMedia().catch(this.onWebrtcError);
+        return;
+      }
       const format = { type: "audio/pcm", rate: this.rate, channels: 1 };
       this.send("session.update", { session: { audio: { input: { format } } } });
       this.offer(this.granted.ice_servers).catch(this.onWebrtcError);
     } else if (event.type === "session.updated") {
       this.granted = /** @type {Granted} */ (event);
     } else if (event.type === "webrtc.answer") {
-      this.peer?.setRemoteDescription({ type: "answer", sdp: event.sdp }).catch(this.onWebrtcError);
+      if (this.peer?.signalingState === "have-local-offer") {
+        this.peer.setRemoteDescription({ type: "answer", sdp: event.sdp }).catch(this.onWebrtcError);
+      }
     }
     this.emit("event", event);
   }
@@ -166,9 +175,37 @@ export class Session extends EventTarget {
     peer.onicecandidate = ({ candidate }) => {
       if (candidate) this.send("webrtc.candidate", { candidate: candidate.toJSON() });
     };
-    peer.onconnectionstatechange = () => {
-      if (peer.connectionState === "failed") this.end("The media connection failed.");
-    };
+    peer.onconnectionstatechange = () => this.onConnectionState(peer.connectionState);
+    await peer.setLocalDescription();
+    this.send("webrtc.offer", { sdp: peer.localDescription?.sdp });
+  }
+
+  /** @param {RTCPeerConnectionState} state */
+  onConnectionState(state) {
+    if (state === "connected") this.wasConnected = true;
+    else if (state === "failed" && !this.wasConnected) this.end("The media connection failed.");
+    else if (state === "failed" || state === "disconnected") this.move();
+  }
+
+  /** Go on over the network that there is now: another socket, then another way for the media. */
+  move = () => {
+    const { granted, socket } = this;
+    if (this.closed || !granted || !this.wasConnected) return;
+    if (performance.now() - this.movedAt < MOVE_EVERY_MS) return;
+    this.movedAt = performance.now();
+    socket.onclose = null; // what it still brings is welcome
+    this.open({ session: granted.session_id }, granted.resume_secret);
+    socket.close();
+    setTimeout(() => { if (this.peer?.connectionState !== "connected") this.move(); }, MOVE_EVERY_MS);
+  };
+
+  /** Offer again after a move, or if the media are lost; what was playing plays until the answer. */
+  async renewMedia() {
+    const { peer } = this;
+    const hasMoved = performance.now() - this.movedAt < MOVE_EVERY_MS;
+    if (!peer || (peer.connectionState === "connected" && !hasMoved)) return;
+    if (peer.signalingState !== "stable") await peer.setLocalDescription({ type: "rollback" });
+    peer.restartIce();
     await peer.setLocalDescription();
     this.send("webrtc.offer", { sdp: peer.localDescription?.sdp });
   }
@@ -177,6 +214,7 @@ export class Session extends EventTarget {
   end(reason) {
     if (this.closed) return;
     this.closed = true;
+    window.removeEventListener("online", this.move);
     this.peer?.close();
     this.socket.close();
     this.emit("end", reason);

@@ -160,9 +160,9 @@ class Session:
                 peer = self.media.begin_answer(event.sdp, self._address_rules())
                 # Beside the next events: an answer may wait for STUN and TURN servers.
                 answer = partial(self._answer, peer)
-                self._tasks.start("answer", self._refusing(event, answer))
+                self._tasks.start(f"answer {id(peer)}", self._refusing(event, answer))
             case client.WebrtcCandidate():
-                await self.media.add_candidate(event)
+                self.media.add_candidate(event)
             case client.Ping():
                 self.emit(Pong(event_id=event.event_id))
             case client.SessionClose():

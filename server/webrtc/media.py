@@ -23,6 +23,8 @@ from server.protocol.outbox import Emit
 from server.protocol.server_events import DegradedCause, SessionDegraded, SessionRecovered
 from server.speech.lane import SpeakerLane
 from server.tasks import Tasks
+from server.webrtc.check_budget import CheckBudget
+from server.webrtc.ice_guard import Reach
 from server.webrtc.offer import read_offer
 from server.webrtc.pacer import send_slices
 from server.webrtc.peer import Peer
@@ -68,6 +70,7 @@ class MediaSession:
         self._metrics = metrics
         self._emit = emit
         self._on_end = on_end
+        self._moved = asyncio.Event()
         self._peer: Peer | None = None  # plays
         self._next: Peer | None = None  # answered, not connected yet
         self._newest: Peer | None = None  # of the latest offer, unless it was refused
@@ -75,6 +78,8 @@ class MediaSession:
         self._is_overdue = False
         self._offers = TokenBucket(OFFERS_PER_S, OFFERS_AT_ONCE)
         self._is_network_weak = False
+        self._answering = asyncio.Lock()
+        self._checks = CheckBudget()
         self._tasks = Tasks("media", self._on_error)
         self.playout, self._scheduler = self._prepare(speakers)
         self._wait_for_offer()
@@ -110,18 +115,20 @@ class MediaSession:
         self._had_offer, self._newest = True, None
         self._check_rate()
         offer = read_offer(text)
-        webrtc, host = self._config.webrtc, self._config.listen.host
-        self._newest = Peer(offer, webrtc, host, rules, self._sender(), self._on_peer_change)
+        reach = Reach(self._config.listen.host, rules, self._checks)
+        self._newest = Peer(offer, self._config.webrtc, reach, self._sender(), self._on_peer_change)
         return self._newest
 
     async def answer(self, peer: Peer, request: StreamRequest) -> str:
         """Answer the offer of a peer; the first one also opens the stream of `request`.
 
         A later offer replaces the peer, for example after a change of network: the one before plays
-        until the new one is connected. Cancelled, it leaves everything as it was.
+        until the new one is connected. Offers are answered one after another. Cancelled, it leaves
+        everything as it was.
         """
         try:
-            answer = await peer.answer()
+            async with self._answering:
+                answer = await peer.answer()
             self._check_open()
         except BaseException:
             if self._newest is peer:
@@ -139,7 +146,7 @@ class MediaSession:
             open_stream = partial(self._backend.open, request)
             self._tasks.start("generate", self._scheduler.run(open_stream))
         if before is not None:
-            await before.close()
+            self._close_later(before)
         return answer
 
     def _check_rate(self) -> None:
@@ -161,10 +168,10 @@ class MediaSession:
                 "The session has ended in the meantime. Open a new one.",
             )
 
-    async def add_candidate(self, event: WebrtcCandidate) -> None:
+    def add_candidate(self, event: WebrtcCandidate) -> None:
         """Use one more candidate of the latest offer; those of a refused one change nothing."""
         if self._newest is not None:
-            await self._newest.add_candidate(event)
+            self._newest.add_candidate(event)
         elif not self._had_offer:
             raise ProtocolError(
                 ErrorCode.NO_OFFER,
@@ -183,6 +190,7 @@ class MediaSession:
             self._close_later(peer)
         elif peer is self._peer and is_lost and self.state is MediaState.PLAYING:
             self.state = MediaState.PAUSED if self._next is None else MediaState.CONNECTING
+            self._moved.set()
             self._tasks.stop("play")
             self._wait_for_peer()
 
@@ -254,6 +262,7 @@ class MediaSession:
 
     def _on_slice(self, played: Slice, pace: Pace | None, lag_s: float) -> None:
         self._scheduler.wake()
+        self._moved.set()
         self._metrics.loop_lag.observe(lag_s)
         self._metrics.slices.labels(kind="held" if played.frame is None else "new").inc()
         rtf = round(self._scheduler.times.rtf, 3)
@@ -283,9 +292,19 @@ class MediaSession:
 
     # ------------------------------------------------------------ end
 
+    async def until_silent(self) -> bool:
+        """Wait until the speech that came has been played; whether there was some to play."""
+        has_played = False
+        while self.state is MediaState.PLAYING and self.playout.has_speech:
+            has_played = True
+            self._moved.clear()
+            await self._moved.wait()
+        return has_played
+
     async def close(self) -> None:
         """End the loops, the peer and the stream; items that are left end as interrupted."""
         self.state = MediaState.CLOSED
+        self._moved.set()
         await self._tasks.aclose()
         self.playout.interrupt(self.playout.lanes)
         peers = [each for each in {self._peer, self._next, self._newest} if each is not None]

@@ -5,52 +5,86 @@ delays it, and their end fails no connection (RFC 8863: a peer may be found by i
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from aiortc.sdp import MediaDescription, SessionDescription, candidate_from_sdp
+from aiortc import RTCRtpSender
+from aiortc.sdp import MediaDescription, SessionDescription
 
-from server.addresses import AddressRules, parse_address
 from server.protocol.errors import ErrorCode, ProtocolError
+from server.webrtc.candidates import SDP_ERRORS, Candidate
 
 RECEIVING = ("recvonly", "sendrecv")
-KINDS = ("audio", "video", "application")
 SENT_KINDS = ("audio", "video")
-LARGEST_OFFER = 100_000  # characters; a browser's has 5,000 to 20,000
+KINDS = (*SENT_KINDS, "application")
+LARGEST_OFFER = 64_000  # characters; a browser's has 5,000 to 20,000
 MAX_SECTIONS = 16
-MAX_CANDIDATES = 32
-"""Remote candidates of one peer; RFC 8445, section 14.1.1, limits the pairs to 100."""
-MAX_PER_ADDRESS = 4
-"""Checks go to each candidate: more of one address would only be packets against it."""
-
-# aiortc's SDP parser indexes and converts as it reads; these are its errors for bad text.
-SDP_ERRORS = (
-    ValueError,
-    IndexError,
-    KeyError,
-    AttributeError,
-    TypeError,
-    AssertionError,
-    StopIteration,
-)
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """One candidate of the client: its SDP line without `candidate:`, and the section it names."""
+class Declined:
+    """The section at `index` of the answer, for one of the offer that is not served at all."""
 
-    line: str
-    sdp_mid: str | None
-    sdp_mline_index: int | None
+    index: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What is answered. `sdp` has no candidates any more; `mids` are the sections to send in."""
+    """What is answered.
+
+    `sdp` has neither candidates nor declined sections any more; `mids` are the sections to send in.
+    `transports` gives the section whose ICE transport a candidate is for, by the mid or the index
+    that the candidate names; candidates of other bundled sections are for nothing.
+    """
 
     sdp: str
-    mids: dict[str, str]
+    mids: Mapping[str, str]
     candidates: tuple[Candidate, ...]
+    declined: tuple[Declined, ...]
+    transports: Mapping[str | int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    media: MediaDescription
+    lines: list[str]
+
+    @property
+    def mid(self) -> str:
+        return str(self.media.rtp.muxId)
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether the offer itself gives it up; port 0 also marks sections with no transport of
+        their own (RFC 8843, section 6).
+        """
+        return not self.media.port and "a=bundle-only" not in self.lines
+
+    @property
+    def receives(self) -> bool:
+        media = self.media
+        return media.kind in SENT_KINDS and media.direction in RECEIVING and not self.is_rejected
+
+    @property
+    def has_codec(self) -> bool:
+        known = _encoded(self.media.kind)
+        return any(each.mimeType.lower() in known for each in self.media.rtp.codecs)
+
+    def is_served(self, wanted: Mapping[str, str]) -> bool:
+        """Whether aiortc gets to see it; aiortc cannot decline a section."""
+        if self.media.kind not in KINDS or self.is_rejected:
+            return False
+        if self.media.kind == "application" or wanted.get(self.media.kind) == self.mid:
+            return True
+        return self.has_codec  # answered as inactive, so that it can be used later
+
+    def declined(self, index: int) -> Declined:
+        kind, _, profile, formats = self.lines[0].split(maxsplit=3)
+        lines = [f"{kind} 0 {profile} {formats}", "c=IN IP4 0.0.0.0", "a=inactive"]
+        lines += [f"a=mid:{self.mid}"] if self.mid else []
+        return Declined(index, "\n".join(lines))
 
 
 def read_offer(text: str) -> Offer:
@@ -58,32 +92,37 @@ def read_offer(text: str) -> Offer:
     if len(text) > LARGEST_OFFER:
         raise bad_sdp(f"it has {len(text)} characters, more than {LARGEST_OFFER}")
     _check_is_sdp(text)
+    head, *parts = _split(text)
+    if len(parts) > MAX_SECTIONS:
+        raise bad_sdp(f"it has {len(parts)} sections, more than {MAX_SECTIONS}")
     try:
         description = SessionDescription.parse(text)
     except SDP_ERRORS as reason:
         raise bad_sdp(str(reason) or type(reason).__name__) from None
-    media = description.media
-    if len(media) > MAX_SECTIONS:
-        raise bad_sdp(f"it has {len(media)} sections, more than {MAX_SECTIONS}")
-    mids = {each.rtp.muxId for each in media if each.kind in KINDS}
-    if any(not mids.issuperset(each.items) for each in description.group):
-        # aiortc accepts it, then has no transport and cannot be closed.
-        raise bad_sdp("its BUNDLE group names a missing section")
-    if any(not each.dtls or not each.dtls.fingerprints for each in media if each.port):
-        raise bad_sdp("a section without a DTLS fingerprint")
-    wanted = _receiving(media)
+    sections = [_Section(*pair) for pair in zip(description.media, parts, strict=True)]
+    _check_groups(description)
+    wanted = _receiving(sections)
     if not wanted:
         raise bad_sdp("no audio or video section receives")
-    return Offer(_without_candidates(text), wanted, tuple(_candidates(text)))
+    served = [each for each in sections if each.is_served(wanted)]
+    if any(not each.media.dtls or not each.media.dtls.fingerprints for each in served):
+        raise bad_sdp("a section without a DTLS fingerprint")
+    left = [each.mid for each in served]
+    return Offer(
+        _joined([_with_groups_of(head, left), *(each.lines for each in served)]),
+        wanted,
+        tuple(_candidates(sections)),
+        tuple(each.declined(i) for i, each in enumerate(sections) if each not in served),
+        _transports(description, left),
+    )
 
 
-def _receiving(media: Iterable[MediaDescription]) -> dict[str, str]:
-    """The mid of the first section of each kind that receives."""
-    found: dict[str, str] = {}
-    for each in media:
-        if each.kind in SENT_KINDS and each.direction in RECEIVING and each.port:
-            found.setdefault(each.kind, each.rtp.muxId)
-    return found
+def with_declined(answer: str, declined: Sequence[Declined]) -> str:
+    """The answer with a section for each one of the offer that was left out."""
+    head, *sections = _split(answer)
+    for each in declined:
+        sections.insert(each.index, each.text.splitlines())
+    return _joined([head, *sections])
 
 
 def _check_is_sdp(text: str) -> None:
@@ -100,50 +139,86 @@ def _check_is_sdp(text: str) -> None:
         raise bad_sdp("SDP begins with `v=0`; it must not be encoded, in base64 for example")
 
 
+def _split(text: str) -> list[list[str]]:
+    """The lines of the head and of each section."""
+    parts: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if line.startswith("m="):
+            parts.append([])
+        parts[-1].append(line)
+    return parts
+
+
+def _joined(parts: Iterable[Iterable[str]]) -> str:
+    lines = [line for part in parts for line in part if not _is_candidate(line)]
+    return "\r\n".join(lines) + "\r\n"
+
+
+# ------------------------------------------------------------ sections
+
+
+def _check_groups(description: SessionDescription) -> None:
+    mids = {each.rtp.muxId for each in description.media}
+    if any(not mids.issuperset(each.items) for each in description.group):
+        # aiortc accepts it, then has no transport and cannot be closed.
+        raise bad_sdp("its BUNDLE group names a missing section")
+
+
+def _receiving(sections: Sequence[_Section]) -> dict[str, str]:
+    """The mid of the section of each kind to send in: the first that receives what we encode, or
+    else the first that receives.
+    """
+    found: dict[str, str] = {}
+    receiving = [each for each in sections if each.receives]
+    for each in sorted(receiving, key=lambda one: not one.has_codec):
+        found.setdefault(each.media.kind, each.mid)
+    return found
+
+
+@cache
+def _encoded(kind: str) -> frozenset[str]:
+    """The MIME types that aiortc encodes."""
+    known = RTCRtpSender.getCapabilities(kind).codecs
+    return frozenset(each.mimeType.lower() for each in known) - {"video/rtx"}
+
+
+def _with_groups_of(head: Iterable[str], left: Sequence[str]) -> list[str]:
+    """The head, whose groups name only sections that are left."""
+    lines = []
+    for line in head:
+        if line.startswith("a=group:"):
+            semantic, *mids = line.split()
+            lines.append(" ".join([semantic, *(mid for mid in mids if mid in left)]))
+        else:
+            lines.append(line)
+    return lines
+
+
+def _transports(description: SessionDescription, left: Sequence[str]) -> dict[str | int, str]:
+    found: dict[str | int, str] = {mid: mid for mid in left}
+    for group in description.group:
+        bundled = [str(mid) for mid in group.items if mid in left]
+        if group.semantic == "BUNDLE" and bundled:
+            for shared in bundled[1:]:
+                found.pop(shared, None)
+            found[group.items[0]] = bundled[0]  # the client gathered for its own first one
+    mids = enumerate(each.rtp.muxId for each in description.media)
+    return found | {index: found[name] for index, name in mids if name in found}
+
+
+# ------------------------------------------------------------ candidates
+
+
 def _is_candidate(line: str) -> bool:
     return line.startswith(("a=candidate:", "a=end-of-candidates"))
 
 
-def _without_candidates(text: str) -> str:
-    return "\r\n".join(line for line in text.splitlines() if not _is_candidate(line)) + "\r\n"
-
-
-def _candidates(text: str) -> Iterable[Candidate]:
-    section, mid = -1, None
-    pending: list[str] = []
-    for line in text.splitlines():
-        if line.startswith("m="):
-            yield from (Candidate(each, mid, section) for each in pending)
-            section, mid, pending = section + 1, None, []
-        elif line.startswith("a=mid:"):
-            mid = line.removeprefix("a=mid:").strip()
-        elif line.startswith("a=candidate:"):
-            pending.append(line.removeprefix("a=candidate:").strip())
-    yield from (Candidate(each, mid, section) for each in pending)
-
-
-class CandidateBudget:
-    """Which candidates of one peer are used: few, and none at an address that is off limits."""
-
-    def __init__(self, rules: AddressRules) -> None:
-        self._rules = rules
-        self._by_host: dict[str, int] = {}
-
-    def takes(self, line: str) -> bool:
-        """Whether to use a candidate; counts those that are. Raises SDP_ERRORS for a bad line."""
-        candidate = candidate_from_sdp(line)
-        if candidate.protocol.lower() != "udp":
-            return False  # aioice speaks no ICE over TCP
-        address = parse_address(candidate.ip)
-        if not (
-            self._rules.permits_local_names if address is None else self._rules.permits(address)
-        ):
-            return False
-        taken = self._by_host.get(candidate.ip, 0)
-        if taken >= MAX_PER_ADDRESS or sum(self._by_host.values()) >= MAX_CANDIDATES:
-            return False
-        self._by_host[candidate.ip] = taken + 1
-        return True
+def _candidates(sections: Sequence[_Section]) -> Iterable[Candidate]:
+    for index, section in enumerate(sections):
+        for line in section.lines:
+            if line.startswith("a=candidate:"):
+                text = line.removeprefix("a=candidate:").strip()
+                yield Candidate(text, section.mid or None, index)
 
 
 def bad_sdp(reason: str) -> ProtocolError:

@@ -1,28 +1,25 @@
 """One WebRTC peer of a session: offer, answer, candidates, end."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    RTCConfiguration,
+    RTCIceCandidate,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
-from aiortc.sdp import candidate_from_sdp
 
-from server.addresses import AddressRules
 from server.config import IceServer, Webrtc
 from server.protocol.client_events import WebrtcCandidate
 from server.protocol.errors import ErrorCode, ProtocolError
+from server.webrtc.candidates import MAX_CANDIDATES, SDP_ERRORS, Candidate, CandidateBudget
 from server.webrtc.ice_credentials import credentials_for
-from server.webrtc.ice_guard import guard
-from server.webrtc.offer import (
-    MAX_CANDIDATES,
-    SDP_ERRORS,
-    Candidate,
-    CandidateBudget,
-    Offer,
-    bad_sdp,
-)
+from server.webrtc.ice_guard import Reach, guard
+from server.webrtc.offer import Offer, bad_sdp, with_declined
 from server.webrtc.sending.feedback import attach
 from server.webrtc.sending.sender import Sender
 from server.webrtc.tracks import AudioTrack, VideoTrack
@@ -42,8 +39,7 @@ class Peer:
         self,
         offer: Offer,
         config: Webrtc,
-        listen_host: str,
-        rules: AddressRules,
+        reach: Reach,
         sender: Sender,
         on_change: Callable[["Peer", str], None],
     ) -> None:
@@ -53,11 +49,11 @@ class Peer:
         self._connection.on("connectionstatechange", lambda: on_change(self, self.state))
         self._offer = offer
         self._sender = sender
-        self._listen_host = listen_host
-        self._budget = CandidateBudget(rules)
+        self._reach = reach
+        self._budget = CandidateBudget(reach.rules, offer.transports)
         self._tracks: dict[str, AudioTrack | VideoTrack] = {}
         self._waiting: list[Candidate] | None = []  # until the answer is made
-        self._adding: asyncio.Task[None] | None = None
+        self._adding: set[asyncio.Task[None]] = set()
 
     @property
     def state(self) -> str:
@@ -75,15 +71,19 @@ class Peer:
     async def answer(self) -> str:
         """The answer's SDP with all of our candidates; ProtocolError for a bad offer.
 
-        The offer's own candidates are added afterwards, beside everything else.
+        The client's candidates are used afterwards, beside everything else.
         """
         offer = self._offer
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
             self._send_in(offer.mids)
-            guard(self._connection, self._listen_host)
+            guard(self._connection, self._reach)
             answer = await self._connection.createAnswer()
-            await self._connection.setLocalDescription(answer)
+            sdp = answer.sdp
+            if "a=setup:passive" not in offer.sdp:
+                # aiortc as DTLS client would refuse a peer with an RSA certificate.
+                sdp = sdp.replace("a=setup:active", "a=setup:passive")
+            await self._connection.setLocalDescription(RTCSessionDescription(sdp, "answer"))
             attach(self._connection, self._sender)
         except OperationError:
             raise ProtocolError(
@@ -95,10 +95,14 @@ class Peer:
         except (InvalidStateError, InvalidAccessError, *SDP_ERRORS) as reason:
             raise bad_sdp(str(reason) or type(reason).__name__) from None
         known, self._waiting = [*offer.candidates, *(self._waiting or ())], None
-        self._adding = asyncio.create_task(self._add_all(known), name="candidates")
-        return str(self._connection.localDescription.sdp)
+        for each in known:
+            try:
+                self._take(each)
+            except SDP_ERRORS as reason:  # browsers offer kinds that aiortc does not know
+                logger.info("a candidate cannot be read: %.100r (%s)", each.line, reason)
+        return with_declined(str(self._connection.localDescription.sdp), offer.declined)
 
-    def _send_in(self, mids: dict[str, str]) -> None:
+    def _send_in(self, mids: Mapping[str, str]) -> None:
         """Send a track in each of these sections, and neither send nor receive in the others."""
         for transceiver in self._connection.getTransceivers():
             transceiver.direction = "inactive"
@@ -109,12 +113,7 @@ class Peer:
                 transceiver.sender.replaceTrack(track)
                 transceiver.direction = "sendonly"
 
-    async def _add_all(self, candidates: Sequence[Candidate]) -> None:
-        for each in candidates:
-            with contextlib.suppress(*SDP_ERRORS):  # browsers offer kinds that aiortc does not know
-                await self._add(each)
-
-    async def add_candidate(self, event: WebrtcCandidate) -> None:
+    def add_candidate(self, event: WebrtcCandidate) -> None:
         """Use one more candidate; ProtocolError for one that cannot be read. The end of the
         candidates is not passed on: the peer may still be found by its own checks (RFC 8863).
         """
@@ -123,10 +122,10 @@ class Peer:
             return
         candidate = Candidate(line, event.sdp_mid, event.sdp_mline_index)
         if self._waiting is not None:
-            self._waiting = [*self._waiting, candidate][:MAX_CANDIDATES]
+            self._waiting = [*self._waiting, candidate][-MAX_CANDIDATES:]
             return
         try:
-            await self._add(candidate)
+            self._take(candidate)
         except SDP_ERRORS as reason:
             raise ProtocolError(
                 ErrorCode.INVALID_SDP,
@@ -135,20 +134,27 @@ class Peer:
                 "candidate",
             ) from None
 
-    async def _add(self, candidate: Candidate) -> None:
-        if not self._budget.takes(candidate.line):
-            logger.info("a candidate is left out: %.100s", candidate.line)
+    def _take(self, candidate: Candidate) -> None:
+        if (used := self._budget.take(candidate)) is None:
+            logger.info("a candidate is left out: %.100r", candidate.line)
             return
-        parsed = candidate_from_sdp(candidate.line)
-        parsed.sdpMid, parsed.sdpMLineIndex = candidate.sdp_mid, candidate.sdp_mline_index
-        await self._connection.addIceCandidate(parsed)
+        task = asyncio.create_task(self._add(used), name="candidate")
+        self._adding.add(task)
+        task.add_done_callback(self._adding.discard)
+
+    async def _add(self, candidate: RTCIceCandidate) -> None:
+        """May take a second, for a name of the local network."""
+        try:
+            await self._connection.addIceCandidate(candidate)
+        except OSError as reason:  # no multicast here
+            logger.info("a candidate's name cannot be looked up: %s", reason)
 
     async def close(self) -> None:
         """End ICE, DTLS and both senders; nothing of the peer keeps running."""
         for track in self._tracks.values():
             track.stop()
-        if self._adding is not None:
-            self._adding.cancel()
+        for task in tuple(self._adding):
+            task.cancel()
         try:
             async with asyncio.timeout(CLOSE_S):
                 # Shielded: aiortc may be closing it itself, and our limit must not cancel that.

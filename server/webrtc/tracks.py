@@ -7,9 +7,10 @@ RTP time to wall time correctly for both tracks.
 
 import asyncio
 import fractions
+import logging
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import av
 import numpy as np
@@ -23,6 +24,8 @@ from server.playout import Slice
 from server.webrtc.sending.encoders import OpusEncoder, VideoEncoder
 from server.webrtc.sending.sender import Sender
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 VIDEO_CLOCK_HZ = 90_000
@@ -32,6 +35,44 @@ PACKET_SAMPLES = OUTPUT_RATE // 50
 """20 ms, one Opus packet; aiortc would give two packets of one frame the same time stamp."""
 WAITING_SLICES = 4
 """Slices that may wait for a slow sender before the pacer waits too."""
+UNREAD_S = 1.0
+"""How long the pacer waits for a sender; one that has ended must not hold the other track."""
+
+
+class _Waiting(Generic[T]):
+    """What waits for a track's sender. A sender that has not read for a second gets no more until
+    it reads again: its own part is lost, and the other track goes on.
+    """
+
+    def __init__(self, size: int, kind: str) -> None:
+        self._queue: asyncio.Queue[T | None] = asyncio.Queue(size)
+        self._kind = kind
+        self._is_unread = False
+
+    async def put(self, part: T) -> None:
+        if self._is_unread and self._queue.full():
+            return
+        try:
+            async with asyncio.timeout(UNREAD_S):
+                await self._queue.put(part)
+            self._is_unread = False
+        except TimeoutError:
+            self._is_unread = True
+            logger.warning("the %s of a peer is not read by its sender; it is left out", self._kind)
+
+    async def next(self, track: MediaStreamTrack) -> T:
+        if track.readyState != "live":
+            raise MediaStreamError
+        part = await self._queue.get()
+        if part is None or track.readyState != "live":
+            raise MediaStreamError
+        return part
+
+    def end(self) -> None:
+        """Let a waiting `next` end, and drop what was queued."""
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        self._queue.put_nowait(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +92,21 @@ class AudioTrack(MediaStreamTrack):
         self.is_opus = True
         self._sender = sender
         self._encoder = OpusEncoder()
-        self._packets: asyncio.Queue[_Packet | None] = asyncio.Queue(2 * WAITING_SLICES)
+        self._slices = _Waiting[_Packet](2 * WAITING_SLICES, self.kind)
 
     async def push(self, played: Slice, due: float) -> None:
         for half in (0, 1):
             part = played.sound[half * PACKET_SAMPLES : (half + 1) * PACKET_SAMPLES]
             pts = played.slot * OUTPUT_SAMPLES_PER_FRAME + half * PACKET_SAMPLES
-            await self._packets.put(_Packet(pts, due + half * PACKET_SAMPLES / OUTPUT_RATE, part))
+            packet = _Packet(pts, due + half * PACKET_SAMPLES / OUTPUT_RATE, part)
+            await self._slices.put(packet)
 
     def encode_as(self, mime_type: str) -> None:
         """The codec that was agreed on."""
         self.is_opus = mime_type.lower() == "audio/opus"
 
     async def recv(self) -> "av.Packet[av.AudioStream] | av.AudioFrame":
-        packet = await _next(self, self._packets)
+        packet = await self._slices.next(self)
         await asyncio.sleep(packet.due - asyncio.get_running_loop().time())
         frame = av.AudioFrame.from_ndarray(packet.sound[None, :], format="s16", layout="mono")
         frame.sample_rate = OUTPUT_RATE
@@ -79,7 +121,7 @@ class AudioTrack(MediaStreamTrack):
 
     def stop(self) -> None:
         super().stop()
-        _wake(self._packets)
+        self._slices.end()
 
 
 class VideoTrack(MediaStreamTrack):
@@ -91,7 +133,7 @@ class VideoTrack(MediaStreamTrack):
         super().__init__()
         self._sender = sender
         self._encoder = VideoEncoder("video/VP8")
-        self._slices: asyncio.Queue[Slice | None] = asyncio.Queue(WAITING_SLICES)
+        self._slices = _Waiting[Slice](WAITING_SLICES, self.kind)
 
     async def push(self, played: Slice, due: float) -> None:
         await self._slices.put(played)
@@ -102,7 +144,7 @@ class VideoTrack(MediaStreamTrack):
 
     async def recv(self) -> "av.Packet[Stream]":
         while True:
-            played = await _next(self, self._slices)
+            played = await self._slices.next(self)
             frame = as_frame(played)
             if not self._sender.takes_picture(played.slot, frame.width * frame.height):
                 continue
@@ -121,7 +163,7 @@ class VideoTrack(MediaStreamTrack):
 
     def stop(self) -> None:
         super().stop()
-        _wake(self._slices)
+        self._slices.end()
 
 
 def as_frame(played: Slice) -> av.VideoFrame:
@@ -131,19 +173,3 @@ def as_frame(played: Slice) -> av.VideoFrame:
     frame.pts = played.slot * VIDEO_CLOCK_HZ // VIDEO_FPS
     frame.time_base = VIDEO_TIME_BASE
     return frame
-
-
-async def _next(track: MediaStreamTrack, queue: "asyncio.Queue[T | None]") -> T:
-    if track.readyState != "live":
-        raise MediaStreamError
-    item = await queue.get()
-    if item is None or track.readyState != "live":
-        raise MediaStreamError
-    return item
-
-
-def _wake(queue: "asyncio.Queue[T | None]") -> None:
-    """Let a waiting `recv` end, and drop what was queued."""
-    while not queue.empty():
-        queue.get_nowait()
-    queue.put_nowait(None)

@@ -1,13 +1,14 @@
 """Where a client may make the server send packets."""
 
+import socket
+import threading
 from ipaddress import ip_address, ip_network
 
 import pytest
 
-from server.addresses import AddressRules, parse_address
+from server.addresses import AddressRules, NameLookup, parse_address
 
-PUBLIC, LAN, HERE = "203.0.113.7", "192.168.1.5", "127.0.0.1"
-PUBLIC = "8.8.8.8"
+PUBLIC, LAN, HERE = "8.8.8.8", "192.168.1.5", "127.0.0.1"
 
 
 def permits(client: str, address: str, *allowed: str) -> bool:
@@ -22,7 +23,8 @@ def permits(client: str, address: str, *allowed: str) -> bool:
 @pytest.mark.parametrize(
     "address",
     ["169.254.169.254", "0.0.0.0", "255.255.255.255", "224.0.0.251", "100.100.100.200", "fe80::1",
-     "ff02::1", "::", "fd00:ec2::254", "::ffff:169.254.169.254"],
+     "ff02::1", "::", "fd00:ec2::254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe",
+     "2002:a9fe:a9fe::1", "::169.254.169.254", "64:ff9b:1::a00:1"],
 )  # fmt: skip
 def test_metadata_services_and_multicast_are_never_sent_to(client, address):
     """Metadata services, multicast and broadcast addresses are never sent to, for no client."""
@@ -64,3 +66,41 @@ def test_what_is_no_address_is_none(text):
 
 def test_a_zone_is_left_out():
     assert parse_address("fe80::1%eth0") == ip_address("fe80::1")
+
+
+@pytest.mark.fault("outputs")
+@pytest.mark.parametrize("address", ["64:ff9b::a00:1", "2002:a00:1::1", "::ffff:10.0.0.1"])
+def test_an_address_inside_another_one_counts(address):
+    """A private IPv4 address is private inside an IPv6 address, too."""
+    assert not permits(PUBLIC, address)
+    assert permits(LAN, address)
+
+
+@pytest.mark.fault("outputs")
+def test_a_name_is_permitted_if_all_of_its_addresses_are():
+    """One forbidden address among those of a name forbids the name."""
+    rules = AddressRules(parse_address(PUBLIC))
+    good, bad = ip_address("9.9.9.9"), ip_address("10.0.0.1")
+    assert rules.permits_all([good])
+    assert not rules.permits_all([good, bad])
+    assert not rules.permits_all([])
+
+
+async def test_names_are_looked_up():
+    lookup = NameLookup()
+    assert await lookup.addresses("127.0.0.1", 1.0) == (ip_address("127.0.0.1"),)
+    assert ip_address("127.0.0.1") in await lookup.addresses("localhost", 5.0)
+    assert await lookup.addresses("x" * 80 + ".invalid", 5.0) == ()
+
+
+@pytest.mark.fault("relays")
+async def test_a_silent_name_server_is_not_waited_for(monkeypatch):
+    """A name server that does not answer costs no more than the time allowed."""
+    hangs = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hangs.wait(20) and [])
+    lookup = NameLookup()
+    try:
+        assert await lookup.addresses("a.example", 0.02) == ()
+        assert await lookup.addresses("a.example", 0.02) == ()
+    finally:
+        hangs.set()

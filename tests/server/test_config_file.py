@@ -35,6 +35,12 @@ def test_the_file_wins_over_defaults(tmp_path):
     assert (model.characters, model.threads) == ((), 3)
 
 
+ICE_URLS = (
+    "http://x", "stun:", "stun", "", "turn:x", "stun:x:0", "stun:x:65536", "stun:x:", "stun://x",
+    "stun:x?transport=udp", "stun:[::1]:3478", "turn:[::1]", "stun:x y", "turns:x?transport=quic",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "path"),
     [
@@ -68,6 +74,8 @@ def test_the_file_wins_over_defaults(tmp_path):
             "webrtc.ice_servers.0",
         ),
         ("[[webrtc.ice_servers]]\nurls = ['turn:t']\nsecret = ''\n", "webrtc.ice_servers.0.secret"),
+        ("[[webrtc.ice_servers]]\nusername = 'u'\n", "webrtc.ice_servers.0.urls"),
+        ("[webrtc]\nallowed_networks = ['10.0.0.1/8']\n", "webrtc.allowed_networks"),
         ("listen = 3\n", "listen"),
         ("not toml", "server.toml"),
     ],
@@ -136,7 +144,7 @@ def test_what_is_written_is_read_back(tmp_path):
     config = ServerConfig(
         Listen(port=1234, allowed_origins=("https://a.example", "https://b.example")),
         model=Model(characters=(folder, tmp_path), checkpoint=folder, threads=2),
-        webrtc=Webrtc(ice_servers=(IceServer(("stun:s",)), IceServer(("turn:t",), "u"))),
+        webrtc=Webrtc(ice_servers=(IceServer(("stun:s",)), IceServer(("stun:t",), "u"))),
     )
     assert load_config(write(tmp_path, to_toml(config))) == config
 
@@ -159,3 +167,18 @@ def test_secrets_are_not_written():
     assert "the-turn-secret" not in text
     assert "the-turn-secret" not in repr(config)
     assert "# api_key is set, and not shown; pass it by AVATAR_API_KEY" in text
+
+
+@pytest.mark.fault("relays")
+@pytest.mark.parametrize("url", ICE_URLS)
+def test_a_wrong_address_of_a_stun_or_turn_server_stops_the_start(tmp_path, url):
+    """A wrong address of a STUN or TURN server is refused at the start, with its key."""
+    text = f"[[webrtc.ice_servers]]\nurls = ['{url}']\n"
+    with pytest.raises(ConfigError, match=r"webrtc\.ice_servers\.0"):
+        load_config(write(tmp_path, text))
+
+
+def test_usual_addresses_of_stun_and_turn_servers_are_taken(tmp_path):
+    urls = "['stun:a.example', 'turn:10.0.0.1:3478?transport=udp', 'turns:t.example:443']"
+    text = f"[[webrtc.ice_servers]]\nurls = {urls}\nusername = 'u'\ncredential = 'c'\n"
+    assert len(load_config(write(tmp_path, text)).webrtc.ice_servers[0].urls) == 3

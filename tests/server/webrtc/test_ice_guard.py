@@ -5,12 +5,18 @@ import struct
 
 import pytest
 from aioice import Candidate, Connection
-from aioice.ice import StunProtocol
-from aiortc import RTCConfiguration, RTCPeerConnection
+from aioice import stun as stun_messages
+from aioice.ice import CandidatePair, StunProtocol
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
 
+from server.addresses import AddressRules, parse_address
+from server.webrtc.check_budget import CHECKS_AT_ONCE, CheckBudget
 from server.webrtc.ice_guard import (
+    DATAGRAMS_AT_ONCE,
+    MAX_REMOTE,
     MAX_UNREAD,
     DatagramGuard,
+    Reach,
     guard,
     ice_transports,
     media_addresses,
@@ -35,12 +41,16 @@ class Port:
         self.protocol.local_candidate = Candidate("1", 1, "udp", 1, "192.0.2.2", 1, "host")
         self.answered: list[object] = []
         self.protocol.send_stun = lambda message, addr: self.answered.append(message)
-        self.guard = DatagramGuard(self.connection, self.protocol)
+        DatagramGuard(self.connection, self.protocol, CheckBudget())
 
     def gets(self, data: bytes, addr: tuple[str, int] = STRANGER) -> int:
         """How many datagrams wait for DTLS afterwards."""
-        self.guard.datagram_received(data, addr)
+        self.protocol.datagram_received(data, addr)
         return self.connection._queue.qsize()
+
+
+def reach(host: str = "127.0.0.1", client: str = "127.0.0.1") -> Reach:
+    return Reach(host, AddressRules(parse_address(client)), CheckBudget())
 
 
 def stun(kind: int, attributes: bytes = b"") -> bytes:
@@ -67,7 +77,7 @@ FORGED = {
 async def test_what_no_peer_sends_is_dropped_without_an_answer(data, address):
     """An empty, short, huge or forged datagram changes nothing and gets no answer."""
     port = Port()
-    for _ in range(100):
+    for _ in range(10_000):
         unread = port.gets(data, address)
     assert (unread, port.answered) == (0, [])
 
@@ -102,32 +112,141 @@ async def test_a_check_that_names_the_connection_reaches_aioice():
 async def test_a_peer_gathers_on_the_listening_address_and_its_sockets_are_guarded():
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     peer.addTransceiver("audio")
-    guard(peer, "127.0.0.1")
+    guard(peer, reach())
     await peer.setLocalDescription(await peer.createOffer())
     (transport,) = ice_transports(peer)
     (protocol,) = transport.iceGatherer._connection._protocols
     try:
         assert protocol.local_candidate.host == "127.0.0.1"
-        assert isinstance(protocol.transport.get_protocol(), DatagramGuard)
+        assert isinstance(protocol.datagram_received.__self__, DatagramGuard)
+        assert isinstance(protocol.send_stun.__self__, DatagramGuard)
         assert protocol.transport.get_extra_info("sockname")[0] == "127.0.0.1"
     finally:
         await peer.close()
     assert protocol.transport.is_closing()
 
 
+@pytest.mark.fault("intruders")
+async def test_a_connected_peer_is_heard_from_addresses_that_answered_alone():
+    """Once a peer is connected, media of any address that never answered a check are dropped."""
+    port = Port()
+    other = Candidate("2", 1, "udp", 1, "192.0.2.7", 4000, "host")
+    port.connection._remote_candidates.append(other)
+    pairs = [CandidatePair(port.protocol, one) for one in port.connection._remote_candidates]
+    port.connection._check_list += pairs
+    pairs[0].state = CandidatePair.State.SUCCEEDED
+    port.connection._nominated[1] = pairs[0]
+    assert port.gets(SRTP, ("192.0.2.7", 4000)) == 0
+    assert port.gets(SRTP, PEER) == 1
+
+
+@pytest.mark.fault("intruders")
+async def test_a_peer_that_floods_is_heard_at_a_bounded_rate():
+    """A flood of the peer itself is cut down to what a camera sends."""
+    port = Port()
+    for _ in range(DATAGRAMS_AT_ONCE + 2_000):
+        port.gets(SRTP, PEER)
+        heard = port.connection._queue.qsize()
+        if heard:
+            port.connection._queue.get_nowait()
+    assert heard == 0
+
+
+def check(port: Port, *attributes: tuple[int, bytes]) -> bytes:
+    """A check of the peer, signed, with these attributes after its name."""
+    name = f"{port.connection.local_username}:peer".encode()
+    parts = [(0x0006, name), *attributes]
+    body = b"".join(struct.pack("!HH", kind, len(v)) + v + bytes(-len(v) % 4) for kind, v in parts)
+    message = stun_messages.parse_message(stun(0x0001, body))
+    message.add_message_integrity(port.connection.local_password.encode())
+    return bytes(message)
+
+
+@pytest.mark.fault("offers")
+async def test_odd_checks_of_a_peer_change_nothing():
+    """A check without a priority, or cut off inside an attribute, is dropped."""
+    port = Port()
+    port.connection._early_checks_done = True
+    port.gets(check(port))
+    name = f"{port.connection.local_username}:x".encode()
+    cut = struct.pack("!HH", 0x0006, len(name)) + name + bytes(-len(name) % 4)
+    port.gets(stun(0x0001, cut + struct.pack("!HH", 0x0024, 2) + b"\0\0\0\0"))
+    assert port.connection._check_list == []
+
+
+@pytest.mark.fault("offers")
+async def test_a_peer_has_a_bounded_number_of_addresses():
+    """Checks that seem to come from a thousand addresses are answered for a few."""
+    port = Port()
+    for n in range(1_000):
+        port.gets(check(port, (0x0024, bytes(4))), (f"198.51.100.{n % 250}", 1_000 + n))
+        if port.connection._early_checks:
+            port.connection.check_incoming(*port.connection._early_checks.pop())
+    assert len(port.connection._remote_candidates) == MAX_REMOTE
+    for pair in port.connection._check_list:
+        if pair.task is not None:
+            pair.task.cancel()
+
+
+@pytest.mark.fault("offers")
+async def test_a_host_that_never_answers_gets_tens_of_packets():
+    """However many candidates name a host, the server sends it tens of packets."""
+    port, sent = Port(), []
+    protocol = StunProtocol(port.connection)
+    protocol.local_candidate = port.protocol.local_candidate
+    protocol.send_stun = lambda message, addr: sent.append(addr)
+    DatagramGuard(port.connection, protocol, CheckBudget())
+    port.connection.remote_username, port.connection.remote_password = "peer", "x" * 22
+    for n in range(1_200):
+        known = Candidate("1", 1, "udp", 1, "192.0.2.50", 2_000 + n, "host")
+        request = port.connection.build_request(CandidatePair(protocol, known), nominate=False)
+        protocol.send_stun(request, ("192.0.2.50", 2_000 + n))
+    assert len(sent) == CHECKS_AT_ONCE
+
+
+@pytest.mark.fault("offers")
+async def test_a_local_name_that_stands_for_an_address_off_limits_is_left_out():
+    """A name is only as good as the address that it stands for."""
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    peer.addTransceiver("audio")
+    guard(peer, reach(client="192.168.1.5"))
+    (transport,) = ice_transports(peer)
+    connection = transport.iceGatherer._connection
+    for n, address in enumerate(("169.254.169.254", "127.0.0.1", "192.168.1.9")):
+        named = Candidate(str(n), 1, "udp", 1, "x.local", 9000 + n, "host")
+        connection._add_remote_candidate(named, address)
+    assert [each._network_host for each in connection.remote_candidates] == ["192.168.1.9"]
+    await peer.close()
+
+
 @pytest.mark.fault("relays")
-async def test_a_silent_stun_server_costs_a_second():
-    """A STUN server that never answers delays the answer by a second, once."""
-    from server.webrtc import ice_guard
+@pytest.mark.parametrize("scheme", ["stun", "turn"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "names.nobody.invalid"])
+async def test_servers_that_do_not_answer_cost_a_second(scheme, host):
+    """A STUN or TURN server that never answers, or has no address, delays the answer a second."""
+    loop = asyncio.get_running_loop()
+    silent, _ = await loop.create_datagram_endpoint(
+        asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0)
+    )
+    number = silent.get_extra_info("sockname")[1]
+    server = RTCIceServer([f"{scheme}:{host}:{number}"], "user", "word")
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[server]))
+    peer.addTransceiver("audio")
+    guard(peer, reach())
+    async with asyncio.timeout(4.5):  # aioice alone waits 5 s
+        await peer.setLocalDescription(await peer.createOffer())
+    assert "typ host" in peer.localDescription.sdp
+    await peer.close()
+    silent.close()
 
-    async def gather(component: int, addresses: list[str], timeout: float) -> list[object]:  # noqa: ASYNC109
-        waited.append(timeout)
-        return []
 
-    waited: list[float] = []
-    connection = Connection(ice_controlling=False)
-    await ice_guard._gather(connection, gather, "127.0.0.1", 1, [])
-    assert waited == [1.0]
+async def test_data_channels_bring_nothing():
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    peer.createDataChannel("x")
+    guard(peer, reach())
+    assert await peer.sctp._handle_data(b"\x13\x88" * 600) is None
+    assert "_handle_data" in type(peer.sctp).__dict__  # what aiortc's DTLS calls
+    await peer.close()
 
 
 INTERFACES = ("10.1.1.1", "2001:db8::1")
@@ -150,20 +269,22 @@ def test_media_use_the_listening_address(listen, expected):
     assert media_addresses(listen, INTERFACES) == expected
 
 
-async def test_guarded_peers_talk(monkeypatch):
-    """The guard lets real ICE, DTLS and RTP through, both ways."""
+async def test_guarded_peers_connect():
+    """The guard lets real ICE and DTLS through, both ways."""
     here, there = (RTCPeerConnection(RTCConfiguration(iceServers=[])) for _ in range(2))
-    here.createDataChannel("x")
-    arrived = asyncio.get_running_loop().create_future()
-    there.on("datachannel", lambda channel: arrived.set_result(channel.label))
-    guard(here, "127.0.0.1")
+    here.addTransceiver("audio")
+    connected = asyncio.Event()
+    there.on("connectionstatechange", connected.set)
+    guard(here, reach())
     await here.setLocalDescription(await here.createOffer())
     await there.setRemoteDescription(here.localDescription)
-    guard(there, "127.0.0.1")
+    guard(there, reach())
     await there.setLocalDescription(await there.createAnswer())
     await here.setRemoteDescription(there.localDescription)
     try:
         async with asyncio.timeout(20):
-            assert await arrived == "x"
+            while there.connectionState != "connected":
+                connected.clear()
+                await connected.wait()
     finally:
         await asyncio.gather(here.close(), there.close())

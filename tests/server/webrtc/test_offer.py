@@ -6,15 +6,8 @@ import json
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 
-from server.addresses import AddressRules, parse_address
 from server.protocol.errors import ProtocolError
-from server.webrtc.offer import (
-    LARGEST_OFFER,
-    MAX_CANDIDATES,
-    MAX_PER_ADDRESS,
-    CandidateBudget,
-    read_offer,
-)
+from server.webrtc.offer import LARGEST_OFFER, read_offer, with_declined
 
 
 async def offer(*sections: tuple[str, str]) -> str:
@@ -59,7 +52,7 @@ async def test_candidates_and_their_end_are_taken_out_of_the_offer():
     [
         (lambda sdp: json.dumps({"type": "offer", "sdp": sdp}), "it is JSON, not SDP"),
         (lambda sdp: base64.b64encode(sdp.encode()).decode(), "SDP begins with `v=0`"),
-        (lambda sdp: sdp + "a=x:" + "y" * LARGEST_OFFER, "more than 100000"),
+        (lambda sdp: sdp + "a=x:" + "y" * LARGEST_OFFER, "more than 64000"),
         (lambda sdp: sdp + "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n" * 40, "sections, more than 16"),
         (lambda sdp: sdp.replace("a=recvonly", "a=sendonly"), "no audio or video section receives"),
         (lambda sdp: "", "no audio or video section receives"),
@@ -74,33 +67,49 @@ async def test_what_is_no_offer_is_refused_and_named(spoil, reason):
     assert error.value.code == "invalid_sdp"
 
 
-def taken(client: str, lines: list[str]) -> list[str]:
-    budget = CandidateBudget(AddressRules(parse_address(client)))
-    return [line for line in lines if budget.takes(line)]
-
-
-def candidate(address: str, port: int = 9, kind: str = "udp") -> str:
-    return f"1 1 {kind} 2130706431 {address} {port} typ host"
+@pytest.mark.fault("offers")
+async def test_a_section_without_our_codecs_is_passed_over():
+    """Of two sections that receive, the one that offers a codec of ours gets the media."""
+    text = await offer(("video", "recvonly"), ("audio", "recvonly"), ("video", "recvonly"))
+    first, rest = text.split("m=audio")
+    strange = first.replace("VP8", "AV1").replace("H264", "H265")
+    found = read_offer(f"{strange}m=audio{rest}")
+    assert found.mids == {"audio": "1", "video": "2"}
+    (declined,) = found.declined
+    assert found.sdp.count("m=video") == 1
+    assert "a=group:BUNDLE 1 2" in found.sdp
+    assert declined.text.splitlines()[0].startswith("m=video 0 UDP/TLS/RTP/SAVPF ")
+    answer = with_declined(found.sdp, found.declined)  # any SDP of the sections that are left
+    assert [line[:7] for line in answer.splitlines() if line.startswith("m=")] == [
+        "m=video", "m=audio", "m=video"
+    ]  # fmt: skip
+    assert "a=mid:0" in answer
 
 
 @pytest.mark.fault("offers")
-def test_two_hundred_candidates_of_one_address_are_a_few():
-    """An offer with hundreds of candidates makes the server send a few packets, not thousands."""
-    assert (
-        len(taken("8.8.8.8", [candidate("9.9.9.9", n) for n in range(1, 200)])) == MAX_PER_ADDRESS
-    )
-    many = [candidate(f"9.9.{n}.9") for n in range(200)]
-    assert len(taken("8.8.8.8", many)) == MAX_CANDIDATES
+async def test_a_section_that_the_offer_gives_up_is_declined():
+    """An offer may carry sections that are over, as browsers' later offers do."""
+    text = await offer(("audio", "recvonly"), ("video", "recvonly"))
+    dead = "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:2\r\n"
+    found = read_offer(text + dead)
+    assert [each.index for each in found.declined] == [2]
+    assert found.mids == {"audio": "0", "video": "1"}
 
 
 @pytest.mark.fault("offers")
-def test_a_client_of_the_internet_names_no_private_candidate():
-    """Candidates of private, loopback and metadata addresses are only for clients from there."""
-    lines = [candidate(each) for each in ("10.0.0.1", "127.0.0.1", "169.254.169.254", "x.local")]
-    assert taken("8.8.8.8", lines) == []
-    assert taken("192.168.1.7", lines) == [lines[0], lines[3]]
-    assert taken("127.0.0.1", lines) == [lines[0], lines[1], lines[3]]
+async def test_a_bundled_section_with_port_0_is_served():
+    """Sections that a browser bundles under port 0 are served like the others."""
+    text = await offer(("audio", "recvonly"), ("video", "recvonly"))
+    head, audio, video = text.split("m=")
+    port = video.split()[1]
+    video = video.replace(f"video {port}", "video 0", 1) + "a=bundle-only\r\n"
+    assert read_offer("m=".join([head, audio, video])).mids == {"audio": "0", "video": "1"}
 
 
-def test_candidates_over_tcp_are_left_out():
-    assert taken("8.8.8.8", [candidate("9.9.9.9", kind="tcp") + " tcptype active"]) == []
+@pytest.mark.fault("offers")
+async def test_candidates_count_for_the_section_that_carries_all():
+    """Candidates of sections that share another's transport use nothing up."""
+    text = await offer(("audio", "recvonly"), ("video", "recvonly"))
+    assert read_offer(text).transports == {"0": "0", 0: "0"}
+    loose = text.replace("a=group:BUNDLE 0 1\r\n", "")
+    assert read_offer(loose).transports == {"0": "0", "1": "1", 0: "0", 1: "1"}
