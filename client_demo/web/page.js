@@ -204,8 +204,9 @@ export class Page {
     "session.created": (granted) => this.onCreated(granted),
     "session.queued": ({ position }) => (
       ui.showConnection("connecting", `Number ${position} in line`)),
-    "session.degraded": ({ rtf }) => (
-      ui.showConnection("connecting", `Server is slow (${rtf.toFixed(1)}×)`)),
+    "session.degraded": ({ cause, rtf }) => (
+      ui.showConnection("connecting", cause === "network"
+        ? "Weak network" : `Server is slow (${rtf.toFixed(1)}×)`)),
     "session.recovered": () => ui.showConnection("live", "Live"),
     "session.closed": ({ reason }) => this.lost(reason),
     "avatar.state": (event) => this.onState(event),

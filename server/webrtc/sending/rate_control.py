@@ -28,14 +28,14 @@ NEAR_GROWTH, FREE_GROWTH, FIRST_GROWTH = 0.15, 0.4, 1.0
 """Growth a second: near the rate that was too much last time, far from it, and before any was."""
 PROVEN, PROVEN_QUEUE_S = 1.2, 0.04
 """So far beyond that rate without a queue, the network carries more than it did."""
+LEAST_GROWTH_BPS = 15_000
 CEILING_S = 30.0
 OWN_LOSS_SHARE = 0.1
 """How much of the loss without a queue is taken, at each report, for the network's own."""
 LOSS_TOO_MUCH, LOSS_SETTLE_S = 0.10, 1.5
 SILENCE_S = 3.0
 """Without a report for so long, the network may be gone."""
-DROPPED_ESTIMATE = 0.6
-"""A receiver's estimate (REMB) below this share of what is sent needs no second witness."""
+FALLEN_ESTIMATE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +81,18 @@ class RateControl:
         self._trial: tuple[float, float, float] | None = None  # rate before, loss then, its end
         self._began_at: float | None = None
         self._is_suspect = False
+        self._estimated_bps = 0.0
         self._reported_at: float | None = None
 
     # ------------------------------------------------------------ what the client tells
 
-    def on_estimate(self, bps: float, sent_bps: float, now: float) -> None:
-        """The receiver's own estimate. Its fall is a hint, as its rise is slower than networks."""
-        if bps < sent_bps:
+    def on_estimate(self, bps: float) -> None:
+        """The receiver's own estimate (REMB). Its fall is a hint that something waits; the value
+        says little, as it follows what is sent.
+        """
+        if bps < FALLEN_ESTIMATE * self._estimated_bps:
             self._is_suspect = True
-        if bps < DROPPED_ESTIMATE * sent_bps and now >= self._may_fall_at:
-            self._fall(bps, now, _Cause.QUEUE)
+        self._estimated_bps = bps
 
     def on_report(self, report: Report, arrived_bps: float, sent_bps: float, now: float) -> None:
         """A receiver report, with what arrived and what was sent in about the last second."""
@@ -101,13 +103,15 @@ class RateControl:
         self._note_loss(report)
         self._end_trial(now)
         margin_s = 2 * report.jitter_s
-        limit_s = (QUEUE_S / 3 if self._is_suspect else QUEUE_S) + margin_s
+        limit_s = (QUEUE_S / 1.5 if self._is_suspect else QUEUE_S) + margin_s
         self._is_suspect = False
         self.is_paused = self.queue_s > (QUEUE_S if self.is_paused else PAUSE_S) + margin_s
         if self.queue_s > limit_s:
             is_draining = self.queue_s < queue_before_s - DRAINING_S
             is_news = report.waited_s is not None and not is_draining
-            if is_news and now >= self._may_fall_at:
+            # One late report may be a busy machine.
+            is_sure = is_overloaded or queue_before_s > limit_s
+            if is_news and is_sure and now >= self._may_fall_at:
                 self._fall(arrived_bps, now, _Cause.QUEUE)
             self._may_grow_at = now + 1.0
         elif self._excess_loss > LOSS_TOO_MUCH and self._trial is None:
@@ -188,7 +192,7 @@ class RateControl:
             self._ceiling = float("inf")
         growth = FREE_GROWTH if self._ceiling == float("inf") else NEAR_GROWTH
         growth = growth if self._has_fallen else FIRST_GROWTH
-        wanted = self.bps * (1 + growth) ** passed_s
+        wanted = max(self.bps * (1 + growth) ** passed_s, self.bps + LEAST_GROWTH_BPS * passed_s)
         # What was never sent proves nothing.
         proven = max(self.bps, 2 * sent_bps + 50_000)
         self.bps = min(wanted, proven, self._highest_bps)

@@ -122,12 +122,14 @@ class Sender:
         if arrived is None:
             return
         sent_at, packets = arrived
+        is_news = sent_at > self._arrived_until
         waited_s = self._waited(kind, sent_at, now)
         jitter_s = min(1.0, jitter / CLOCK_HZ[kind])
         report = Report(waited_s, now - sent_at, lost_share, jitter_s, packets)
         if waited_s:
             self.rtt_s += RTT_SHARE * (waited_s - self.rtt_s)
-        self._arrivals.note(self._arrived_until, self.rate.loss, now)
+        if is_news:
+            self._arrivals.note(self._arrived_until, self.rate.loss, now)
         self.rate.on_report(report, self._arrivals.bps, self._sent.bps(now), now)
 
     def _waited(self, kind: str, sent_at: float, now: float) -> float | None:
@@ -142,8 +144,7 @@ class Sender:
 
     def estimated(self, bps: int) -> None:
         """The receiver's estimate (REMB) of what its network carries."""
-        now = self._clock()
-        self.rate.on_estimate(bps, self._sent.bps(now), now)
+        self.rate.on_estimate(bps)
 
     def asked_again(self, kind: str, numbers: Iterable[int]) -> list[int]:
         """Which of the packets that a client asks for are sent again."""

@@ -25,11 +25,15 @@ class Throughput:
     def add(self, size: int, now: float) -> None:
         self._added.append((now, size))
         self._total += size
+        self._forget(now)
 
     def bps(self, now: float) -> float:
+        self._forget(now)
+        return 8.0 * self._total
+
+    def _forget(self, now: float) -> None:
         while self._added and now - self._added[0][0] > 1.0:
             self._total -= self._added.popleft()[1]
-        return 8.0 * self._total
 
 
 class Arrivals:
@@ -40,7 +44,7 @@ class Arrivals:
     def __init__(self) -> None:
         self.bps = 0.0
         """Between reports at least `LEAST_INTERVAL_S` apart."""
-        self._sent: deque[tuple[float, int]] = deque()
+        self._sent: deque[tuple[float, int]] = deque(maxlen=2 * KEPT)  # a client may never report
         self._arrived = 0
         self._reported: tuple[float, int] | None = None
 

@@ -8,11 +8,27 @@ import pytest
 from avatar_client.events import SessionDegraded, SessionRecovered
 
 from server.config import ServerConfig
-from tests.support.serving.flash import FlashBackend
+from server.generation.interface import StreamRequest
+from tests.support.serving.flash import FlashBackend, FlashGenerator
 from tests.support.serving.link import Link
 from tests.support.serving.stand import Client, Seen, client, serving
 
 KBIT_100 = 100_000
+
+
+class MovingGenerator(FlashGenerator):
+    """Pictures of 256 pixels with a small part that always changes: some 300 kbit/s of VP8."""
+
+    def _picture(self, frame: int) -> np.ndarray:
+        chance = np.random.default_rng(frame)
+        pixels = np.full((256, 256, 3), 90, np.uint8)
+        pixels[120:152, 100:156] = chance.integers(60, 120, (8, 14, 3)).repeat(4, 0).repeat(4, 1)
+        return pixels
+
+
+class MovingBackend(FlashBackend):
+    def open(self, request: StreamRequest) -> FlashGenerator:
+        return MovingGenerator(request.character)
 
 
 @dataclass(frozen=True)
@@ -46,7 +62,7 @@ async def watch(link: Link, talk: Client, seconds: float) -> tuple[float, float]
 async def weak_then_free(root, weak_s: float, free_s: float) -> tuple[Client, float, float, float]:
     link = Link()
     async with (
-        serving(ServerConfig(), FlashBackend(root)) as stand,
+        serving(ServerConfig(), MovingBackend(root)) as stand,
         client(stand, "?character=ana", media=False) as talk,
     ):
         _, began = await watch(link, talk, 2)
@@ -97,7 +113,7 @@ async def test_a_minute_at_100_kbit_then_free(character_root):
 async def test_loss_and_jitter_for_twenty_seconds(character_root, link, pictures):
     """Loss of 25 % and jitter of 300 ms leave a stream that moves, in time."""
     async with (
-        serving(ServerConfig(), FlashBackend(character_root)) as stand,
+        serving(ServerConfig(), MovingBackend(character_root)) as stand,
         client(stand, "?character=ana", media=False) as talk,
     ):
         began, ended = await watch(link, talk, 20)

@@ -42,3 +42,14 @@ def test_throughput_is_that_of_the_last_second() -> None:
     assert sent.bps(1.9) == 12_000
     assert sent.bps(2.5) == 4_000
     assert sent.bps(9.0) == 0
+
+
+@pytest.mark.fault("idling")
+def test_a_client_that_never_reports_costs_no_memory() -> None:
+    """What is kept of sent packets is bounded, even if a client never reports."""
+    kept = (SentPackets(), Arrivals(), Throughput())
+    for n in range(20_000):
+        kept[0].add(n % 65_536, 100, n / 75)
+        kept[1].add(100, n / 75)
+        kept[2].add(100, n / 75)
+    assert len(kept[0]._sent) + len(kept[1]._sent) + len(kept[2]._added) < 8_000
