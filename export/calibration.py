@@ -113,9 +113,12 @@ def scaled(character: Character, size_px: int) -> Iterator[Character]:
 def save_calls(calls: Sequence[Values], file: Path) -> None:
     """Writes recorded calls for `load_calls`. BadInput if the file cannot be written."""
     flat = {f"{number}/{name}": v for number, call in enumerate(calls) for name, v in call.items()}
+    aside = file.with_name(f"{file.name}.part")
     try:
-        save_file({name: value.contiguous() for name, value in flat.items()}, file)
+        save_file({name: value.contiguous() for name, value in flat.items()}, aside)
+        aside.replace(file)
     except (OSError, SafetensorError) as error:
+        aside.unlink(missing_ok=True)
         raise BadInput(
             f"{file} cannot be written ({error}). Make room, or choose another --out.", param="out"
         ) from error

@@ -158,6 +158,7 @@ def record_windows(request: RecordRequest) -> int:
 
     from export.calibration import recorded, save_calls, scaled, spoken_by
     from runtime.character.store import BUILTIN_CHARACTERS, find_character
+    from runtime.media_files.outputs import check_output
     from runtime.open_model import LiveOptions, load_on
 
     if not is_released(request.model):
@@ -166,6 +167,7 @@ def record_windows(request: RecordRequest) -> int:
             "export: leave --windows out.",
             param="model",
         )
+    check_output(request.out)
     preset = find_preset(request.preset, presets_of(request.model))
     if request.character is None:
         chosen = spoken_by(1)[0]

@@ -17,6 +17,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+MOST_NAMED = 60  # names in one message
+
 
 class AvatarError(Exception):
     """Base of all errors here; `param` names the argument or field at fault, if one is."""
@@ -38,8 +40,10 @@ class NotFound(AvatarError):
         cls, kind: str, name: str, existing: Iterable[str], *, param: str | None = None
     ) -> "NotFound":
         """`NotFound.among("character", "bob", ["mira"])` lists the existing names."""
-        names = ", ".join(sorted(existing)) or "none"
-        return cls(f"There is no {kind} {name!r}. Use one of these: {names}.", param=param)
+        names = sorted(existing)
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        listed = (", ".join(names[:MOST_NAMED]) or "none") + more
+        return cls(f"There is no {kind} {name[:80]!r}. Use one of these: {listed}.", param=param)
 
 
 class Taken(AvatarError):

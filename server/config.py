@@ -6,6 +6,7 @@ help of the flags and docs/configuration.md all read these declarations.
 
 import dataclasses
 import ipaddress
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -56,6 +57,18 @@ class Limits:
     peer_timeout_ms: Annotated[
         int, Key("Time for an offer's peer to connect, and to offer again after a loss.", low=1)
     ] = 30_000
+    model_timeout_ms: Annotated[
+        int,
+        Key(
+            "How long a tick or a new stream may take before the model counts as hung, and the "
+            "server ends with status 70. It may always take five times as long as at the start.",
+            low=1_000,
+        ),
+    ] = 20_000
+    drain_ms: Annotated[
+        int,
+        Key("How long speech may play on after a signal to end the server.", low=0, high=600_000),
+    ] = 5_000
     client_secret_ms: Annotated[int, Key("How long a client secret is valid.", low=1)] = 60_000
     max_client_secrets: Annotated[
         int, Key("Unused client secrets of one address; a further one ends its oldest.", low=1)
@@ -120,6 +133,7 @@ class Model:
         Key(
             "Threads of torch; 0: one on up to two cores, else torch decides.",
             low=0,
+            high=512,
             flag="--threads",
         ),
     ] = 0
@@ -209,8 +223,13 @@ class Webrtc:
         ),
     ] = ()
     video_bitrate: Annotated[
-        int, Key("Bits a second that the video encoders begin with.", low=1)
-    ] = 1_000_000
+        int,
+        Key(
+            "Bits a second that the video begins with; then it follows the viewer's network, up "
+            "to 1,500,000 or this, whichever is more.",
+            low=1,
+        ),
+    ] = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +267,7 @@ def _check(config: ServerConfig) -> None:
         raise ConfigError(f"model.{error.param}: {error}") from None
     _check_webrtc(config.webrtc)
     _check_devices(config)
-    _check_paths(config.model)
+    _check_paths(config.model, config.listen)
     _check_default_preset(config.model)
 
 
@@ -327,12 +346,15 @@ def _check_devices(config: ServerConfig) -> None:
         )
 
 
-def _check_paths(model: Model) -> None:
-    paths = {"model.checkpoint": model.checkpoint} if model.checkpoint else {}
+def _check_paths(model: Model, listen: Listen) -> None:
+    paths = {"listen.web_dir": listen.web_dir, "listen.samples_dir": listen.samples_dir}
+    paths |= {"model.checkpoint": model.checkpoint} if model.checkpoint else {}
     paths |= {f"model.characters.{i}": path for i, path in enumerate(model.characters)}
     for key, path in paths.items():
         if not path.is_dir():
             raise ConfigError(f"{key}: there is no folder {path}. Name one that exists.")
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise ConfigError(f"{key}: the folder {path} may not be read. Change its permissions.")
     if model.decoder is not None and not model.decoder.is_file():
         raise ConfigError(f"model.decoder: there is no file {model.decoder}. Name one that exists.")
 

@@ -50,6 +50,21 @@ class Metrics:
             ["kind"],
             registry=r,
         )
+        self.pictures_left_out = Counter(
+            "avatar_pictures_left_out", "Pictures not sent, as a network was too weak", registry=r
+        )
+        self.key_frames = Counter(
+            "avatar_key_frames", "Key frames sent because a client asked", registry=r
+        )
+        self.retransmissions = Counter(
+            "avatar_retransmissions",
+            "Packets sent again, and requests over the budget for it",
+            ["result"],
+            registry=r,
+        )
+        self.reports_dropped = Counter(
+            "avatar_rtcp_dropped", "RTCP packets that were too many or malformed", registry=r
+        )
         self.rtf = Gauge(
             "avatar_rtf", "Compute time over media time of the latest tick", registry=r
         )

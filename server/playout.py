@@ -119,6 +119,11 @@ class Playout:
     def has_open_item(self) -> bool:
         return any(lane.has_open_item for lane in self.lanes.values())
 
+    @property
+    def has_speech(self) -> bool:
+        """Whether some speaker's item is still to play, or to be continued."""
+        return any(lane.has_items for lane in self.lanes.values())
+
     def lane(self, speaker: str | int | None) -> SpeakerLane:
         """The lane of a speaker by name or by number from the left; None is the first one."""
         names = list(self.lanes)

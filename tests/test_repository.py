@@ -59,3 +59,22 @@ def test_the_card_describes_the_weights_beside_it(part):
 
 def card() -> str:
     return (WEIGHTS / "CARD.md").read_text()
+
+
+UNSAFE = re.compile(
+    r"weights_only\s*=\s*False|allow_pickle\s*=\s*True|(?<!_)pickle\.loads?\(|joblib|\bdill\b"
+)
+BETWEEN_OWN_PROCESSES = "runtime/multi_gpu/pipeline_link.py"
+SOURCES = ("runtime/", "server/", "export/", "training/", "benchmarks/", "client_demo/")
+
+
+@pytest.mark.fault("model-files")
+def test_no_file_of_weights_may_run_code(committed):
+    """No file is opened in a way in which it could run code: not as a pickle, but as tensors."""
+    sources = [path for path in committed if path.endswith(".py") and path.startswith(SOURCES)]
+    texts = {path: (ROOT / path).read_text() for path in sources}
+    unsafe = {path for path, text in texts.items() if UNSAFE.search(text)}
+    assert unsafe == {BETWEEN_OWN_PROCESSES}
+    loads = [line for text in texts.values() for line in re.findall(r"torch\.load\([^)]*\)", text)]
+    assert len(loads) > 3
+    assert [each for each in loads if "weights_only=True" not in each] == []

@@ -29,6 +29,7 @@ from runtime.values import EMOTIONS, Box
 CARD = "character.json"
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 LARGEST_CARD = 256_000  # bytes
+LONGEST_FILE_NAME = 255  # bytes, of most file systems
 LONGEST_NAME = 200
 LONGEST_TEXT = 4_000  # of a prompt or licence
 CARD_FIELDS = {"id", "name", "picture", "speakers", "emotions", "prompt", "license"}
@@ -120,6 +121,8 @@ class Character:
             known = ("neutral", *self.emotions)
             raise NotFound.among("emotion", name, known, param="emotion")
         if name not in self._loaded:
+            if not self.emotions[name].is_file():
+                raise NotFound(f"The picture {name} of {self.id} was deleted.", param="emotion")
             self._loaded[name] = ReferenceImage.load(self.emotions[name])
         return self._loaded[name]
 
@@ -330,5 +333,6 @@ def _inside(folder: Path, file: object) -> Path:
 
 
 def _is_plain(file: str) -> bool:
-    is_printable = all("\x20" <= sign < "\ud800" or sign > "\udfff" for sign in file)
-    return is_printable and Path(file).name == file and file not in ("", ".", "..")
+    if not file.isprintable() or len(file.encode()) > LONGEST_FILE_NAME:
+        return False
+    return Path(file).name == file and file not in ("", ".", "..")

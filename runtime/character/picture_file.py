@@ -17,7 +17,7 @@ from runtime.errors import AvatarError, BadInput
 
 SMALLEST_SIDE = 64  # px
 LARGEST_PIXELS = 25_000_000  # of a decoded image: 100 MB, as Pillow holds RGB in 4 bytes
-LARGEST_PIXELS_DEEP = 12_000_000  # with transparency, or more than 8 bits: needs further copies
+LARGEST_PIXELS_DEEP = 12_000_000  # of kinds that need further copies: transparent, 16-bit, WebP
 LARGEST_FILE = 30_000_000  # bytes
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 DEEP_MODES = ("I", "F", "RGBA", "LA", "PA", "RGBa", "La", "LAB", "CMYK")  # and I;16 of any order
@@ -173,7 +173,7 @@ def _check_length(name: str, source: PictureSource, param: str) -> None:
         length = len(source)
     elif isinstance(source, Path):
         if not source.is_file():
-            raise BadInput(f"There is no picture file {source.name}. Check the path.", param=param)
+            raise BadInput(f"There is no picture file {source}. Check the path.", param=param)
         length = source.stat().st_size
     else:
         source.seek(0, io.SEEK_END)
@@ -189,9 +189,9 @@ def _check_length(name: str, source: PictureSource, param: str) -> None:
 
 def _check_size(name: str, opened: Image.Image, param: str) -> None:
     across, down = opened.size
-    is_deep = opened.mode.startswith("I;") or opened.mode in DEEP_MODES
+    is_deep = opened.mode.startswith("I;") or opened.mode in DEEP_MODES or opened.format == "WEBP"
     if is_deep or opened.has_transparency_data:
-        most, kind = LARGEST_PIXELS_DEEP, f" of the kind {opened.mode}"
+        most, kind = LARGEST_PIXELS_DEEP, f" of the kind {opened.format} {opened.mode}"
     else:
         most, kind = LARGEST_PIXELS, ""
     if across * down > most:
@@ -207,7 +207,8 @@ def _check_size(name: str, opened: Image.Image, param: str) -> None:
 def _too_large(name: str, found: str, most: int, param: str) -> BadInput:
     return BadInput(
         f"{name} is too large when decoded ({found}); at most {most} pixels are allowed, and "
-        f"{LARGEST_PIXELS_DEEP} with transparency, CMYK or more than 8 bits. Scale it down.",
+        f"{LARGEST_PIXELS_DEEP} of WebP, CMYK, with transparency or more than 8 bits. Scale it "
+        "down.",
         param=param,
     )
 

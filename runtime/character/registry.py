@@ -10,22 +10,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from runtime.character.character import Character
+from runtime.character.character import CARD, Character
 from runtime.character.folders import FolderStamp, character_folders, folder_stamp
-from runtime.errors import AvatarError
+from runtime.errors import AvatarError, BadInput
 
 logger = logging.getLogger(__name__)
 
 FRESH_S = 1.0  # how long `current` trusts a look at the disk
+FAULTS = (AvatarError, OSError, ValueError, ArithmeticError, RecursionError, MemoryError)
+"""What reading a folder may raise: its files may hold anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A folder as it was read last; `character` is None if it could not be read."""
+    """A folder as it was read last; without a `character`, `fault` says why it is left out."""
 
     folder: Path
     stamp: FolderStamp
     character: Character | None
+    fault: str = ""
 
 
 class CharacterRegistry:
@@ -81,13 +84,20 @@ class CharacterRegistry:
             if not look.cancelled() and look.exception() is None:
                 self._looked_at = time.monotonic()
 
+    def fault_of(self, name: str) -> str | None:
+        """Why the folder of that name is left out; None if it is not, or if there is none."""
+        known = self._known.get(name)
+        return known.fault if known is not None and known.character is None else None
+
     def _look_at(self, name: str, folder: Path) -> _Known:
         stamp, known = folder_stamp(folder), self._known.get(name)
         if known is not None and (known.folder, known.stamp) == (folder, stamp):
             return known
         try:
+            if not (folder / CARD).is_file():  # a pipe or a device could be read for ever
+                raise BadInput(f"{folder / CARD} is no file. Mend it, or delete the folder.")
             return _Known(folder, stamp, Character.load(folder))
-        except (AvatarError, OSError) as error:
+        except FAULTS as error:
             if folder.is_dir():  # else it was deleted this moment
                 logger.warning("the character in %s is left out: %s", folder, error)
-            return _Known(folder, stamp, None)
+            return _Known(folder, stamp, None, str(error))

@@ -28,7 +28,7 @@ from runtime.models.dit.config import DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.stream.model import Prompt
 from runtime.values import Box
-from runtime.weights.fit import misfits, shapes_of
+from runtime.weights.fit import misfits, not_finite, shapes_of, shown
 
 BUILTIN_WEIGHTS = Path(__file__).parents[1] / "builtin" / "weights"
 PROMPT_KEYS = ("prompt.text_states", "prompt.pooled_text")
@@ -85,7 +85,9 @@ def load_builtin() -> AvatarModel:
 
 
 def load(folder: Path) -> AvatarModel:
-    """The model in a folder. CheckpointError names files, keys and shapes that do not fit."""
+    """The model in a folder. CheckpointError names files, keys and shapes that do not fit, and
+    tensors that hold NaN or infinity.
+    """
     dit_config = DiTConfig.from_dict(_read_sizes(folder, "dit"))
     tensors = _read_tensors(folder, "dit")
     missing = [key for key in PROMPT_KEYS if key not in tensors]
@@ -142,6 +144,11 @@ def _read_tensors(folder: Path, part: str) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{file} is no complete safetensors file ({error}). Copy or export it again."
         ) from error
+    if broken := not_finite(tensors):
+        raise CheckpointError(
+            f"{file} has NaN or infinite values in {len(broken)} tensors: {shown(broken)}. The "
+            "file is damaged, or its training failed: copy or export it again."
+        )
     return {key: value.float() for key, value in tensors.items()}
 
 

@@ -1,8 +1,11 @@
-"""Does a file of weights fit a model? Compares all names and shapes."""
+"""Does a file of weights fit a model? Compares all names and shapes, and looks at the values."""
 
 from collections.abc import Collection, Mapping, Sequence
 
+import torch
 from torch import Tensor
+
+from runtime.models.fp8.storage import FP8
 
 Shape = tuple[int, ...]
 NAMES_SHOWN = 5
@@ -31,3 +34,18 @@ def misfits(found: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[
 def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
     """The shape of each tensor."""
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The names of the tensors with NaN or infinite values."""
+    return [name for name, tensor in tensors.items() if not is_finite(tensor)]
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether all values are finite, found without a copy. Integers always are."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    if tensor.dtype == FP8:  # has no infinity; in NaN all bits but the sign are one
+        bits = tensor.view(torch.uint8)
+        return not bool(((bits & 0x7F) == 0x7F).any())
+    return bool(torch.stack(torch.aminmax(tensor)).isfinite().all())

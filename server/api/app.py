@@ -12,7 +12,6 @@ from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.middleware.cors import CORSMiddleware
 
-from runtime.errors import AvatarError
 from server.api.body_limit import BodyLimit
 from server.api.characters import characters_router
 from server.api.errors import answer_errors
@@ -25,34 +24,39 @@ from server.api.tts import find_synthesizer, speech_router
 from server.config import SHIPPED, Listen, ServerConfig
 from server.generation.interface import Backend
 from server.protocol.errors import ErrorCode, ProtocolError, no_session
-from server.session.registry import SessionRegistry
-from server.webrtc.peer import set_video_bitrate
+from server.session.registry import ServerState, SessionRegistry
 
 logger = logging.getLogger(__name__)
 
 BEARER = HTTPBearer(auto_error=False, description="The server's API key, if it has one.")
 
 
-def create_app(config: ServerConfig, backend: Backend) -> FastAPI:
-    """The server as an app. Its lifespan loads the model, and ends every session when it ends."""
+def create_app(
+    config: ServerConfig, backend: Backend, *, is_served_while_loading: bool = False
+) -> FastAPI:
+    """The server as an app. Its lifespan loads the model, and ends every session when it ends.
+
+    `app.state.failure` is why the model could not be loaded. If requests are served while it loads,
+    /readyz says so, and only the failure tells of its end.
+    """
     synthesizer = find_synthesizer()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        set_video_bitrate(config.webrtc.video_bitrate)
         registry = app.state.registry = SessionRegistry(
             config, backend, has_tts=synthesizer is not None
         )
+        loading = asyncio.create_task(_load(app), name="load the model")
         try:
-            await registry.load()
+            if not is_served_while_loading:
+                await loading
             with without_false_alarms():
                 yield
-        except (AvatarError, ProtocolError) as reason:
-            app.state.failure = reason  # `avatar serve` reads it: uvicorn only logs it
-            raise
         finally:
-            await registry.aclose()
-            await asyncio.get_running_loop().shutdown_default_executor()
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+            if await registry.aclose():
+                await asyncio.get_running_loop().shutdown_default_executor()
 
     # The framework's own pages of the API load scripts from elsewhere: docs/protocol.md has it all.
     app = FastAPI(
@@ -68,6 +72,14 @@ def create_app(config: ServerConfig, backend: Backend) -> FastAPI:
     app.mount("/samples", sample_files(config.listen.samples_dir), name="samples")
     app.mount("/", page_files(config.listen.web_dir), name="page")
     return app
+
+
+async def _load(app: FastAPI) -> None:
+    try:
+        await app.state.registry.load()
+    except Exception as reason:
+        app.state.failure = reason  # `avatar serve` reads it: uvicorn only logs it
+        raise
 
 
 def _add_middleware(app: FastAPI, config: ServerConfig) -> None:
@@ -120,7 +132,9 @@ def _open_router() -> APIRouter:
 
     @router.get("/readyz")
     async def readyz(request: Request) -> JSONResponse:
-        """Whether a new session would start now: 200, else 503 with `loading` or `full`."""
+        """Whether a new session would start now: 200, else 503 with `loading`, `full`, `draining`
+        (the server is about to end) or `model_failed` (it ends, to be started anew).
+        """
         registry: SessionRegistry = request.app.state.registry
         status = _status(registry)
         return JSONResponse({"status": status}, 200 if status == "ready" else 503)
@@ -130,7 +144,7 @@ def _open_router() -> APIRouter:
 
 def _status(registry: SessionRegistry) -> str:
     full = registry.admission.active >= registry.config.limits.max_sessions
-    return "loading" if not registry.is_ready else "full" if full else "ready"
+    return "full" if full and registry.state is ServerState.READY else registry.state.value
 
 
 def _sessions_router() -> APIRouter:

@@ -26,6 +26,7 @@ from server.session.settings import find
 logger = logging.getLogger(__name__)
 
 PICTURE_CACHE = {"Cache-Control": "private, max-age=300"}
+MOST_UPLOADS = 8  # at once; half of them of one client
 KEPT_PREVIEWS = 64  # of about 100 kB
 MEDIA_TYPES = {
     ".webp": "image/webp",
@@ -63,7 +64,10 @@ class CharacterRoutes:
     def __init__(self) -> None:
         self._decoder = ThreadPoolExecutor(1, "pictures")
         self._reader = ThreadPoolExecutor(1, "picture-files")
-        self._uploads = Turns("uploads", at_once=2, of_one=8, of_all=16)
+        # An upload arrives before it waits: a request that stands still is closed. What has arrived
+        # lies on the disk.
+        self._uploads = Turns("uploads", MOST_UPLOADS, of_one=0, of_all=0, each=MOST_UPLOADS // 2)
+        self._decoding = Turns("pictures", 1, of_one=MOST_UPLOADS, of_all=MOST_UPLOADS)
         self._listed: tuple[Mapping[str, Character], Response] | None = None
         self._previews: OrderedDict[str, tuple[Character, asyncio.Future[bytes]]] = OrderedDict()
 
@@ -125,10 +129,12 @@ class CharacterRoutes:
         registry: SessionRegistry = request.app.state.registry
         own, largest = _own_root(registry), registry.config.limits.max_picture_bytes
         roots = registry.backend.characters.roots
+        client = client_address(request.scope)
         try:
             async with (
-                self._uploads.turn(client_address(request.scope)),
+                self._uploads.turn(client),
                 character_form(request, largest) as new,
+                self._decoding.turn(client),
             ):
                 added = await _on(self._decoder, _add, new, own, roots)
         except NotWritten as error:

@@ -22,7 +22,7 @@ from server.protocol.server_events import (
     SessionQueued,
     error_event,
 )
-from server.session.registry import SessionRegistry
+from server.session.registry import ServerState, SessionRegistry
 from server.session.session import Session, internal_error
 from server.session.settings import as_protocol_error
 
@@ -98,8 +98,8 @@ class RealtimeSocket:
     async def _refuse(self, reason: ProtocolError) -> None:
         self._registry.metrics.refused.labels(reason=str(reason.code)).inc()
         await self._send(error_event(reason, "fatal"))
-        full = reason.code is ErrorCode.SERVER_FULL
-        await self._close(CloseCode.TRY_LATER if full else CloseCode.POLICY, str(reason.code))
+        is_later = reason.code in (ErrorCode.SERVER_FULL, ErrorCode.UNAVAILABLE)
+        await self._close(CloseCode.TRY_LATER if is_later else CloseCode.POLICY, str(reason.code))
 
     async def _open(self) -> Session | None:
         """A new session, or None if the client left the queue."""
@@ -136,7 +136,9 @@ class RealtimeSocket:
         elif session.closed.is_set():
             for event in session.outbox.drain():
                 await self._send(event)
-            await self._close(CloseCode.NORMAL, "session closed")
+            is_end = self._registry.state in (ServerState.DRAINING, ServerState.MODEL_FAILED)
+            code = CloseCode.GOING_AWAY if is_end else CloseCode.NORMAL
+            await self._close(code, "session closed")
         elif not self._gone.is_set():
             await self._close(CloseCode.POLICY, "events were not read in time")
 

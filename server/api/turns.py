@@ -14,15 +14,16 @@ RETRY_AFTER_S = 5.0
 
 
 class Turns:
-    """Turns at one kind of work: `at_once` run, and one client has at most one of them.
+    """Turns at one kind of work: `at_once` run, and one client has at most `each` of them.
 
     Who waits is served in rotation by client. At most `of_one` of a client and `of_all` wait; more
     are refused with `rate_limited`. `work` names the work in that refusal.
     """
 
-    def __init__(self, work: str, at_once: int, of_one: int, of_all: int) -> None:
+    def __init__(self, work: str, at_once: int, of_one: int, of_all: int, each: int = 1) -> None:
         self._work = work
         self._at_once = at_once
+        self._each = each
         self._of_one = of_one
         self._of_all = of_all
         self._running: Counter[str] = Counter()
@@ -48,10 +49,10 @@ class Turns:
             self._leave(client)
 
     async def _enter(self, client: str) -> None:
-        if self.waiting >= self._of_all or len(self._waiting.get(client, ())) >= self._of_one:
+        if not self._may_start(client) and self._is_full(client):
             raise ProtocolError(
                 ErrorCode.RATE_LIMITED,
-                f"Too many {self._work} wait for their turn already. Try again in "
+                f"Too many {self._work} at once. Try again in "
                 f"{RETRY_AFTER_S:.0f} s, one after the other.",
                 retryable=True,
                 retry_after_s=RETRY_AFTER_S,
@@ -68,10 +69,19 @@ class Turns:
                 self._drop(client, place)
             raise
 
+    def _may_start(self, client: str) -> bool:
+        return self.running < self._at_once and self._running[client] < self._each
+
+    def _is_full(self, client: str) -> bool:
+        of_client = len(self._waiting.get(client, ()))
+        return self.waiting >= self._of_all or of_client >= self._of_one
+
     def _leave(self, client: str) -> None:
         self._running[client] -= 1
         if not self._running[client]:
             del self._running[client]
+        if client in self._waiting:
+            self._waiting.move_to_end(client)
         self._start()
 
     def _drop(self, client: str, place: asyncio.Future[None]) -> None:
@@ -83,15 +93,11 @@ class Turns:
     def _start(self) -> None:
         """Give every free turn to the client that has waited longest since its last one."""
         for client in list(self._waiting):
-            if self.running >= self._at_once:
-                return
-            if client in self._running:
+            if not self._may_start(client):
                 continue
             place = next((each for each in self._waiting[client] if not each.cancelled()), None)
             if place is None:  # all cancelled, and about to be dropped
                 continue
             self._drop(client, place)
-            if client in self._waiting:
-                self._waiting.move_to_end(client)
             self._running[client] += 1
             place.set_result(None)

@@ -7,6 +7,7 @@ checked by tests/server/cli/test_connections.py.
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,8 @@ FEED_BYTES = 16_384
 MAX_FRAGMENTS = 4_096
 CONTROL_RATE, CONTROL_BURST = 20.0, 200.0
 """Pings and pongs of a client, a second and at once."""
+TLS_HANDSHAKE = b"\x16\x03"
+"""How a TLS client begins: RFC 8446, section 5.1."""
 TOO_LARGE = 1009
 POLICY = 1008
 NOT_UTF8 = 1007
@@ -61,10 +64,27 @@ class _Unfinished:
         self._waiting.pop(one, None)
 
 
+class _TlsWarning:
+    """Says once a minute that somebody speaks TLS to this port."""
+
+    def __init__(self) -> None:
+        self._at = float("-inf")
+
+    def warn(self, client: object) -> None:
+        if time.monotonic() - self._at > 60:
+            self._at = time.monotonic()
+            logger.warning(
+                "%s speaks TLS to this port, which has none. Use http:// and ws://, or put a proxy "
+                "with TLS before the server (docs/deployment.md).",
+                client,
+            )
+
+
 class BoundedHttp(H11Protocol):
     """HTTP whose requests must arrive in time."""
 
     _unfinished = _Unfinished()
+    _tls = _TlsWarning()
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -83,6 +103,8 @@ class BoundedHttp(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deadline is None:
             self._expect()  # the next request of a connection that is kept
+        if self._received == 0 and data.startswith(TLS_HANDSHAKE):
+            self._tls.warn(self.client)
         self._received += len(data)
         super().data_received(data)
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
+from fastapi import FastAPI
 
-from server.cli.serve import uvicorn_config
+from server.cli.lifetime import DrainingServer, uvicorn_config
 from server.config import ServerConfig
 
 
@@ -18,7 +19,9 @@ async def running(
     """The port of the app, once its model is loaded; raises what its start raises."""
     settings = uvicorn_config(config, application, log_level)
     settings.loop = "asyncio"
-    server = uvicorn.Server(settings)
+    server = uvicorn.Server(settings)  # for any ASGI app, in tests of the transport
+    if isinstance(application, FastAPI):
+        server = DrainingServer(settings, application, drain_ms=0)
     is_ipv6 = ":" in config.listen.host
     with socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET) as listener:
         listener.bind(("::1" if is_ipv6 else "127.0.0.1", 0))

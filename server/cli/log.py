@@ -14,8 +14,9 @@ HIDDEN = "[hidden]"
 SHORTEST_SECRET = 4
 """Shorter ones would hide half of the log, and are none."""
 
-# Secrets of whatever value: tokens, our subprotocol, headers, and fields of JSON and of queries.
-_TOKENS = re.compile(r"(?i)(bearer\s+|avatar\.secret\.)[^\s,;'\"\\]+")
+# Secrets of whatever value: tokens, our subprotocol, ICE passwords of SDP, headers, and fields of
+# JSON and of queries.
+_TOKENS = re.compile(r"(?i)(bearer\s+|avatar\.secret\.|ice-pwd:)[^\s,;'\"\\]+")
 _HEADERS = re.compile(
     r"(?i)\b((?:proxy-)?authorization|sec-websocket-protocol|cookie|x-api-key)"
     r"(\\?['\"]?\s*[:,=]\s*b?\\?['\"]?)[^'\"\n]+"

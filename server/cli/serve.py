@@ -1,27 +1,24 @@
 """`avatar serve`: configuration from TOML and flags, then the server until it is stopped."""
 
+import faulthandler
 import logging
-import socket
 from pathlib import Path
 from typing import Annotated, get_type_hints
 
 import typer
-import uvicorn
 
 from runtime.cli.command_values import own_characters
 from runtime.errors import AvatarError
 from server.api.app import create_app
-from server.cli.connections import BoundedHttp, BoundedWebSocket
-from server.cli.log import LEVELS, set_up_log, uvicorn_level
+from server.cli.lifetime import ProcessServer, bind, uvicorn_config
+from server.cli.log import LEVELS, set_up_log
 from server.config import ConfigError, ServerConfig
 from server.config_file import load_config, to_toml
 from server.field_info import declared_fields
 from server.generation.runtime_backend import RuntimeBackend
 from server.protocol.errors import ProtocolError
 
-PING_S = 10
-"""A half-open socket is noticed after two of these."""
-DRAIN_S = 5
+logger = logging.getLogger(__name__)
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -143,77 +140,17 @@ def _own_folders() -> list[Path]:
 
 
 def run(config: ServerConfig, log_level: str = "warning") -> None:
-    """Serve until a signal ends it."""
-    typer.echo("Loading the model ..")
+    """Serve until a signal ends it; raises what kept the model from being loaded."""
+    if not (config.listen.web_dir / "index.html").is_file():
+        logger.warning("listen.web_dir: %s has no index.html: no page", config.listen.web_dir)
     listener = bind(config)
-    application = create_app(config, RuntimeBackend(config.model))
-    server = _Server(uvicorn_config(config, application, log_level), listener)
-    # Our caller reports a refusal in one sentence; keep uvicorn's traceback of it out of the log.
-    log = logging.getLogger("uvicorn.error")
-
-    def is_no_refusal(record: logging.LogRecord) -> bool:
-        return application.state.failure is None
-
-    log.addFilter(is_no_refusal)
+    typer.echo("Loading the model ..")
+    application = create_app(config, RuntimeBackend(config.model), is_served_while_loading=True)
+    settings = uvicorn_config(config, application, log_level)
     try:
-        server.run(sockets=[listener])
-    except SystemExit:  # how uvicorn ends when the app could not start
-        if application.state.failure is None:
-            raise
+        ProcessServer(settings, application, config.limits.drain_ms, listener).run([listener])
     finally:
-        log.removeFilter(is_no_refusal)
-        listener.close()  # uvicorn does so only once it has started
+        faulthandler.cancel_dump_traceback_later()
+        listener.close()
     if application.state.failure is not None:
         raise application.state.failure
-
-
-def uvicorn_config(
-    config: ServerConfig, application: object, log_level: str = "warning"
-) -> uvicorn.Config:
-    """How uvicorn runs the app; tests run it the same way."""
-    return uvicorn.Config(
-        application,  # type: ignore[arg-type]  # an ASGI app
-        loop="uvloop",
-        http=BoundedHttp,
-        ws=BoundedWebSocket,
-        ws_max_size=config.limits.max_message_bytes,
-        ws_per_message_deflate=False,  # PCM does not shrink, it only costs time
-        ws_ping_interval=PING_S,
-        ws_ping_timeout=PING_S,
-        timeout_graceful_shutdown=DRAIN_S,
-        log_level=uvicorn_level(log_level),
-        log_config=None,
-        access_log=False,
-    )
-
-
-def bind(config: ServerConfig) -> socket.socket:
-    """The listening socket; made before the model is loaded, so that a taken port fails at once."""
-    listen = config.listen
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((listen.host, listen.port))
-    except OSError as reason:
-        listener.close()
-        raise ConfigError(
-            f"listen.port: cannot listen on {listen.host}:{listen.port} ({reason.strerror}). Stop "
-            "the program that listens there, or choose another --port."
-        ) from None
-    return listener
-
-
-class _Server(uvicorn.Server):
-    """Prints the page's address once a browser can open it."""
-
-    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
-        super().__init__(config)
-        self._listener = listener
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            host, port = self._listener.getsockname()[:2]
-            shown = f"[{host}]" if ":" in host else host
-            typer.echo(f"Ready: open http://{shown}:{port}/")

@@ -31,6 +31,14 @@ class StreamTimes:
     lookahead_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class CallTimes:
+    """How long the slowest calls of a loaded model take, in seconds, as far as that is known."""
+
+    open_s: float = 0.0
+    tick_s: float = 0.0
+
+
 class Generator(Protocol):
     """One stream: sound of every speaker in, frames out. Positions are samples of its timeline."""
 
@@ -73,8 +81,8 @@ class Backend(Protocol):
     @property
     def characters(self) -> CharacterRegistry: ...
 
-    def load(self) -> None:
-        """Load the weights and run every shape once."""
+    def load(self) -> CallTimes:
+        """Load the weights and run every shape once; how long that took at most."""
 
     def close(self) -> None:
         """Release devices, and end processes on them."""
@@ -87,3 +95,11 @@ class Backend(Protocol):
 
     def open(self, request: StreamRequest) -> Generator:
         """A new stream at frame 0, with all work that a character needs once already done."""
+
+
+def try_out(backend: Backend, request: StreamRequest) -> None:
+    """Open a stream and run its first tick in silence; raises what goes wrong."""
+    stream = backend.open(request)
+    for speaker in request.character.speaker_ids:
+        stream.fill_silence(speaker, stream.needed_samples)
+    list(stream.begin_tick(lambda: False))  # read, because a device's faults show up only then

@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import os
 from functools import cache, partial
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from runtime.character.character import Character
 from runtime.character.registry import CharacterRegistry
 from runtime.character.store import BUILTIN_CHARACTERS
 from runtime.engine.kinds import ANY_SHAPE, EngineChoice, weight_precision
-from runtime.stream.presets import StreamPreset, find_preset, presets_of
+from runtime.errors import BadInput, CheckpointError, NotFound
+from runtime.stream.presets import StreamPreset, find_preset, is_released, presets_of
 from runtime.timing import SAMPLE_RATE
 from runtime.values import Samples
 from server.config import Model
-from server.generation.interface import Generator, StreamRequest, StreamTimes
+from server.generation.interface import CallTimes, Generator, StreamRequest, StreamTimes
 
 if TYPE_CHECKING:
     from runtime.engine.parts import WindowShape
@@ -36,6 +38,9 @@ audio, video encoding and the event loop need the other core.
 WARM_UP_TICKS = 4
 """Ticks with silence and with sound: every shape, the change between them, and a rewind."""
 
+SLOW_OPENING_S = 60.0
+"""What the first stream of a new character may take if it loads engines or text encoders."""
+
 
 def threads_for(cores: int) -> int:
     """Torch's default number of threads; 0: torch decides."""
@@ -54,7 +59,7 @@ class RuntimeBackend:
         self._engines: dict[WindowShape | None, Engines] = {}  # None: of every shape
         self._pipeline: Pipeline | None = None
 
-    def load(self) -> None:
+    def load(self) -> CallTimes:
         import torch
 
         from runtime.multi_gpu.pipelined import Pipeline
@@ -72,7 +77,13 @@ class RuntimeBackend:
             self._model = loader(torch.device(self._config.devices[0]))
         if self._lies_in_files:
             self._open_all()
-        self._warm_up()
+        try:
+            return self._warm_up()
+        except FloatingPointError as error:
+            raise CheckpointError(
+                f"The model computes no numbers ({error}), so its weights or its engines are "
+                "damaged. Fetch or export them again."
+            ) from error
 
     def _check_provider(self) -> None:
         """Unsupported if ONNX Runtime lacks the provider; checked before a model is loaded."""
@@ -127,6 +138,18 @@ class RuntimeBackend:
         return self._model is not None and self._model.dit.config.emotion
 
     def open(self, request: StreamRequest) -> Generator:
+        try:
+            return self._open(request)
+        except (BadInput, OSError) as error:
+            if request.character.folder.is_dir():
+                raise
+            raise NotFound(
+                f"The character {request.character.id} was deleted after this session had chosen "
+                "it. Open another session with another character.",
+                param="character",
+            ) from error
+
+    def _open(self, request: StreamRequest) -> Generator:
         from runtime.stream.generator import StreamingGenerator
 
         assert self._model is not None, "load() comes first"
@@ -168,9 +191,11 @@ class RuntimeBackend:
             self._engines[key] = open_engines(choice, self._model, shape)
         return self._engines[key]
 
-    def _warm_up(self) -> None:
+    def _warm_up(self) -> CallTimes:
         """Run silence, speech and an interruption: each preset, and each number of speakers."""
-        by_speakers = {len(each.speakers): each for each in self.characters.read().values()}
+        by_speakers: dict[int, list[Character]] = {}
+        for each in self.characters.read().values():
+            by_speakers.setdefault(len(each.speakers), []).append(each)
         wanted = {(self._config.default_preset, count) for count in by_speakers}
         largest = (
             len(self._config.devices) - 1
@@ -178,18 +203,47 @@ class RuntimeBackend:
         presets = presets_of(self._config.checkpoint).values()
         fitting = [preset.name for preset in presets if preset.steps >= largest]
         wanted |= {(preset, count) for preset in fitting for count in list(by_speakers)[:1]}
+        open_s = SLOW_OPENING_S if self._may_load_later else 0.0
+        tick_s = 0.0
         for preset, count in sorted(wanted):
-            character = by_speakers[count]
-            stream, newest = self.open(StreamRequest(character, preset, 0)), 0
-            for number in range(WARM_UP_TICKS):
-                for speaker in character.speaker_ids:
-                    if number == WARM_UP_TICKS // 2:
-                        stream.push(speaker, _tone())
-                    stream.fill_silence(speaker, stream.needed_samples)
-                for frame in stream.begin_tick(lambda: False):  # reads them: faults show up here
-                    newest = frame.index
-            stream.rewind(newest, frozenset(character.speaker_ids))
+            times = self._warm_with_any(by_speakers[count], preset)
+            open_s, tick_s = max(open_s, times.open_s), max(tick_s, times.tick_s)
             logger.info("warmed the preset %s with %d speakers", preset, count)
+        return CallTimes(open_s, tick_s)
+
+    def _warm_with_any(self, characters: list[Character], preset: str) -> CallTimes:
+        """With the last of them that works: an emotion's picture may turn out to be broken."""
+        *others, last = characters
+        try:
+            return self._warm_stream(StreamRequest(last, preset, 0))
+        except (BadInput, OSError) as error:
+            if not others:
+                raise
+            logger.warning("the character in %s cannot be shown: %s", last.folder, error)
+            return self._warm_with_any(others, preset)
+
+    @property
+    def _may_load_later(self) -> bool:
+        """Whether a stream of a character that was added later loads or compiles something."""
+        checkpoint = self._config.checkpoint
+        is_large = checkpoint is not None and is_released(checkpoint)
+        return is_large or self._config.engine != "torch"
+
+    def _warm_stream(self, request: StreamRequest) -> CallTimes:
+        began = perf_counter()
+        stream, newest = self.open(request), 0
+        open_s, ticks_s = perf_counter() - began, [0.0]
+        for number in range(WARM_UP_TICKS):
+            began = perf_counter()
+            for speaker in request.character.speaker_ids:
+                if number == WARM_UP_TICKS // 2:
+                    stream.push(speaker, _tone())
+                stream.fill_silence(speaker, stream.needed_samples)
+            for frame in stream.begin_tick(lambda: False):  # reads them: faults show up here
+                newest = frame.index
+            ticks_s.append(perf_counter() - began)
+        stream.rewind(newest, frozenset(request.character.speaker_ids))
+        return CallTimes(open_s, max(ticks_s))
 
 
 @cache

@@ -16,7 +16,7 @@ from runtime.timing import SAMPLES_PER_FRAME
 from runtime.values import Frame
 from server.config import Pacing
 from server.generation.interface import Generator
-from server.generation.model_thread import ModelThread
+from server.generation.model_thread import ModelThread, Work
 from server.generation.tick_job import EmotionChange, RewindJob, SpeechPart, TickJob, TickResult
 from server.playout import SLOT_MS, SLOT_S, Playout
 from server.protocol.outbox import Emit
@@ -131,7 +131,7 @@ class TickScheduler:
 
     async def run(self, open_stream: Callable[[], Generator]) -> None:
         """Open the stream, then tick for ever. Ends by cancellation or the generator's error."""
-        self._generator = await self._thread.run(open_stream)
+        self._generator = await self._thread.run(open_stream, work=Work.OPEN)
         self._needed = self._generator.needed_samples
         try:
             while True:

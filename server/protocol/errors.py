@@ -40,6 +40,7 @@ class ErrorCode(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     UPGRADE_REQUIRED = "upgrade_required"
     SERVER_FULL = "server_full"
+    UNAVAILABLE = "unavailable"
     RATE_LIMITED = "rate_limited"
     PEER_LOST = "peer_lost"
     GENERATOR_FAILED = "generator_failed"
@@ -204,8 +205,13 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         426,
     ),
     ErrorCode.SERVER_FULL: ErrorInfo(
-        "All sessions and all places in the queue are taken, or the model is still loading.",
+        "All sessions and all places in the queue are taken.",
         "Try again later; `GET /readyz` tells when.",
+        503,
+    ),
+    ErrorCode.UNAVAILABLE: ErrorInfo(
+        "The model is still loading or has failed, or the server is shutting down.",
+        "Try again later; `GET /readyz` tells which, and when.",
         503,
     ),
     ErrorCode.RATE_LIMITED: ErrorInfo(
@@ -218,8 +224,9 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         "Check the network and the ICE servers, then open a new session.",
     ),
     ErrorCode.GENERATOR_FAILED: ErrorInfo(
-        "The model failed while it generated frames.",
-        "Open a new session; if it happens again, report the server's log.",
+        "The model failed or hung while it generated frames, for this session or for all.",
+        "Open a new session, as soon as `GET /readyz` answers 200; if it happens again, report the "
+        "server's log.",
         500,
     ),
     ErrorCode.EMPTY_TEXT: ErrorInfo(

@@ -13,6 +13,7 @@ class CloseCode(IntEnum):
     """Why the server closed a socket: RFC 6455, section 7.4.1, and 4000-4999 for applications."""
 
     NORMAL = 1000
+    GOING_AWAY = 1001
     POLICY = 1008
     TRY_LATER = 1013
     TAKEN_OVER = 4001
@@ -31,13 +32,18 @@ CLOSE_CODES: dict[CloseCode, CloseInfo] = {
         "The session ended; `session.closed` came before it.",
         "Open a new session if you need one.",
     ),
+    CloseCode.GOING_AWAY: CloseInfo(
+        "The server ends: it shuts down, or its model failed; `session.closed` came before it.",
+        "Open a new session when the server is back.",
+    ),
     CloseCode.POLICY: CloseInfo(
         "The session was refused (a fatal `error` came before it), or events were not read "
         "within 20 s.",
         "Read the error. Read events as they come.",
     ),
     CloseCode.TRY_LATER: CloseInfo(
-        "All sessions and all places in the queue are taken, or the model is still loading.",
+        "All sessions and all places in the queue are taken, the model is still loading, or the "
+        "server is shutting down.",
         "Try again later.",
     ),
     CloseCode.TAKEN_OVER: CloseInfo(

@@ -23,6 +23,13 @@ class SpeakerState(StrEnum):
     SPEAKING = "speaking"
 
 
+class DegradedCause(StrEnum):
+    """What is too slow: the model on the server, or the network between server and viewer."""
+
+    MODEL = "model"
+    NETWORK = "network"
+
+
 SPEAKER = Info("The speaker's `id`.", "mira")
 ITEM = Info("The utterance.", "i1")
 PLAYED = Info("How much of the item was played, in milliseconds.", 1_280)
@@ -253,17 +260,21 @@ class BufferHigh(BufferStatus):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionDegraded(ServerEvent):
-    """Frames are late: the last one repeats and the sound waits, so that lips stay in sync."""
+    """The stream is worse than it should be. With cause `model` frames are late: the last one
+    repeats and the sound waits, so that lips stay in sync. With cause `network` the viewer's
+    network carries too little: fewer pictures are sent, then sound alone.
+    """
 
     type: ClassVar[str] = "session.degraded"
 
+    cause: Annotated[str, Info("What is too slow.", "model", choices=tuple(DegradedCause))]
     reason: Annotated[str, Info("Why, for people.", "frames are late")]
     rtf: Annotated[float, Info("Compute time over media time; above 1 is too slow.", 1.2)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecovered(SessionDegraded):
-    """Frames are on time again."""
+    """The cause of a `session.degraded` is gone; each cause recovers by itself."""
 
     type: ClassVar[str] = "session.recovered"
 

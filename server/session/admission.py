@@ -21,6 +21,7 @@ class Admission:
         self._max_sessions = max_sessions
         self._max_queued = max_queued
         self._queue: deque[_Waiter] = deque()
+        self._closed: ProtocolError | None = None
         self.active = 0
 
     @property
@@ -29,6 +30,8 @@ class Admission:
 
     async def enter(self, on_position: Callable[[int], None]) -> None:
         """Take a slot, waiting in order; `on_position` gets the position in the queue, from 1."""
+        if self._closed is not None:
+            raise self._closed
         if self.active < self._max_sessions and not self._queue:
             self.active += 1
             return
@@ -48,9 +51,17 @@ class Admission:
             if waiter in self._queue:
                 self._queue.remove(waiter)
                 self._report_positions()
-            elif not waiter.admitted.cancelled():
+            elif waiter.admitted.done() and not _ended_without_slot(waiter.admitted):
                 self.leave()  # admitted at the very moment of the cancellation
             raise
+
+    def close(self, reason: ProtocolError) -> None:
+        """Admit nobody from now on; who waits is refused with `reason`."""
+        self._closed = reason
+        waiting, self._queue = self._queue, deque()
+        for waiter in waiting:
+            if not waiter.admitted.done():
+                waiter.admitted.set_exception(reason)
 
     def leave(self) -> None:
         """Free the slot, or give it to the next in the queue."""
@@ -65,3 +76,7 @@ class Admission:
     def _report_positions(self) -> None:
         for place, waiter in enumerate(self._queue, start=1):
             waiter.on_position(place)
+
+
+def _ended_without_slot(admitted: "asyncio.Future[None]") -> bool:
+    return admitted.cancelled() or admitted.exception() is not None

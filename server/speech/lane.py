@@ -57,6 +57,11 @@ class SpeakerLane:
         return self._open_item() is not None
 
     @property
+    def has_items(self) -> bool:
+        """Whether an item has neither been played nor ended."""
+        return bool(self._items)
+
+    @property
     def has_unplaced(self) -> bool:
         return any(item.reader.unread_samples > 0 for item in self._items)
 

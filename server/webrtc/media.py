@@ -20,7 +20,7 @@ from server.playout import Pace, Playout, Slice
 from server.protocol.client_events import WebrtcCandidate
 from server.protocol.errors import ErrorCode, ProtocolError
 from server.protocol.outbox import Emit
-from server.protocol.server_events import SessionDegraded, SessionRecovered
+from server.protocol.server_events import DegradedCause, SessionDegraded, SessionRecovered
 from server.speech.lane import SpeakerLane
 from server.tasks import Tasks
 from server.webrtc.check_budget import CheckBudget
@@ -28,6 +28,7 @@ from server.webrtc.ice_guard import Reach
 from server.webrtc.offer import read_offer
 from server.webrtc.pacer import send_slices
 from server.webrtc.peer import Peer
+from server.webrtc.sending.sender import Sender
 
 logger = logging.getLogger(__name__)
 
@@ -69,12 +70,14 @@ class MediaSession:
         self._metrics = metrics
         self._emit = emit
         self._on_end = on_end
+        self._moved = asyncio.Event()
         self._peer: Peer | None = None  # plays
         self._next: Peer | None = None  # answered, not connected yet
         self._newest: Peer | None = None  # of the latest offer, unless it was refused
         self._had_offer = False
         self._is_overdue = False
         self._offers = TokenBucket(OFFERS_PER_S, OFFERS_AT_ONCE)
+        self._is_network_weak = False
         self._answering = asyncio.Lock()
         self._checks = CheckBudget()
         self._tasks = Tasks("media", self._on_error)
@@ -113,7 +116,7 @@ class MediaSession:
         self._check_rate()
         offer = read_offer(text)
         reach = Reach(self._config.listen.host, rules, self._checks)
-        self._newest = Peer(offer, self._config.webrtc, reach, self._on_peer_change)
+        self._newest = Peer(offer, self._config.webrtc, reach, self._sender(), self._on_peer_change)
         return self._newest
 
     async def answer(self, peer: Peer, request: StreamRequest) -> str:
@@ -187,6 +190,7 @@ class MediaSession:
             self._close_later(peer)
         elif peer is self._peer and is_lost and self.state is MediaState.PLAYING:
             self.state = MediaState.PAUSED if self._next is None else MediaState.CONNECTING
+            self._moved.set()
             self._tasks.stop("play")
             self._wait_for_peer()
 
@@ -258,20 +262,49 @@ class MediaSession:
 
     def _on_slice(self, played: Slice, pace: Pace | None, lag_s: float) -> None:
         self._scheduler.wake()
+        self._moved.set()
         self._metrics.loop_lag.observe(lag_s)
         self._metrics.slices.labels(kind="held" if played.frame is None else "new").inc()
         rtf = round(self._scheduler.times.rtf, 3)
         if pace is Pace.DEGRADED:
             reason = "frames are late: the model is slower than real time, or too many share it"
-            self._emit(SessionDegraded(reason=reason, rtf=rtf))
+            self._emit(SessionDegraded(cause=DegradedCause.MODEL, reason=reason, rtf=rtf))
         elif pace is Pace.ON_TIME:
-            self._emit(SessionRecovered(reason="frames are on time again", rtf=rtf))
+            reason = "frames are on time again"
+            self._emit(SessionRecovered(cause=DegradedCause.MODEL, reason=reason, rtf=rtf))
+
+    def _sender(self) -> Sender:
+        """For a new peer; the client knows what it was told of the one before."""
+        bps = self._config.webrtc.video_bitrate
+        return Sender(bps, self._metrics, self._on_network, is_weak=self._is_network_weak)
+
+    def _on_network(self, is_weak: bool) -> None:
+        if is_weak is self._is_network_weak:
+            return
+        self._is_network_weak = is_weak
+        rtf, cause = round(self._scheduler.times.rtf, 3), DegradedCause.NETWORK
+        if is_weak:
+            reason = "the viewer's network carries too little: fewer pictures, simpler sound"
+            self._emit(SessionDegraded(cause=cause, reason=reason, rtf=rtf))
+        else:
+            reason = "the viewer's network carries every picture again"
+            self._emit(SessionRecovered(cause=cause, reason=reason, rtf=rtf))
 
     # ------------------------------------------------------------ end
+
+    async def until_silent(self) -> bool:
+        """Wait until the speech that came has been played; whether there was some to play."""
+        has_played = False
+        while self.state is MediaState.PLAYING and self.playout.has_speech:
+            has_played = True
+            self._moved.clear()
+            await self._moved.wait()
+        return has_played
 
     async def close(self) -> None:
         """End the loops, the peer and the stream; items that are left end as interrupted."""
         self.state = MediaState.CLOSED
+        self._moved.set()
         await self._tasks.aclose()
         self.playout.interrupt(self.playout.lanes)
         peers = [each for each in {self._peer, self._next, self._newest} if each is not None]

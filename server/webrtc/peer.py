@@ -12,7 +12,6 @@ from aiortc import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
-from aiortc.codecs import h264, vpx
 from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
 
 from server.config import IceServer, Webrtc
@@ -22,6 +21,8 @@ from server.webrtc.candidates import MAX_CANDIDATES, SDP_ERRORS, Candidate, Cand
 from server.webrtc.ice_credentials import credentials_for
 from server.webrtc.ice_guard import Reach, guard
 from server.webrtc.offer import Offer, bad_sdp, with_declined
+from server.webrtc.sending.feedback import attach
+from server.webrtc.sending.sender import Sender
 from server.webrtc.tracks import AudioTrack, VideoTrack
 
 logger = logging.getLogger(__name__)
@@ -30,13 +31,17 @@ CLOSE_S = 10
 
 
 class Peer:
-    """One answered offer; `on_change` gets each new state: connected, failed, closed."""
+    """One answered offer; `on_change` gets each new state: connected, failed, closed.
+
+    `sender` decides how much is sent.
+    """
 
     def __init__(
         self,
         offer: Offer,
         config: Webrtc,
         reach: Reach,
+        sender: Sender,
         on_change: Callable[["Peer", str], None],
     ) -> None:
         servers = [_ice_server(each) for each in config.ice_servers]
@@ -48,6 +53,7 @@ class Peer:
         )
         self._connection.on("connectionstatechange", lambda: on_change(self, self.state))
         self._offer = offer
+        self._sender = sender
         self._reach = reach
         self._budget = CandidateBudget(reach.rules, offer.transports)
         self._tracks: dict[str, AudioTrack | VideoTrack] = {}
@@ -83,6 +89,7 @@ class Peer:
                 # aiortc as DTLS client would refuse a peer with an RSA certificate.
                 sdp = sdp.replace("a=setup:active", "a=setup:passive")
             await self._connection.setLocalDescription(RTCSessionDescription(sdp, "answer"))
+            attach(self._connection, self._sender)
         except OperationError:
             raise ProtocolError(
                 ErrorCode.NO_COMMON_CODEC,
@@ -105,7 +112,8 @@ class Peer:
         for transceiver in self._connection.getTransceivers():
             transceiver.direction = "inactive"
             if mids.get(transceiver.kind) == transceiver.mid:
-                track = AudioTrack() if transceiver.kind == "audio" else VideoTrack()
+                kind = AudioTrack if transceiver.kind == "audio" else VideoTrack
+                track = kind(self._sender)
                 self._tracks[transceiver.kind] = track
                 transceiver.sender.replaceTrack(track)
                 transceiver.direction = "sendonly"
@@ -158,12 +166,6 @@ class Peer:
                 await asyncio.shield(self._connection.close())
         except TimeoutError:
             logger.error("a peer connection did not close within %d s", CLOSE_S)
-
-
-def set_video_bitrate(bits_per_second: int) -> None:
-    """Set the encoders' first bit rate, a module constant of aiortc; REMB changes it later."""
-    vpx.DEFAULT_BITRATE = min(bits_per_second, vpx.MAX_BITRATE)
-    h264.DEFAULT_BITRATE = min(bits_per_second, h264.MAX_BITRATE)
 
 
 def _ice_server(server: IceServer) -> RTCIceServer:

@@ -1,25 +1,28 @@
 """The two tracks of a session: the same slices, the same counter, the same start.
 
-The pacer pushes a slice when it is due, and aiortc's sender takes it from each track. The second
-half of a slice's sound waits 20 ms, so that packets leave at an even pace and aiortc maps RTP time
-to wall time correctly for both tracks.
+The pacer pushes a slice when it is due; aiortc's sender takes encoded packets from each track. The
+second half of a slice's sound waits 20 ms, so that packets leave at an even pace and aiortc maps
+RTP time to wall time correctly for both tracks.
 """
 
 import asyncio
 import fractions
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import av
 import numpy as np
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
+from av.stream import Stream
 from numpy.typing import NDArray
 
 from runtime.timing import OUTPUT_RATE, OUTPUT_SAMPLES_PER_FRAME, VIDEO_FPS
-from runtime.values import Pixels
 from server.playout import Slice
+from server.webrtc.sending.encoders import OpusEncoder, VideoEncoder
+from server.webrtc.sending.sender import Sender
 
 logger = logging.getLogger(__name__)
 
@@ -80,12 +83,15 @@ class _Packet:
 
 
 class AudioTrack(MediaStreamTrack):
-    """Opus, 48 kHz mono, in packets of 20 ms."""
+    """Opus, 48 kHz mono, in packets of 20 ms; for other codecs frames, which aiortc encodes."""
 
     kind = "audio"
 
-    def __init__(self) -> None:
+    def __init__(self, sender: Sender) -> None:
         super().__init__()
+        self.is_opus = True
+        self._sender = sender
+        self._encoder = OpusEncoder()
         self._slices = _Waiting[_Packet](2 * WAITING_SLICES, self.kind)
 
     async def push(self, played: Slice, due: float) -> None:
@@ -95,51 +101,75 @@ class AudioTrack(MediaStreamTrack):
             packet = _Packet(pts, due + half * PACKET_SAMPLES / OUTPUT_RATE, part)
             await self._slices.put(packet)
 
-    async def recv(self) -> av.AudioFrame:
+    def encode_as(self, mime_type: str) -> None:
+        """The codec that was agreed on."""
+        self.is_opus = mime_type.lower() == "audio/opus"
+
+    async def recv(self) -> "av.Packet[av.AudioStream] | av.AudioFrame":
         packet = await self._slices.next(self)
         await asyncio.sleep(packet.due - asyncio.get_running_loop().time())
         frame = av.AudioFrame.from_ndarray(packet.sound[None, :], format="s16", layout="mono")
         frame.sample_rate = OUTPUT_RATE
         frame.pts = packet.pts
         frame.time_base = AUDIO_TIME_BASE
-        return frame
+        if not self.is_opus:
+            return frame
+        split = self._sender.split
+        return await asyncio.get_running_loop().run_in_executor(
+            None, self._encoder.encode, frame, split.sound_bps, split.has_fec
+        )
 
     def stop(self) -> None:
         super().stop()
         self._slices.end()
-
-
-@dataclass(frozen=True, slots=True)
-class _VideoFrame:
-    pts: int
-    pixels: Pixels
 
 
 class VideoTrack(MediaStreamTrack):
-    """25 frames a second.
-
-    A repeat is a new frame object each time: aiortc marks the object for a key frame, and if it
-    were sent again, every later frame would be a key frame.
-    """
+    """25 pictures a second, fewer if the network carries no more."""
 
     kind = "video"
 
-    def __init__(self) -> None:
+    def __init__(self, sender: Sender) -> None:
         super().__init__()
-        self._slices = _Waiting[_VideoFrame](WAITING_SLICES, self.kind)
+        self._sender = sender
+        self._encoder = VideoEncoder("video/VP8")
+        self._slices = _Waiting[Slice](WAITING_SLICES, self.kind)
 
     async def push(self, played: Slice, due: float) -> None:
-        pts = played.slot * VIDEO_CLOCK_HZ // VIDEO_FPS
-        await self._slices.put(_VideoFrame(pts, played.pixels))
+        await self._slices.put(played)
 
-    async def recv(self) -> av.VideoFrame:
-        waiting = await self._slices.next(self)
-        layout = "rgb24" if waiting.pixels.ndim == 3 else "yuv420p"  # the encoders' own format
-        frame = av.VideoFrame.from_ndarray(waiting.pixels, format=layout)
-        frame.pts = waiting.pts
-        frame.time_base = VIDEO_TIME_BASE
-        return frame
+    def encode_as(self, mime_type: str) -> None:
+        """The codec that was agreed on."""
+        self._encoder = VideoEncoder(mime_type)
+
+    async def recv(self) -> "av.Packet[Stream]":
+        while True:
+            played = await self._slices.next(self)
+            frame = as_frame(played)
+            if not self._sender.takes_picture(played.slot, frame.width * frame.height):
+                continue
+            packet = await asyncio.get_running_loop().run_in_executor(
+                None,
+                partial(
+                    self._encoder.encode,
+                    frame,
+                    self._sender.split.video_bps,
+                    is_key=self._sender.wants_key_frame(),
+                ),
+            )
+            if packet is not None:
+                self._sender.picture_made(packet.size)
+                return packet
 
     def stop(self) -> None:
         super().stop()
         self._slices.end()
+
+
+def as_frame(played: Slice) -> av.VideoFrame:
+    """The picture of a slice, with its time."""
+    layout = "rgb24" if played.pixels.ndim == 3 else "yuv420p"  # the encoders' own format
+    frame = av.VideoFrame.from_ndarray(played.pixels, format=layout)
+    frame.pts = played.slot * VIDEO_CLOCK_HZ // VIDEO_FPS
+    frame.time_base = VIDEO_TIME_BASE
+    return frame

@@ -316,3 +316,19 @@ async def test_the_binary_message_of_the_page_is_the_servers(shared):
 
     assert (append.speaker, append.commit) == (1, True)
     assert np.frombuffer(append.audio, "<i2").tolist() == samples
+
+
+@pytest.mark.fault("odd-sound")
+async def test_a_file_that_is_too_quiet_is_told_from_a_silent_one(shared):
+    """The page says that a file is too quiet rather than that it has no sound."""
+    said = await shared.page.evaluate(
+        """async () => {
+          const {withoutLeadingSilence} = await import("./speaker_input.js");
+          return [0, 100].map((peak) => {
+            try { withoutLeadingSilence(new Int16Array(100).fill(peak)); }
+            catch ({message}) { return message; }
+          });
+        }"""
+    )
+    assert "silent" in said[0]
+    assert "too quiet: its loudest sound is at -50 dB" in said[1]

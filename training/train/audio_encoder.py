@@ -178,7 +178,7 @@ class Trainer:
         )
 
     def load(self, path: Path) -> None:
-        saved = torch.load(path, weights_only=False)
+        saved = torch.load(path, weights_only=True)
         self.listener.load_state_dict(saved["listener"])
         self.mean.load_state_dict(saved["mean"])
         self.optimizer.load_state_dict(saved["optimizer"])

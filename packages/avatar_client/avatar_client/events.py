@@ -99,13 +99,15 @@ class ErrorCode(StrEnum):
     UPGRADE_REQUIRED = "upgrade_required"
     """A plain request came to `/v1/realtime`, which is a WebSocket."""
     SERVER_FULL = "server_full"
-    """All sessions and all places in the queue are taken, or the model is still loading."""
+    """All sessions and all places in the queue are taken."""
+    UNAVAILABLE = "unavailable"
+    """The model is still loading or has failed, or the server is shutting down."""
     RATE_LIMITED = "rate_limited"
     """The client asks for more of one kind of work than one may, or tried many wrong keys."""
     PEER_LOST = "peer_lost"
     """The WebRTC connection was not established, or was lost and not offered again in time."""
     GENERATOR_FAILED = "generator_failed"
-    """The model failed while it generated frames."""
+    """The model failed or hung while it generated frames, for this session or for all."""
     EMPTY_TEXT = "empty_text"
     """The text to speak is empty, or has nothing that makes a sound."""
     TEXT_TOO_LONG = "text_too_long"
@@ -129,11 +131,14 @@ class CloseCode(IntEnum):
 
     NORMAL = 1000
     """The session ended; `session.closed` came before it."""
+    GOING_AWAY = 1001
+    """The server ends: it shuts down, or its model failed; `session.closed` came before it."""
     POLICY = 1008
     """The session was refused (a fatal `error` came before it), or events were not read within
     20 s."""
     TRY_LATER = 1013
-    """All sessions and all places in the queue are taken, or the model is still loading."""
+    """All sessions and all places in the queue are taken, the model is still loading, or the
+    server is shutting down."""
     TAKEN_OVER = 4001
     """Another socket took the session over with its id and secret."""
 
@@ -507,10 +512,15 @@ class BufferHigh(BufferStatus):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionDegraded(ServerEvent):
-    """Frames are late: the last one repeats and the sound waits, so that lips stay in sync."""
+    """The stream is worse than it should be. With cause `model` frames are late: the last one
+    repeats and the sound waits, so that lips stay in sync. With cause `network` the viewer's
+    network carries too little: fewer pictures are sent, then sound alone.
+    """
 
     type: ClassVar[str] = "session.degraded"
 
+    cause: str
+    """What is too slow."""
     reason: str
     """Why, for people."""
     rtf: float
@@ -519,7 +529,7 @@ class SessionDegraded(ServerEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecovered(SessionDegraded):
-    """Frames are on time again."""
+    """The cause of a `session.degraded` is gone; each cause recovers by itself."""
 
     type: ClassVar[str] = "session.recovered"
 

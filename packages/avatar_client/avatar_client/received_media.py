@@ -15,6 +15,8 @@ from avatar_client.stream_clock import StreamClock, offset_by_packets_us
 Kind = Literal["audio", "video"]
 CLOCK_RATES: dict[Kind, int] = {"audio": 48_000, "video": 90_000}  # Opus and video over RTP
 
+LONGEST_FRAME_US = 40_000  # of the server's frames
+
 AnyFrame = TypeVar("AnyFrame", av.VideoFrame, av.AudioFrame)
 
 
@@ -82,6 +84,7 @@ class ReceivedMedia:
         self._taps: list[Tap] = []
         self._readers: list[asyncio.Task[None]] = []
         self._first_s: float | None = None  # when the first frame of all arrived
+        self._latest_us = 0  # the largest pts of either track
         self._base_us = 0  # added to the times of tracks that were negotiated anew
 
     def tap(self, tap: Tap) -> Callable[[], None]:
@@ -103,7 +106,7 @@ class ReceivedMedia:
         await self._stop_reading()
         if self._first_s is not None:
             passed_s = asyncio.get_running_loop().time() - self._first_s
-            self._base_us = int(passed_s * 1_000_000)
+            self._base_us = max(int(passed_s * 1_000_000), self._latest_us + LONGEST_FRAME_US)
         self.clocks = {kind: StreamClock(rate) for kind, rate in CLOCK_RATES.items()}
         self.synchronised.clear()
 
@@ -148,6 +151,7 @@ class ReceivedMedia:
                 frame.pts += base
                 if self._first_s is None:
                     self._first_s = loop.time()
+                self._latest_us = max(self._latest_us, frame.pts * 1_000_000 // CLOCK_RATES[kind])
                 received = ReceivedFrame(kind, frame, loop.time())
                 queue.put(received)
                 for tap in [*self._taps]:

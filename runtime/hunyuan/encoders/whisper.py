@@ -11,7 +11,7 @@ from torch import Tensor
 from runtime.errors import CheckpointError
 from runtime.hunyuan.tensor_file import map_pickle, map_safetensors, read_json
 from runtime.models.audio_encoder import AudioEncoder, AudioEncoderConfig
-from runtime.weights.fit import misfits
+from runtime.weights.fit import misfits, not_finite, shown
 
 PREFIXES = ("model.encoder.", "encoder.")  # with and without a language head around it
 CONFIG_NAMES = {
@@ -47,6 +47,11 @@ def load_whisper(folder: Path, device: str | torch.device = "cpu") -> AudioEncod
         raise CheckpointError(
             f"The weights in {folder} do not fit its config.json: {'; '.join(problems)}. "
             "Run `avatar weights fetch`."
+        )
+    if broken := not_finite(tensors):
+        raise CheckpointError(
+            f"The weights in {folder} have NaN or infinite values in {len(broken)} tensors: "
+            f"{shown(broken)}. Run `avatar weights fetch`."
         )
     own = {name: tensor.to(device, torch.float32, copy=True) for name, tensor in tensors.items()}
     encoder.load_state_dict(own, assign=True)

@@ -19,6 +19,7 @@ from torch import Tensor
 from runtime.errors import BadInput
 from runtime.hunyuan.layout import Form, ReleasedLayout
 from runtime.hunyuan.weights.loading import StoredDit, check_fit, empty_dit, open_dit, read_config
+from runtime.media_files.outputs import write_text
 from runtime.models.fp8.storage import FP8, SCALE_SUFFIX, block_linears, quantize
 from runtime.weights.mapped_pages import release_pages
 
@@ -70,9 +71,9 @@ def convert(
         for name in names:
             release_pages(stored.tensors[name])
         on_shard(done / len(shards))
-    target.dit_config.write_text(json.dumps(config.to_dict(), indent=2))
+    write_text(target.dit_config, json.dumps(config.to_dict(), indent=2))
     index = {"metadata": {"total_size": total}, "weight_map": places}
-    target.shard_index(to).write_text(json.dumps(index, indent=2))
+    write_text(target.shard_index(to), json.dumps(index, indent=2))
     return Conversion(target.shard_index(to), tuple(paths), total)
 
 

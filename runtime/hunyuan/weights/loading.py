@@ -22,7 +22,7 @@ from runtime.hunyuan.weights.lora import Lora, Update, read_loras
 from runtime.models.dit.config import RELEASED, DiTConfig
 from runtime.models.dit.dit import DiT
 from runtime.models.fp8.storage import FP8, SCALE_SUFFIX, dequantize, quantize, use_fp8
-from runtime.weights.fit import misfits, shown
+from runtime.weights.fit import misfits, not_finite, shown
 from runtime.weights.mapped_pages import release_pages
 
 WEIGHT_SCALE = f".weight{SCALE_SUFFIX}"
@@ -152,21 +152,11 @@ def check_fit(stored: StoredDit, model: DiT) -> None:
 
 def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
     """CheckpointError that names the tensors with NaN or infinite values, if there are any."""
-    if broken := [name for name, tensor in tensors.items() if not is_finite(tensor)]:
+    if broken := not_finite(tensors):
         raise CheckpointError(
             f"{source} has NaN or infinite values in {len(broken)} tensors: {shown(broken)}. "
             "The file is damaged: delete it and get it again with `avatar weights fetch`."
         )
-
-
-def is_finite(tensor: Tensor) -> bool:
-    """Whether all values are finite, found without a copy. Integers always are."""
-    if not tensor.is_floating_point() or not tensor.numel():
-        return True
-    if tensor.dtype == FP8:  # has no infinity; in NaN all bits but the sign are one
-        bits = tensor.view(torch.uint8)
-        return not bool(((bits & 0x7F) == 0x7F).any())
-    return bool(torch.stack(torch.aminmax(tensor)).isfinite().all())
 
 
 def own(

@@ -183,6 +183,11 @@ def load_taehv(file: Path, device: torch.device | str, dtype: torch.dtype) -> Ta
         for key, value in _read(file).items()
         if not key.startswith("encoder.")
     }
+    if broken := [key for key, value in tensors.items() if not value.isfinite().all()]:
+        raise CheckpointError(
+            f"{file} has NaN or infinite values in {len(broken)} tensors, {broken[0]} first. "
+            "Download taehv.pth from github.com/madebyollin/taehv again."
+        )
     try:
         decoder.load_state_dict(tensors, assign=True)
     except RuntimeError as error:

@@ -1,5 +1,6 @@
 """What a real server writes into its log, at every level."""
 
+import asyncio
 import contextlib
 import io
 import logging
@@ -11,6 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from server.api.app import create_app
+from server.cli.connections import BoundedHttp
 from server.cli.embedded import running
 from server.cli.log import LogFormatter, secrets_of
 from server.config import IceServer, Listen, Model, ServerConfig, Webrtc
@@ -88,3 +90,19 @@ async def test_a_refused_page_is_one_warning_that_says_what_to_do(character_root
     assert "origin 'https://app.example', host '127.0.0.1:" in line
     assert "listen.allowed_origins" in line
     assert "$http_host" in line
+
+
+@pytest.mark.fault("intruders")
+async def test_a_client_that_speaks_tls_is_named_in_the_log(character_root, monkeypatch):
+    """The log says that a client speaks TLS to a port without TLS."""
+    monkeypatch.setattr(BoundedHttp, "_tls", type(BoundedHttp._tls)())
+    config = ServerConfig(model=Model(characters=(character_root,)))
+    app = create_app(config, FlashBackend(character_root))
+    with log_of(config, "warning") as text:
+        async with running(config, app, "warning") as port:
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500))
+                await reader.read()
+                writer.close()
+    assert text.getvalue().count("speaks TLS to this port") == 1

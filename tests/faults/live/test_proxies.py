@@ -5,7 +5,6 @@ import contextlib
 import ssl
 
 import pytest
-import pytest_asyncio
 
 from server.config import Listen, Model, ServerConfig
 from tests.support.serving.browser import chromium, opened
@@ -16,10 +15,10 @@ from tests.support.serving.stand import serving
 KEY = "a-key-of-24-characters-0"
 
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture
 async def browser():
     async with chromium() as browser:
         yield browser
@@ -70,26 +69,26 @@ async def test_the_page_works_under_a_sub_path(character_root, browser, tmp_path
         assert [text for text in said if "Content Security Policy" in text] == []
 
 
+BAD_PROXIES = [
+    (ProxySettings(host="127.0.0.1"), "proxy_set_header Host $http_host"),
+    (ProxySettings(host="upstream", passes_upgrade=False), "without an API key"),
+    (ProxySettings(passes_upgrade=False), "headers Upgrade and Connection"),
+]
+
+
 @pytest.mark.fault("intruders")
-@pytest.mark.parametrize(
-    ("settings", "listen", "told"),
-    [
-        (ProxySettings(host="127.0.0.1"), Listen(), "proxy_set_header Host $http_host"),
-        (ProxySettings(host="upstream", passes_upgrade=False), Listen(), "without an API key"),
-        (ProxySettings(passes_upgrade=False), Listen(), "headers Upgrade and Connection"),
-    ],
-)
-async def test_the_page_says_why_a_proxy_lets_no_socket_through(
-    character_root, browser, settings, listen, told
-):
+async def test_the_page_says_why_a_proxy_lets_no_socket_through(character_root, browser):
     """Behind a proxy that changes Host or drops Upgrade, the page says so and what to do."""
-    async with (
-        behind(settings, character_root, listen) as (_, address),
-        opened(browser, address, "") as it,
-    ):
-        said = await notice(it.page)
-        assert told in said
-        assert "server is gone" not in said
+    config = ServerConfig(model=Model(characters=(character_root,)))
+    async with serving(config, FlashBackend(character_root)) as stand:
+        for settings, told in BAD_PROXIES:
+            async with (
+                proxying(stand.port, settings) as address,
+                opened(browser, address, "") as it,
+            ):
+                said = await notice(it.page)
+                assert told in said
+                assert "server is gone" not in said
 
 
 @pytest.mark.fault("sockets")
@@ -115,23 +114,3 @@ async def test_the_page_tells_a_session_that_is_over_from_a_server_that_is_gone(
         assert "No session lives under that id" in await notice(it.page)
         stand.hub.sessions[session.id] = session
         await asyncio.wait_for(session.close("the end of the test"), 10)
-
-
-@pytest.mark.fault("odd-sound")
-async def test_a_file_that_is_too_quiet_is_told_from_a_silent_one(character_root, browser):
-    """The page says that a file is too quiet rather than that it has no sound."""
-    async with (
-        behind(ProxySettings(), character_root) as (_, address),
-        opened(browser, address, "") as it,
-    ):
-        said = await it.page.evaluate(
-            """async () => {
-              const {withoutLeadingSilence} = await import("./speaker_input.js");
-              return [0, 100].map((peak) => {
-                try { withoutLeadingSilence(new Int16Array(100).fill(peak)); }
-                catch ({message}) { return message; }
-              });
-            }"""
-        )
-    assert "silent" in said[0]
-    assert "too quiet: its loudest sound is at -50 dB" in said[1]

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from runtime.cli.generate import app
 from tests.support.models.small_world import draw, save_model, small_character, small_model
+from tests.support.odd_sounds import FLOAT, voice, wav
 from tests.support.wav_files import tone, write_wav
 
 
@@ -85,6 +86,48 @@ def test_mistakes_are_told_in_one_line(
     assert code == 1
     assert message in said
     assert "Traceback" not in said
+
+
+@pytest.mark.fault("intruders")
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("x.gif", "x.gif ends with .gif, and videos are written as .mp4, .mov or .mkv"),
+        (".", ". is a folder"),
+        ("none/x.mp4", "There is no folder none"),
+        ("/sys/x.mp4", "/sys/x.mp4 cannot be written: "),
+        ("./sound.mp4", "sound.mp4 is also the input sound.mp4"),
+        ("link.mp4", "link.mp4 is also the input sound.mp4"),
+        ("full.mp4", "full.mp4 is broken: No space left on device."),
+    ],
+)
+def test_outputs_that_cannot_be_are_told_in_one_line(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str
+) -> None:
+    """An output of `avatar generate` that cannot be written is told, and nothing is lost."""
+    monkeypatch.chdir(tmp_path)
+    Path("sound.mp4").write_bytes((world / "a.wav").read_bytes())
+    Path("link.mp4").symlink_to("sound.mp4")
+    Path("full.mp4").symlink_to("/dev/full")
+    before = sorted(tmp_path.iterdir())
+    code, said = generate(world, Path(out), "--audio", "sound.mp4")
+    assert code == 1
+    assert message in said
+    assert said.count("\n") <= 2  # the bar of the progress, and the message
+    assert sorted(tmp_path.iterdir()) == before
+    assert Path("sound.mp4").read_bytes() == (world / "a.wav").read_bytes()
+
+
+@pytest.mark.fault("odd-sound")
+def test_what_is_odd_about_a_sound_file_is_told(world: Path, tmp_path: Path) -> None:
+    """`avatar generate` takes a file with NaN, and says so."""
+    odd = tmp_path / "odd.wav"
+    samples = voice(0.3)
+    samples[100:110] = float("nan")
+    odd.write_bytes(wav(samples.astype("<f4").tobytes(), FLOAT, 32))
+    code, said = generate(world, tmp_path / "a.mp4", "--audio", odd)
+    assert code == 0, said
+    assert "odd.wav has 10 values that are no numbers" in said
 
 
 def test_the_list_as_json_has_ids_and_boxes(world: Path) -> None:

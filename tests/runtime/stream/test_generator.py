@@ -1,5 +1,7 @@
 """The stream's properties, with a small random model in float32: equal means equal to the bit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -284,3 +286,56 @@ def test_unknown_names_and_wrong_values_are_refused(one: Character) -> None:
         stream.push("ana", np.zeros((10, 2), np.float32))
     with pytest.raises(BadInput, match="finite"):
         stream.push("ana", np.full(10, np.nan, np.float32))
+
+
+class SpoiltDenoiser:
+    """Predicts one value that is no number, once it `is_spoilt`."""
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+        self._denoiser = default_engines(small_model()).denoiser
+        self.is_spoilt = False
+
+    def denoise(self, x: Tensor, step: StepInputs, window: WindowInputs) -> Tensor:
+        predicted = self._denoiser.denoise(x, step, window)
+        if self.is_spoilt:
+            predicted.view(-1)[-1] = self._value
+        return predicted
+
+
+class SpoiltDecoder:
+    """Shows one value that is no number."""
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+        self._decoder = default_engines(small_model()).decoder
+
+    def decode(self, latent: Tensor, state: object) -> tuple[Tensor, object]:
+        video, state = self._decoder.decode(latent, state)
+        video = video.clone()
+        video[..., 0, 0] = self._value
+        return video, state
+
+
+@pytest.mark.fault("broken-model")
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_latents_that_are_no_numbers_end_the_stream(one: Character, value: float) -> None:
+    """A model that begins to compute NaN ends its stream instead of showing nonsense."""
+    denoiser, sound = SpoiltDenoiser(value), babble(2.0)
+    engines = replace(default_engines(small_model()), denoiser=denoiser)
+    stream = StreamingGenerator(small_model(), one, INTERACTIVE, 3, engines=engines)
+    stream.push("ana", sound)
+    assert stream.tick()
+    denoiser.is_spoilt = True
+    with pytest.raises(FloatingPointError, match="frames 1 to 4 "):
+        stream.tick()
+
+
+@pytest.mark.fault("broken-model")
+def test_pictures_that_are_no_numbers_end_the_stream(one: Character) -> None:
+    """A decoder that computes NaN ends its stream instead of showing nonsense."""
+    engines = replace(default_engines(small_model()), decoder=SpoiltDecoder(float("nan")))
+    stream = StreamingGenerator(small_model(), one, INTERACTIVE, 3, engines=engines)
+    stream.push("ana", babble(1.0))
+    with pytest.raises(FloatingPointError):
+        run(stream)

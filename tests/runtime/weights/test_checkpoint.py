@@ -57,6 +57,20 @@ def test_missing_unexpected_and_misshapen_keys_are_named(folder: Path) -> None:
         assert part in str(refused.value)
 
 
+@pytest.mark.fault("model-files")
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("part", PARTS)
+def test_weights_that_are_no_numbers_are_refused(folder: Path, part: str, value: float) -> None:
+    """Weights with NaN or infinity are refused, with the file and the tensor named."""
+    tensors = load_file(folder / f"{part}.safetensors")
+    key = sorted(key for key, tensor in tensors.items() if tensor.is_floating_point())[-1]
+    spoilt = tensors[key].clone()
+    spoilt.view(-1)[-1] = value
+    change(folder, part, key, spoilt)
+    with pytest.raises(CheckpointError, match=rf"{part}\.safetensors has NaN.* 1 tensors: {key}"):
+        load(folder)
+
+
 def test_a_missing_prompt_is_named(folder: Path) -> None:
     change(folder, "dit", "prompt.pooled_text", None)
     with pytest.raises(CheckpointError, match=r"no prompt\.pooled_text"):

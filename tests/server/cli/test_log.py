@@ -23,6 +23,7 @@ SAID = [
     "headers: [(b'authorization', b'Basic abc'), (b'cookie', b'abc')]",
     "Headers({'authorization': 'Bearer abc'})",
     "credential=abc, password: abc",
+    "setLocalDescription(answer)\r\na=ice-ufrag:1\r\na=ice-pwd:abc\r\n",
 ]
 
 

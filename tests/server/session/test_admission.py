@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from server.protocol.errors import ProtocolError
+from server.protocol.errors import ErrorCode, ProtocolError
 from server.session.admission import Admission
 
 
@@ -54,4 +54,26 @@ async def test_a_place_given_to_someone_who_just_left_is_given_back():
     admission.leave()
     second.cancel()
     await asyncio.gather(second, return_exceptions=True)
+    assert admission.active == 0
+
+
+@pytest.mark.fault("shutdown")
+async def test_who_waits_when_the_server_ends_is_refused():
+    """Closing admission refuses who waits and who comes later, and frees no slot twice."""
+    reason = ProtocolError(ErrorCode.UNAVAILABLE, "The server ends.")
+    admission = Admission(1, 3)
+    await admission.enter(lambda _: None)
+    waiting = asyncio.ensure_future(admission.enter(lambda _: None))
+    gone = asyncio.ensure_future(admission.enter(lambda _: None))
+    await asyncio.sleep(0)
+    gone.cancel()
+    admission.close(reason)
+    with pytest.raises(ProtocolError, match="The server ends"):
+        await waiting
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    with pytest.raises(ProtocolError, match="The server ends"):
+        await admission.enter(lambda _: None)
+    assert (admission.active, admission.queued) == (1, 0)
+    admission.leave()
     assert admission.active == 0

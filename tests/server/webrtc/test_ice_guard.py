@@ -1,7 +1,6 @@
 """The guard in front of aioice: what passes, on which addresses, and that aioice is as expected."""
 
 import asyncio
-import os
 import struct
 
 import pytest
@@ -55,16 +54,26 @@ def reach(host: str = "127.0.0.1", client: str = "127.0.0.1") -> Reach:
 
 
 def stun(kind: int, attributes: bytes = b"") -> bytes:
-    return struct.pack("!HHI", kind, len(attributes), COOKIE) + os.urandom(12) + attributes
+    return struct.pack("!HHI", kind, len(attributes), COOKIE) + bytes(range(12)) + attributes
+
+
+FORGED = {
+    "empty": b"",
+    "one byte": b"\x00",
+    "no protocol": b"\xff" * 100,
+    "TURN channel": b"\x45" * 100,
+    "huge": bytes(60_000),
+    "STUN cut off": stun(0x0001)[:19],
+    "STUN request": stun(0x0001),
+    "STUN answer": stun(0x0101),
+    "STUN indication": stun(0x0011),
+    "like STUN": b"\x01\x01" + bytes(500),
+}
 
 
 @pytest.mark.fault("intruders")
-@pytest.mark.parametrize("address", [STRANGER, PEER])
-@pytest.mark.parametrize(
-    "data",
-    [b"", b"\x00", b"\xff" * 100, b"\x45" * 100, bytes(60_000), stun(0x0001)[:19],
-     stun(0x0001), stun(0x0101), stun(0x0011), b"\x01\x01" + bytes(500)],
-)  # fmt: skip
+@pytest.mark.parametrize("address", [STRANGER, PEER], ids=["stranger", "peer"])
+@pytest.mark.parametrize("data", FORGED.values(), ids=FORGED)
 async def test_what_no_peer_sends_is_dropped_without_an_answer(data, address):
     """An empty, short, huge or forged datagram changes nothing and gets no answer."""
     port = Port()
@@ -74,7 +83,7 @@ async def test_what_no_peer_sends_is_dropped_without_an_answer(data, address):
 
 
 @pytest.mark.fault("intruders")
-@pytest.mark.parametrize("data", [SRTP, DTLS, DTLS[:1]])
+@pytest.mark.parametrize("data", [SRTP, DTLS, DTLS[:1]], ids=["SRTP", "DTLS", "cut off"])
 async def test_media_and_handshakes_pass_from_the_peer_alone(data):
     """Media and handshakes of anyone but the peer are dropped."""
     port = Port()

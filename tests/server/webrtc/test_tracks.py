@@ -5,22 +5,23 @@ import pytest
 
 from server.playout import Slice
 from server.webrtc import tracks
-from server.webrtc.tracks import WAITING_SLICES, VideoTrack
+from server.webrtc.tracks import WAITING_SLICES, VideoTrack, _Waiting
 
 
 def played(slot: int) -> Slice:
-    return Slice(slot, np.zeros(1920, np.int16), np.zeros((8, 8, 3), np.uint8), None)
+    return Slice(slot, None, np.zeros((8, 8, 3), np.uint8), np.zeros(1920, np.int16))
 
 
 @pytest.mark.fault("offers")
 async def test_a_track_that_nobody_reads_holds_the_stream_once(monkeypatch):
     """A track that its sender does not read is left out, and the other one goes on."""
     monkeypatch.setattr(tracks, "UNREAD_S", 0.01)
-    track = VideoTrack()
+    waiting = _Waiting[Slice](WAITING_SLICES, "video")
     for slot in range(200):
-        await track.push(played(slot), 0.0)
-    seen = [(await track.recv()).pts for _ in range(WAITING_SLICES)]
-    assert seen == [slot * 3_600 for slot in range(WAITING_SLICES)]
-    await track.push(played(500), 0.0)  # it reads again
-    assert (await track.recv()).pts == 500 * 3_600
+        await waiting.put(played(slot))
+    track = VideoTrack(None)
+    seen = [(await waiting.next(track)).slot for _ in range(WAITING_SLICES)]
+    assert seen == list(range(WAITING_SLICES))
+    await waiting.put(played(500))  # it reads again
+    assert (await waiting.next(track)).slot == 500
     track.stop()

@@ -10,6 +10,7 @@ from runtime.character.registry import CharacterRegistry
 from runtime.character.store import NewCharacter, add_character
 from runtime.values import Box
 from server.config import Model
+from server.generation.interface import CallTimes
 from server.generation.runtime_backend import RuntimeBackend
 from tests.support.models.small_model import random_model
 
@@ -32,6 +33,6 @@ class SmallBackend(RuntimeBackend):
     def __init__(self, root: Path) -> None:
         super().__init__(Model(characters=(root,)), CharacterRegistry((root,)))
 
-    def load(self) -> None:
+    def load(self) -> CallTimes:
         self._model = random_model(0)
-        self._warm_up()
+        return self._warm_up()

@@ -9,7 +9,7 @@ from runtime.character.character import Character
 from runtime.character.registry import CharacterRegistry
 from runtime.timing import SAMPLES_PER_FRAME
 from runtime.values import Frame
-from server.generation.interface import Generator, StreamRequest, StreamTimes
+from server.generation.interface import CallTimes, Generator, StreamRequest, StreamTimes
 
 HOP_FRAMES = 4
 LOOKAHEAD = 1320
@@ -83,8 +83,8 @@ class FlashBackend:
         self.characters = CharacterRegistry((root,))
         self._fail_for = fail_for
 
-    def load(self) -> None:
-        pass
+    def load(self) -> CallTimes:
+        return CallTimes()
 
     def times(self, preset: str) -> StreamTimes:
         return StreamTimes(160, 0, 82)

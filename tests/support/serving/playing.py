@@ -13,6 +13,7 @@ from runtime.character.character import Character, Speaker
 from runtime.timing import OUTPUT_RATE
 from runtime.values import Box
 from server.config import Pacing
+from server.generation.model_thread import Work
 from server.generation.tick_job import TickJob
 from server.generation.tick_scheduler import TickScheduler
 from server.playout import Pace, Playout, Slice
@@ -57,7 +58,7 @@ class TimedThread:
         self._free_at = 0.0
         self._done_at: deque[float] = deque()
 
-    async def run(self, call, deadline: float = 0.0):
+    async def run(self, call, deadline: float = 0.0, work: Work = Work.TICK):
         if not isinstance(call, TickJob):
             return call()
         took_s = self._cost_s()

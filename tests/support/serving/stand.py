@@ -28,6 +28,7 @@ from server.cli.embedded import running
 from server.config import ServerConfig
 from server.generation.interface import Backend
 from server.session.registry import SessionRegistry
+from tests.support.serving.link import Link, shape
 
 TIMEOUT_S = 60.0
 
@@ -119,9 +120,12 @@ class Client:
         return sum(type(e) is kind for e in self.events)
 
     async def open_media(
-        self, kinds: tuple[str, ...] = ("audio", "video"), video_codec: str | None = None
+        self,
+        kinds: tuple[str, ...] = ("audio", "video"),
+        video_codec: str | None = None,
+        links: tuple[Link, Link] | None = None,
     ) -> str:
-        """Offer to receive `kinds`; the answer's SDP."""
+        """Offer to receive `kinds`; the answer's SDP. `links` carry what comes and what goes."""
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         for kind in kinds:
             transceiver = self.peer.addTransceiver(kind, direction="recvonly")
@@ -130,6 +134,8 @@ class Client:
                 transceiver.setCodecPreferences([c for c in known if c.mimeType == video_codec])
         self.peer.on("track", self._receive)
         await self.peer.setLocalDescription(await self.peer.createOffer())
+        if links is not None:
+            shape(self.peer, *links)
         before = self.count(WebrtcAnswer)
         await self.send("webrtc.offer", sdp=self.peer.localDescription.sdp)
         await self.till(lambda: self.count(WebrtcAnswer) > before)

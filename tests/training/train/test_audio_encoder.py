@@ -83,3 +83,13 @@ def test_a_resumed_run_continues_where_it_stopped(tmp_path):
     resumed.pool.tracks = trainer.pool.tracks
     assert resumed.iteration == 4
     assert resumed.step() == pytest.approx(trainer.step(), rel=1e-4)
+
+
+def test_a_run_goes_on_from_a_file_that_holds_no_code(tmp_path):
+    trainer, resumed = Trainer(Recipe(tracks=3)), Trainer(Recipe(tracks=3, seed=7))
+    trainer.rng.random(3)
+    trainer.iteration = 5
+    trainer.save(tmp_path / "last.pt")
+    resumed.load(tmp_path / "last.pt")
+    assert resumed.iteration == 5
+    assert resumed.rng.random() == trainer.rng.random()

@@ -68,3 +68,16 @@ def test_a_folder_of_another_model_is_refused(copied):
     (copied / "config.json").write_text(json.dumps({"hidden_size": 16}))
     with pytest.raises(CheckpointError, match=r"d_model.*this is no Whisper folder"):
         load_whisper(copied)
+
+
+@pytest.mark.fault("model-files")
+def test_weights_that_are_no_numbers_are_refused(copied):
+    """A Whisper folder with NaN weights is refused, with the tensor named."""
+
+    def spoil(tensors):
+        tensors["model.encoder.layer_norm.weight"][0] = torch.nan
+        return tensors
+
+    rewrite(copied, spoil)
+    with pytest.raises(CheckpointError, match=r"NaN .* 1 tensors: layer_norm\.weight"):
+        load_whisper(copied)

@@ -133,3 +133,13 @@ def test_half_precision_on_a_gpu_gives_the_same_frames(decoder: Taehv, tmp_path:
     expected, _ = decoder.decode_video(latents(), decoder.start(H, W))
     difference = (frames.cpu().int() - expected.int()).abs()
     assert difference.float().mean() < 1.0
+
+
+@pytest.mark.fault("model-files")
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    """A decoder file with NaN weights is refused, with the tensor named."""
+    tensors = taehv_tensors()
+    tensors["decoder.1.bias"] = torch.full_like(tensors["decoder.1.bias"], torch.nan)
+    torch.save(tensors, tmp_path / "taehv.pth")
+    with pytest.raises(CheckpointError, match=r"taehv\.pth has NaN .* decoder\.1\.bias first"):
+        load_taehv(tmp_path / "taehv.pth", "cpu", torch.float32)

@@ -1,0 +1,1 @@
+"""From slices to packets: encoders, the rate that a network carries, and its answers."""
