@@ -22,8 +22,9 @@ async def running(
     server = uvicorn.Server(settings)  # for any ASGI app, in tests of the transport
     if isinstance(application, FastAPI):
         server = DrainingServer(settings, application, drain_ms=0)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+    is_ipv6 = ":" in config.listen.host
+    with socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET) as listener:
+        listener.bind(("::1" if is_ipv6 else "127.0.0.1", 0))
         # `serve` would also take over the process's signals.
         task = asyncio.create_task(server._serve([listener]))
         try:

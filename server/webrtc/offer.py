@@ -45,6 +45,11 @@ class Offer:
     declined: tuple[Declined, ...]
     transports: Mapping[str | int, str]
 
+    @property
+    def is_bundled(self) -> bool:
+        """Whether one transport carries all sections."""
+        return len(set(self.transports.values())) == 1
+
 
 @dataclass(frozen=True, slots=True)
 class _Section:
@@ -80,6 +85,9 @@ class _Section:
             return True
         return self.has_codec  # answered as inactive, so that it can be used later
 
+    def without_candidates(self) -> list[str]:
+        return [line for line in self.lines if not _is_candidate(line)]
+
     def declined(self, index: int) -> Declined:
         kind, _, profile, formats = self.lines[0].split(maxsplit=3)
         lines = [f"{kind} 0 {profile} {formats}", "c=IN IP4 0.0.0.0", "a=inactive"]
@@ -109,7 +117,7 @@ def read_offer(text: str) -> Offer:
         raise bad_sdp("a section without a DTLS fingerprint")
     left = [each.mid for each in served]
     return Offer(
-        _joined([_with_groups_of(head, left), *(each.lines for each in served)]),
+        _joined([_with_groups_of(head, left), *(each.without_candidates() for each in served)]),
         wanted,
         tuple(_candidates(sections)),
         tuple(each.declined(i) for i, each in enumerate(sections) if each not in served),
@@ -150,8 +158,7 @@ def _split(text: str) -> list[list[str]]:
 
 
 def _joined(parts: Iterable[Iterable[str]]) -> str:
-    lines = [line for part in parts for line in part if not _is_candidate(line)]
-    return "\r\n".join(lines) + "\r\n"
+    return "".join(f"{line}\r\n" for part in parts for line in part)
 
 
 # ------------------------------------------------------------ sections

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from aiortc import (
+    RTCBundlePolicy,
     RTCConfiguration,
     RTCIceCandidate,
     RTCIceServer,
@@ -45,7 +46,11 @@ class Peer:
     ) -> None:
         servers = [_ice_server(each) for each in config.ice_servers]
         # Without a configuration aiortc uses a public STUN server; with an empty list, none.
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        # Unless told that all is bundled, aiortc leaves the second section of a kind without media.
+        bundle = RTCBundlePolicy.MAX_BUNDLE if offer.is_bundled else RTCBundlePolicy.BALANCED
+        self._connection = RTCPeerConnection(
+            RTCConfiguration(iceServers=servers, bundlePolicy=bundle)
+        )
         self._connection.on("connectionstatechange", lambda: on_change(self, self.state))
         self._offer = offer
         self._sender = sender

@@ -166,8 +166,10 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def client(stand: Stand, query: str = "", *, media: bool = True) -> AsyncIterator[Client]:
-    address = f"ws://127.0.0.1:{stand.port}/v1/realtime{query}"
+async def client(
+    stand: Stand, query: str = "", *, media: bool = True, host: str = "127.0.0.1"
+) -> AsyncIterator[Client]:
+    address = f"ws://{host}:{stand.port}/v1/realtime{query}"
     async with connect(address, subprotocols=[SUBPROTOCOL], compression=None) as socket:
         made = Client(socket)
         try:
