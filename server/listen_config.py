@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from server.config_key import ConfigError, Key
-from server.protocol.origins import is_loopback, parsed_origin
+from server.origins import is_loopback, parsed_origin
 
 SHIPPED = Path(__file__).parent.parent / "client_demo"
 """The web page and the samples that come with the server."""

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from server.auth.client_secrets import ClientSecret, ClientSecrets
 from server.auth.wrong_keys import WrongKeys
 from server.config import Limits, Listen
+from server.origins import Host, parsed_host, parsed_origin
 from server.protocol.errors import ErrorCode, ProtocolError
 from server.protocol.handshake import SECRET_SUBPROTOCOL_PREFIX
-from server.protocol.origins import Host, parsed_host, parsed_origin
 
 MOST_SHOWN = 80
 """Characters of a header that an error repeats."""

@@ -11,7 +11,7 @@ from avatar_client.events import Error, OutputStarted, OutputStopped, SessionCre
 from avatar_client.session_socket import expect
 
 from server.config import Limits, ServerConfig
-from tests.support.serving.cable import cable
+from tests.support.network.cable import cable
 from tests.support.serving.flash import FlashBackend
 from tests.support.serving.stand import serving, until
 

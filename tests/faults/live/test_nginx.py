@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from server.config import Listen, Model, ServerConfig
+from tests.support.network.reverse_proxy import self_signed
 from tests.support.serving.browser import chromium, opened
 from tests.support.serving.flash import FlashBackend
-from tests.support.serving.reverse_proxy import self_signed
 from tests.support.serving.stand import serving, until
 
 ROOT = Path(__file__).parents[3]

@@ -65,6 +65,7 @@ async def test_candidates_that_end_early_are_no_end(stand, change):
     async with client(stand, "?character=ana", media=False) as talk:
         await negotiate(talk, peer_of(*BOTH), change)
         await talk.till(lambda: len(talk.video.at) > 5 and len(talk.audio.at) > 5)
+        assert talk.count(Error) == 0
 
 
 @pytest.mark.fault("offers")

@@ -7,9 +7,9 @@ import ssl
 import pytest
 
 from server.config import Listen, Model, ServerConfig
+from tests.support.network.reverse_proxy import ProxySettings, proxying, self_signed
 from tests.support.serving.browser import chromium, opened
 from tests.support.serving.flash import FlashBackend
-from tests.support.serving.reverse_proxy import ProxySettings, proxying, self_signed
 from tests.support.serving.stand import serving
 
 KEY = "a-key-of-24-characters-0"

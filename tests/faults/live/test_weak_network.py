@@ -9,8 +9,8 @@ from avatar_client.events import SessionDegraded, SessionRecovered
 
 from server.config import ServerConfig
 from server.generation.interface import StreamRequest
+from tests.support.network.link import Link
 from tests.support.serving.flash import FlashBackend, FlashGenerator
-from tests.support.serving.link import Link
 from tests.support.serving.stand import Client, Seen, client, serving
 
 KBIT_100 = 100_000

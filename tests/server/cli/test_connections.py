@@ -309,7 +309,7 @@ def test_a_client_that_does_not_answer_pings_is_noticed(run, monkeypatch):
         await until(lambda: not session.has_socket)
         assert not session.is_closed  # it may be taken up again
 
-    monkeypatch.setattr("server.cli.serve.PING_S", 0.3)
+    monkeypatch.setattr("server.cli.lifetime.PING_S", 0.3)
     run(test)
 
 

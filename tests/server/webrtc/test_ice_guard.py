@@ -286,5 +286,6 @@ async def test_guarded_peers_connect():
             while there.connectionState != "connected":
                 connected.clear()
                 await connected.wait()
+        assert here.iceConnectionState == "completed"
     finally:
         await asyncio.gather(here.close(), there.close())

@@ -13,7 +13,7 @@ from runtime.timing import VIDEO_FPS
 from server.config import Webrtc
 from server.metrics import Metrics
 from server.webrtc.sending.sender import Sender
-from tests.support.serving.link import HEAD_BYTES, Link
+from tests.support.network.link import HEAD_BYTES, Link
 
 CONTENT_BPS = 230_000
 """What VP8 uses for a talking head of 256 pixels if nothing limits it."""

@@ -28,7 +28,7 @@ from server.cli.embedded import running
 from server.config import ServerConfig
 from server.generation.interface import Backend
 from server.session.registry import SessionRegistry
-from tests.support.serving.link import Link, shape
+from tests.support.network.link import Link, shape
 
 TIMEOUT_S = 60.0
 

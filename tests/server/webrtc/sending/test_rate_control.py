@@ -3,7 +3,7 @@
 import pytest
 
 from server.webrtc.sending.rate_control import LOWEST_BPS, RateControl, Report
-from tests.support.serving.link import Link
+from tests.support.network.link import Link
 from tests.support.serving.simulated_viewer import SimulatedViewer
 
 FREE_S, WEAK_S = 10, 60

@@ -1,6 +1,6 @@
 import pytest
 
-from server.protocol.origins import Host, is_loopback, parsed_host, parsed_origin
+from server.origins import Host, is_loopback, parsed_host, parsed_origin
 
 
 @pytest.mark.parametrize(
