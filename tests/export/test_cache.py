@@ -61,7 +61,10 @@ def test_two_threads_that_need_the_same_engine_build_it_once(tmp_path: Path) -> 
     assert len(builds) == 1
 
 
+@pytest.mark.fault("engine-files")
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A full disk while an engine is built leaves nothing behind."""
+
     def full(folder: Path) -> EngineDescription:
         (folder / "model.onnx").write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -127,7 +130,9 @@ def builder(root: Path) -> Iterator[Builder]:
         ours.close()
 
 
+@pytest.mark.fault("engine-files")
 def test_a_killed_build_is_done_again(tmp_path: Path) -> None:
+    """A build that was killed is done again."""
     with builder(tmp_path) as other:
         assert other.said() == "building"
     folder, _ = EngineCache(tmp_path).engine(BUILT, build)
@@ -135,7 +140,9 @@ def test_a_killed_build_is_done_again(tmp_path: Path) -> None:
     assert visible(tmp_path) == [BUILT.folder]
 
 
+@pytest.mark.fault("engine-files")
 def test_a_second_process_waits_and_does_not_build(tmp_path: Path) -> None:
+    """Two processes that need one engine build it once."""
     with builder(tmp_path) as first:
         assert first.said() == "building"
         with builder(tmp_path) as second:
@@ -193,7 +200,9 @@ def test_a_disk_of_one_megabyte_says_so_and_stays_empty(tmp_path: Path) -> None:
     assert shown.endswith("[]\n")
 
 
+@pytest.mark.fault("engine-files")
 def test_a_damaged_engine_is_built_again(tmp_path: Path) -> None:
+    """A damaged engine is built again."""
     cache = EngineCache(tmp_path)
     folder, _ = cache.engine(BUILT, build)
     (folder / "model.onnx").write_bytes(b"weigh")

@@ -59,8 +59,10 @@ def test_every_field_changes_the_digest(name: str) -> None:
     assert replace(KEY, **{name: OTHERS[name]}).digest != KEY.digest
 
 
+@pytest.mark.fault("engine-files")
 @pytest.mark.parametrize("name", ["precision", "shape", "checkpoint", "library", "gpu", "exporter"])
 def test_a_refusal_names_both_sides(tmp_path: Path, name: str) -> None:
+    """An engine for another machine, model or shape is refused by name."""
     put(tmp_path)
     wanted = replace(KEY, **{name: OTHERS[name]})
     with pytest.raises(EngineError) as refused:
@@ -80,20 +82,26 @@ def test_a_description_under_anothers_name_is_refused(tmp_path: Path) -> None:
         find_engine(tmp_path, wanted)
 
 
+@pytest.mark.fault("engine-files")
 def test_a_truncated_engine_is_refused(tmp_path: Path) -> None:
+    """A truncated engine is refused."""
     (put(tmp_path) / "engine.plan").write_bytes(b"01234")
     with pytest.raises(EngineError, match="cut short or changed"):
         find_engine(tmp_path, KEY)
 
 
+@pytest.mark.fault("engine-files")
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    """A missing engine is refused."""
     (put(tmp_path) / "engine.plan").unlink()
     with pytest.raises(EngineError, match="cannot be read"):
         find_engine(tmp_path, KEY)
 
 
+@pytest.mark.fault("engine-files")
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"built": {"no": 1}}'])
 def test_an_incomplete_description_is_refused(tmp_path: Path, text: str) -> None:
+    """An engine with an incomplete description is refused."""
     (put(tmp_path) / "engine.json").write_text(text)
     with pytest.raises(EngineError, match="no description of an engine"):
         find_engine(tmp_path, KEY)

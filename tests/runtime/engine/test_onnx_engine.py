@@ -156,8 +156,10 @@ def test_outputs_have_a_fixed_address() -> None:
     assert not torch.equal(first, before)
 
 
+@pytest.mark.fault("engine-files")
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_a_missing_provider_is_never_replaced_by_another(provider: str) -> None:
+    """A missing execution provider is never replaced silently by another."""
     if PROVIDERS[provider] in onnxruntime.get_available_providers():
         pytest.skip(f"{provider} is here")
     model, root = small_engines()

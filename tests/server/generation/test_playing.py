@@ -64,7 +64,10 @@ def test_idling_never_runs_dry_and_stays_a_little_ahead(cost_ms):
     assert max(leads) <= 4 + (cost_ms + 60) / 40 + 1
 
 
+@pytest.mark.fault("pace")
 def test_the_lead_is_bounded_while_much_speech_waits():
+    """Speech that comes faster than it is spoken waits; generation runs ahead by a bounded lead."""
+
     async def story():
         async with playing(cost_s=lambda: 0.02) as stage:
             await asyncio.sleep(1)
@@ -78,7 +81,10 @@ def test_the_lead_is_bounded_while_much_speech_waits():
     assert max(run_virtually(story())) <= 25 + 4
 
 
+@pytest.mark.fault("slow-model")
 def test_slots_are_due_at_one_start_plus_their_number_however_late_the_generator_is():
+    """Lateness never adds up: each picture is due at a fixed time after the start."""
+
     async def story():
         costs = itertools.cycle([0.05] * 50 + [0.9])
         async with playing(cost_s=lambda: next(costs)) as stage:
@@ -95,7 +101,10 @@ def test_slots_are_due_at_one_start_plus_their_number_however_late_the_generator
     assert len(stage.of(OutputStopped)) == 4
 
 
+@pytest.mark.fault("slow-model")
 def test_a_late_generator_repeats_the_picture_holds_the_sound_and_loses_none():
+    """A model slower than real time repeats the picture, holds the sound and loses none."""
+
     async def story():
         costs = itertools.chain([0.05] * 30, [1.2], itertools.repeat(0.05))
         async with playing(cost_s=lambda: next(costs)) as stage:
@@ -114,7 +123,10 @@ def test_a_late_generator_repeats_the_picture_holds_the_sound_and_loses_none():
     assert frames == list(range(len(frames)))
 
 
+@pytest.mark.fault("slow-model")
 def test_picture_and_sound_leave_in_lockstep_however_late_the_generator_is():
+    """Picture and sound stay together however late the model is."""
+
     async def story(seed: int):
         rng = random.Random(seed)
         async with playing(cost_s=lambda: rng.choice([0.01, 0.05, 0.3])) as stage:
@@ -212,7 +224,10 @@ def test_what_was_really_played_is_told_when_an_item_is_cut():
     assert len(stage.of(OutputStarted)) == 1
 
 
+@pytest.mark.fault("turns")
 def test_an_interruption_before_the_first_frame_works():
+    """An interruption before the first frame works."""
+
     async def story():
         async with playing() as stage:
             stage.say("ana", loud(1000))
@@ -280,8 +295,10 @@ def test_two_speakers_speak_side_by_side_on_one_timeline():
     assert ends == ["ana", "ben"]
 
 
+@pytest.mark.fault("turns")
 @pytest.mark.parametrize("seed", range(4))
 def test_each_item_ends_exactly_once_and_in_order_whatever_happens(seed):
+    """Each item ends exactly once and in order, whatever the client does."""
     rng = random.Random(seed)
 
     async def story():
@@ -324,7 +341,10 @@ def test_each_item_ends_exactly_once_and_in_order_whatever_happens(seed):
     assert len(committed) == len(set(committed))
 
 
+@pytest.mark.fault("clocks")
 def test_a_suspended_machine_goes_on_without_a_burst():
+    """A suspended machine goes on without a burst of what it missed."""
+
     async def story():
         async with playing() as stage:
             await asyncio.sleep(2)
