@@ -44,7 +44,7 @@ lint: $(READY) ## ruff, mypy, import rules, generated documents
 # Everything. Tests on the real clock come last, alone, as they are late on a busy machine.
 test: lint ## lint, then all tests
 	$(BIN)/python -m pytest $(PYTEST_PROCESSES) --durations=20 -m "not realtime and not nightly"
-	$(BIN)/python -m pytest --durations=20 -m realtime
+	$(BIN)/python -m pytest --durations=20 -m "realtime and not nightly"
 
 test-nightly: $(READY) ## tests that take minutes
 	$(BIN)/python -m pytest --durations=20 -m nightly
