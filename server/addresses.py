@@ -86,6 +86,20 @@ def parse_address(text: str) -> Address | None:
         return None
 
 
+def client_network(host: str) -> str:
+    """What counts as one client: an IPv4 address, or an IPv6 network of 64 bits.
+
+    One IPv6 customer has at least such a network. A text that is no address stands for itself.
+    """
+    address = parse_address(host)
+    if address is None:
+        return host
+    plain = _unmapped(address)
+    if isinstance(plain, ipaddress.IPv4Address):
+        return str(plain)
+    return str(ipaddress.ip_network((plain, 64), strict=False))
+
+
 def _unmapped(address: Address) -> Address:
     """The IPv4 address inside an IPv6 one: mapped, translated (NAT64) or tunnelled (6to4)."""
     if not isinstance(address, ipaddress.IPv6Address):

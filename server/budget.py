@@ -26,6 +26,11 @@ class TokenBucket:
         self._left -= units
         return True
 
+    def spend(self, now: float, units: float = 1.0) -> None:
+        """Take `units` in any case; later takers wait until that is made up for."""
+        self._refill(now)
+        self._left -= units
+
     def _refill(self, now: float) -> None:
         if self._at is not None:
             self._left = min(self._burst, self._left + self._rate * max(0.0, now - self._at))

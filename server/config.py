@@ -46,6 +46,15 @@ class Limits:
     """How much one server and one session may take."""
 
     max_sessions: Annotated[int, Key("Sessions at once.", low=1, flag="--max-sessions")] = 2
+    max_sessions_per_address: Annotated[
+        int | None,
+        Key(
+            "Sessions at once of one IP address (IPv6: network of 64 bits). It waits for more, and "
+            "others are admitted past it; it takes at most half of the queue.",
+            low=1,
+            default_text="one less than `max_sessions`, if that is more than 2",
+        ),
+    ] = None
     max_queued: Annotated[int, Key("Clients that may wait for a session.", low=0)] = 8
     max_buffer_ms: Annotated[int, Key("Speech held per speaker.", low=1)] = 60_000
     resume_ms: Annotated[
@@ -69,6 +78,17 @@ class Limits:
         int,
         Key("How long speech may play on after a signal to end the server.", low=0, high=600_000),
     ] = 5_000
+    idle_ms: Annotated[
+        int,
+        Key(
+            "End a session after that time without speech and without a message of its client; 0: "
+            "never.",
+            low=0,
+        ),
+    ] = 0
+    max_session_ms: Annotated[
+        int, Key("End a session after that time, whatever happens; 0: never.", low=0)
+    ] = 0
     client_secret_ms: Annotated[int, Key("How long a client secret is valid.", low=1)] = 60_000
     max_client_secrets: Annotated[
         int, Key("Unused client secrets of one address; a further one ends its oldest.", low=1)
@@ -81,6 +101,13 @@ class Limits:
     max_unsent_events: Annotated[
         int, Key("Events kept for a client that does not read.", low=1)
     ] = 1_000
+
+    @property
+    def sessions_per_address(self) -> int:
+        """Sessions at once of one client."""
+        if self.max_sessions_per_address is not None:
+            return self.max_sessions_per_address
+        return self.max_sessions - 1 if self.max_sessions > 2 else self.max_sessions
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,13 @@ class Listen:
             flag="--allowed-origin",
         ),
     ] = ()
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Key(
+            "Addresses or networks of proxies in front of this server. The client's address is "
+            "then the last one of `X-Forwarded-For` that is none of them."
+        ),
+    ] = ("127.0.0.1", "::1")
     web_dir: Annotated[
         Path,
         Key(

@@ -16,6 +16,8 @@ from server.protocol.binary import parse_binary
 from server.protocol.client_events import parse_text
 from server.protocol.errors import ErrorCode, ProtocolError, no_session
 from server.protocol.handshake import SUBPROTOCOL, CloseCode
+from server.protocol.inbox import Inbox, Message
+from server.protocol.outbox import Outbox
 from server.protocol.server_events import (
     ServerEvent,
     SessionCreated,
@@ -28,11 +30,14 @@ from server.session.settings import as_protocol_error
 
 logger = logging.getLogger(__name__)
 
-MAX_UNHANDLED_MESSAGES = 64
+MESSAGE_LIMIT = "avatar.message_limit"
+"""Key of a function in the extensions of a socket's scope; see `server.cli.connections`."""
+MAX_WAITING_BYTES = 65_536
+"""Messages kept for a client that waits for its session, and for a session that is busy."""
+MAX_NEWS = 8
+"""Events kept for a client that waits and does not read."""
 CLOSE_TIMEOUT_S = 5.0
 SLOW_READER_S = 20.0
-
-Message = str | bytes
 
 
 class RealtimeSocket:
@@ -42,7 +47,10 @@ class RealtimeSocket:
         self._socket = socket
         self._registry = registry
         self._headers: Mapping[str, str] = socket.headers
-        self._messages: asyncio.Queue[Message | None] = asyncio.Queue(MAX_UNHANDLED_MESSAGES)
+        self._inbox = Inbox(MAX_WAITING_BYTES)
+        self._news = Outbox(MAX_NEWS)
+        self._is_admitted = False
+        self._has_refused = False
         self._gone = asyncio.Event()
         self._taken = asyncio.Event()
         self._released = asyncio.Event()
@@ -98,15 +106,17 @@ class RealtimeSocket:
     async def _refuse(self, reason: ProtocolError) -> None:
         self._registry.metrics.refused.labels(reason=str(reason.code)).inc()
         await self._send(error_event(reason, "fatal"))
-        is_later = reason.code in (ErrorCode.SERVER_FULL, ErrorCode.UNAVAILABLE)
+        later = (ErrorCode.SERVER_FULL, ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED)
+        is_later = reason.code in later
         await self._close(CloseCode.TRY_LATER if is_later else CloseCode.POLICY, str(reason.code))
 
     async def _open(self) -> Session | None:
         """A new session, or None if the client left the queue."""
         settings = await self._registry.settings_for(self._socket.query_params.get("character"))
-        positions: asyncio.Queue[int] = asyncio.Queue()
-        opening = asyncio.create_task(self._registry.open(settings, positions.put_nowait))
-        reporting = asyncio.create_task(self._report_positions(positions))
+        opening = asyncio.create_task(
+            self._registry.open(settings, self.client_host, self._on_position)
+        )
+        reporting = asyncio.create_task(self._report_news())
         leaving = asyncio.create_task(self._gone.wait())
         try:
             await asyncio.wait({opening, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -120,13 +130,29 @@ class RealtimeSocket:
             if self._gone.is_set() and not opening.cancelled() and opening.exception() is None:
                 await opening.result().close("the client left before its session began")
 
-    async def _report_positions(self, positions: "asyncio.Queue[int]") -> None:
+    def _limit_messages(self, size: int) -> None:
+        """Messages may have `size` bytes from now on; before the first call, none are read.
+
+        A server without the extension reads all messages up to its own limit.
+        """
+        limit = self._socket.scope.get("extensions", {}).get(MESSAGE_LIMIT)
+        if limit is not None:
+            limit(size)
+
+    def _on_position(self, position: int) -> None:
+        """The client has to wait; from now on little of what it sends is read."""
+        self._limit_messages(MAX_WAITING_BYTES)
+        self._news.put(SessionQueued(position=position))
+
+    async def _report_news(self) -> None:
         while True:
-            await self._send(SessionQueued(position=await positions.get()))
+            await self._send(await self._news.get())
 
     async def _serve_session(self, session: Session) -> None:
         """Both directions until the socket or the session ends."""
         await session.attach(self)
+        self._is_admitted = True
+        self._limit_messages(self._registry.config.limits.max_message_bytes)
         failure = await self._run_directions(session)
         if failure is not None:
             logger.error("session %s: an event failed", session.id, exc_info=failure)
@@ -167,13 +193,14 @@ class RealtimeSocket:
         await self._released.wait()
 
     async def _act(self, session: Session) -> None:
-        while (message := await self._messages.get()) is not None:
+        while (message := await self._inbox.get()) is not None:
             try:
                 event = parse_text(message) if isinstance(message, str) else parse_binary(message)
             except ProtocolError as reason:
                 session.refuse(reason)
-                continue
-            await session.handle(event)
+            else:
+                await session.handle(event)
+            await asyncio.sleep(0)  # others' work comes between any two messages
 
     async def _write(self, session: Session) -> None:
         """Send the session's events; what could not be sent stays for the next socket."""
@@ -192,14 +219,24 @@ class RealtimeSocket:
         """Queue messages for `_act`, and notice when the socket is gone."""
         try:
             while True:
-                message = await self._socket.receive()
-                if message["type"] == "websocket.disconnect":
+                received = await self._socket.receive()
+                if received["type"] == "websocket.disconnect":
                     break
-                content = message.get("text")
-                await self._messages.put(message["bytes"] if content is None else content)
+                text = received.get("text")
+                message: Message = received["bytes"] if text is None else text
+                if self._is_admitted:
+                    await self._inbox.put(message)
+                elif self._has_refused or not self._inbox.offer(message):
+                    self._refuse_message()
         finally:
             self._gone.set()
-        await self._messages.put(None)  # after the last message, so that each is acted on
+            self._inbox.end()  # after the last message, so that each is acted on
+
+    def _refuse_message(self) -> None:
+        """Drop a message of a client that waits. It is told once."""
+        if not self._has_refused:
+            self._has_refused = True
+            self._news.put(error_event(_too_early()))
 
     async def _send(self, event: ServerEvent) -> bool:
         """Whether the socket took the event."""
@@ -220,11 +257,13 @@ class RealtimeSocket:
                 await self._socket.close(int(code), reason)
 
 
-def _internal_error(error: Exception) -> ProtocolError:
+def _too_early() -> ProtocolError:
     return ProtocolError(
-        ErrorCode.INTERNAL,
-        f"Internal error ({type(error).__name__}) while handling an event. The session has ended; "
-        "open a new one and report the server log.",
+        ErrorCode.RATE_LIMITED,
+        f"The client sent more than {MAX_WAITING_BYTES} bytes while it waits for a session. What "
+        "it sent since then, and all that follows before session.created, is dropped. Wait for "
+        "session.created, then send it again.",
+        retryable=True,
     )
 
 

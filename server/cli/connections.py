@@ -1,24 +1,29 @@
 """Limits of one TCP connection, below the app: uvicorn's protocols with deadlines and budgets.
 
-uvicorn waits for ever for the end of a request, answers pings without a limit, and parses whatever
-one read brought, however many frames that are. Everything here that depends on its private parts is
-checked by tests/server/cli/test_connections.py.
+uvicorn waits for ever for the end of a request and for clients that do not read, answers pings
+without a limit, and parses whatever one read brought, however many frames that are. Everything here
+that depends on its private parts is checked by tests/server/cli/test_connections.py.
 """
 
 import asyncio
+import contextlib
 import logging
+import socket
+import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame, Opcode
+from websockets.exceptions import PayloadTooBig
+from websockets.frames import Frame
 
+from server.api.realtime_socket import MESSAGE_LIMIT
 from server.budget import TokenBucket
-from server.protocol.errors import ErrorCode, ProtocolError
-from server.protocol.server_events import error_event
+from server.cli.too_large import too_large_frame
+from server.cli.unfinished_requests import UnfinishedRequests
+from server.protocol.handshake import CloseCode
 
 logger = logging.getLogger(__name__)
 
@@ -28,40 +33,50 @@ BODY_S = 30.0
 SLOWEST_BODY = 10_000  # bytes a second: a body may take BODY_S, and as long as this rate needs
 MAX_UNFINISHED = 200
 """Connections whose request is not complete. Of more, the oldest is closed."""
-FEED_BYTES = 16_384
-"""What is parsed at once: at most a few thousand frames."""
-MAX_FRAGMENTS = 4_096
+MAX_UNFINISHED_PER_ADDRESS = 100
+UNREAD_S = 20.0
+"""How long a client may take nothing of what is written to it."""
+LEFT_S = 2.0
+"""How long messages of a client that has left are acted on; one that waits has none to act on."""
+END_S = 15.0
+"""How long a socket may stay after the app has left it."""
+LINGER_S = 2.0
+"""How long a client may go on sending after a message that is too large, to read why it failed."""
+FEED_BYTES, MOST_FEED_BYTES = 1_024, 16_384
+"""What is parsed at once: at most 170 frames, or more inside a large one."""
+MAX_FRAGMENTS = 16_384
 CONTROL_RATE, CONTROL_BURST = 20.0, 200.0
 """Pings and pongs of a client, a second and at once."""
 TLS_HANDSHAKE = b"\x16\x03"
 """How a TLS client begins: RFC 8446, section 5.1."""
-TOO_LARGE = 1009
-POLICY = 1008
-NOT_UTF8 = 1007
+FRAME_RATE, FRAME_BURST = 1_000.0, 200.0
+BYTE_RATE, BYTE_BURST = 4_000_000.0, 17_000_000.0
+"""Frames and bytes of a client, a second and at once; more are read later."""
+LINUX_TCP_ESTABLISHED = 1
 
 
-class _Unfinished:
-    """The connections of one process whose request is not complete, the oldest first."""
+class _Unread:
+    """Ends a connection whose client takes nothing of what is written to it for UNREAD_S."""
 
-    def __init__(self) -> None:
-        self._waiting: dict[BoundedHttp, None] = {}
-        self._warned_at = float("-inf")
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, one: "BoundedHttp", now: float) -> None:
-        self._waiting[one] = None
-        if len(self._waiting) > MAX_UNFINISHED:
-            next(iter(self._waiting)).drop()
-            if now - self._warned_at > 60:
-                self._warned_at = now
-                logger.warning(
-                    "more than %d connections have sent no whole request (the latest is from %s): "
-                    "the oldest are closed",
-                    MAX_UNFINISHED,
-                    one.client,
-                )
+    def start(self) -> None:
+        self.stop()
+        size = self._transport.get_write_buffer_size()
+        self._timer = asyncio.get_running_loop().call_later(UNREAD_S, self._check, size)
 
-    def remove(self, one: "BoundedHttp") -> None:
-        self._waiting.pop(one, None)
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check(self, before: int) -> None:
+        if self._transport.get_write_buffer_size() < before:
+            self.start()
+        else:
+            self._transport.abort()
 
 
 class _TlsWarning:
@@ -83,7 +98,8 @@ class _TlsWarning:
 class BoundedHttp(H11Protocol):
     """HTTP whose requests must arrive in time."""
 
-    _unfinished = _Unfinished()
+    _unfinished = UnfinishedRequests(MAX_UNFINISHED, MAX_UNFINISHED_PER_ADDRESS)
+    """Of the whole process: files are counted by process, too."""
     _tls = _TlsWarning()
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -94,11 +110,21 @@ class BoundedHttp(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._unread = _Unread(transport)
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._finish()
+        self._unread.stop()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread.start()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unread.stop()
 
     def data_received(self, data: bytes) -> None:
         if self._deadline is None:
@@ -112,6 +138,7 @@ class BoundedHttp(H11Protocol):
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         self._finish()
+        self._unread.stop()
         super().handle_websocket_upgrade(event)
 
     def drop(self) -> None:
@@ -121,7 +148,7 @@ class BoundedHttp(H11Protocol):
 
     def _expect(self) -> None:
         self._began_at, self._received = self.loop.time(), 0
-        self._unfinished.add(self, self._began_at)
+        self._unfinished.add(self, self.client[0] if self.client else "", self._began_at)
         self._deadline = self.loop.call_later(HEADER_S, self._check)
 
     def _check(self) -> None:
@@ -143,51 +170,204 @@ class BoundedHttp(H11Protocol):
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """WebSocket whose frames are parsed in small portions, with few control frames and fragments.
+    """WebSocket whose frames are parsed in small portions and at a bounded rate.
 
-    A client that sends more is told by a close frame with the reason.
+    What comes faster is read later, so that TCP slows the client. A client whose messages are too
+    large, or that sends too many pings or fragments, is told by a close frame with the reason.
+    Nothing is read until the app says how large a message may be (`MESSAGE_LIMIT` in the scope).
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._unread = bytearray()
+        self._unread_data = bytearray()
         self._is_feeding = False
+        self._has_failed = False
+        self._limit: int | None = None
         self._control = TokenBucket(CONTROL_RATE, CONTROL_BURST)
+        self._frames = TokenBucket(FRAME_RATE, FRAME_BURST)
+        self._bytes = TokenBucket(BYTE_RATE, BYTE_BURST)
+        self._fragments = 0
+        self._portion = FEED_BYTES
+        self._received_at = 0.0
+        self._left_at: float | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self._end: asyncio.TimerHandle | None = None
+
+    # ------------------------------------------------------------ connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._unread = _Unread(self.transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unread.stop()
+        self._unread_data.clear()
+        for timer in (self._later, self._end):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread.start()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unread.stop()
+        self._feed()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        if not self.disconnected:
+            self._end = self.loop.call_later(END_S, self.transport.abort)
+
+    def keepalive_timeout(self) -> None:
+        """A client that is slowed cannot be heard in time, so what it sent counts as a pong."""
+        if self.writable.is_set() and (self._unread_data or self._received_at > self.ping_sent_at):
+            self.pong_timer = self.pending_ping_payload = None
+            self.schedule_ping()
+            return
+        super().keepalive_timeout()
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()  # nobody reads, so the close frame would wait for ever
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        if hasattr(self, "scope"):
+            extensions: dict[str, Any] = self.scope["extensions"]
+            extensions[MESSAGE_LIMIT] = self.limit_messages
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True  # by a refusal, which is no error of the app
+        if self.close_sent:
+            self._feed()  # the client's answer to the close frame
+
+    # ------------------------------------------------------------ reading
+
+    def limit_messages(self, size: int) -> None:
+        """Read on; messages may have `size` bytes from now on."""
+        self._limit = self.conn.max_message_size = size
+        self._feed()
 
     def data_received(self, data: bytes) -> None:
-        self._unread += data
-        self._feed()
+        if not self.handshake_initiated:
+            super().data_received(data)
+        elif not self._has_failed:
+            self._received_at = self.loop.time()
+            self._unread_data += data
+            self._feed()
 
     async def receive(self) -> Any:
-        message = await super().receive()
-        self._feed()
+        message = await self.queue.get()
+        if self.queue.empty():
+            self.read_paused = False
+            self._feed()
         return message
 
     def _feed(self) -> None:
-        """Parse what arrived, until the app has a message to handle."""
-        if self._is_feeding:
+        """Parse what arrived, until the app has a message to handle or the budget is used up."""
+        if self._is_feeding or self.disconnected or self.transport.is_closing():
             return
         self._is_feeding = True
         try:
-            while self._unread and not self.read_paused and not self.transport.is_closing():
-                portion = bytes(self._unread[:FEED_BYTES])
-                del self._unread[:FEED_BYTES]
+            while self._unread_data and self._may_read():
+                portion = bytes(self._unread_data[: self._portion])
+                del self._unread_data[: self._portion]
+                self._portion = min(2 * self._portion, MOST_FEED_BYTES)
+                self._bytes.spend(self.loop.time(), len(portion))
                 super().data_received(portion)
         finally:
             self._is_feeding = False
-        if self.transport.is_closing():
-            self._unread.clear()
+        if self.transport.is_closing() or self._has_failed:
+            self._unread_data.clear()
+        if not self.transport.is_closing():
+            self._read_on()
+
+    def _may_read(self) -> bool:
+        is_open = not self._has_failed and not self.transport.is_closing()
+        is_wanted = self._limit is not None or self.close_sent
+        is_idle = not self.read_paused and self.writable.is_set()
+        return is_open and is_wanted and is_idle and self._slow_down_s() == 0.0
+
+    def _slow_down_s(self) -> float:
+        now = self.loop.time()
+        return max(self._frames.wait_s(now), self._bytes.wait_s(now))
+
+    def _read_on(self) -> None:
+        """Read from the connection if everything before is parsed; else try again in time."""
+        if self._has_failed or (not self._unread_data and self._may_read()):
+            self.transport.resume_reading()
+            return
+        self.transport.pause_reading()
+        wait_s = self._slow_down_s()
+        if wait_s > 0.0 and not self.read_paused:
+            if self._later is not None:
+                self._later.cancel()
+            self._later = self.loop.call_later(wait_s, self._feed_unless_left)
+
+    def _feed_unless_left(self) -> None:
+        """Read on, but not for long what somebody sent who has left."""
+        now = self.loop.time()
+        if not self._is_left():
+            self._left_at = None
+        elif self._left_at is None:
+            self._left_at = now
+        is_waiting = self._limit is None or self._limit < self.config.ws_max_size
+        if self._left_at is not None and (is_waiting or now - self._left_at > LEFT_S):
+            self.transport.abort()
+        else:
+            self._feed()
+
+    def _is_left(self) -> bool:
+        """Whether the client has closed the connection behind what is not read yet."""
+        if sys.platform != "linux":
+            return False
+        tcp: socket.socket = self.transport.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            state = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+            return bool(state != LINUX_TCP_ESTABLISHED)
+        return True
+
+    # ------------------------------------------------------------ frames
+
+    def handle_text(self, event: Frame) -> None:
+        self._begin_message()
+        super().handle_text(event)
+
+    def handle_bytes(self, event: Frame) -> None:
+        self._begin_message()
+        super().handle_bytes(event)
+
+    def _begin_message(self) -> None:
+        self._count_frame()
+        self._fragments = 0
+
+    def _count_frame(self) -> None:
+        self._frames.spend(self.loop.time())
+        self._portion = FEED_BYTES
 
     def handle_cont(self, event: Frame) -> None:
-        if len(self.frames) >= MAX_FRAGMENTS:
-            self._fail(POLICY, f"a message has more than {MAX_FRAGMENTS} fragments")
+        self._count_frame()
+        self._fragments += 1
+        if self._fragments >= MAX_FRAGMENTS:
+            self._fail(CloseCode.POLICY, f"a message has more than {MAX_FRAGMENTS} fragments")
             return
         super().handle_cont(event)
 
     def send_receive_event_to_app(self) -> None:
-        if self.curr_msg_data_type == "text" and not _is_utf8(self.frames):
+        """As uvicorn does, without a traceback for text that is not UTF-8."""
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            data = b"".join(self.frames)
+            try:
+                text = data.decode()
+            except UnicodeDecodeError:
+                self._fail(CloseCode.INVALID_TEXT, "a text message is not UTF-8")
+                return
             self.frames = []
-            self._fail(NOT_UTF8, "a text message is not UTF-8")
+            self.queue.put_nowait({"type": "websocket.receive", "text": text})
+            self.read_paused = True
             return
         super().send_receive_event_to_app()
 
@@ -200,45 +380,35 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             super().handle_pong(event)
 
     def _takes_control_frame(self) -> bool:
+        self._count_frame()
         if self._control.take(self.loop.time()):
             return True
-        self._fail(POLICY, f"more than {CONTROL_RATE:.0f} pings a second")
+        self._fail(CloseCode.POLICY, f"more than {CONTROL_RATE:.0f} pings or pongs a second")
         return False
+
+    # ------------------------------------------------------------ failing
 
     def _fail(self, code: int, reason: str) -> None:
         """Close with a reason; the app sees a disconnect."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self.close_sent:
             return
         self.conn.fail(code, reason)
         self.handle_parser_exception()
 
     def handle_parser_exception(self) -> None:
+        """Tell the client, and let it read that: what it still sends is discarded for a while."""
+        if self._has_failed:
+            return
+        self._has_failed = True
+        self._unread_data.clear()
         closing = self.conn.close_sent
-        if closing is not None and closing.code == TOO_LARGE and self.handshake_complete:
-            self.transport.write(_too_large(self.config.ws_max_size))
-        super().handle_parser_exception()
-
-
-def _is_utf8(parts: Sequence[bytes]) -> bool:
-    try:
-        b"".join(parts).decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _too_large(limit: int) -> bytes:
-    """A frame with the error event of a message that is too large."""
-    event = error_event(
-        ProtocolError(
-            ErrorCode.MESSAGE_TOO_LARGE,
-            f"A message has more than {limit} bytes, which is limits.max_message_bytes. Send "
-            "speech in smaller pieces.",
-        ),
-        "fatal",
-    )
-    return _serialized(Frame(Opcode.TEXT, event.to_json().encode()))
-
-
-def _serialized(*frames: Frame) -> bytes:
-    return b"".join(frame.serialize(mask=False, extensions=[]) for frame in frames)
+        if closing is None:  # the handshake failed
+            self.transport.close()
+            return
+        if isinstance(self.conn.parser_exc, PayloadTooBig):
+            self.transport.write(too_large_frame(self._limit or 0, self.config.ws_max_size))
+        message: Any = {"type": "websocket.disconnect", "code": closing.code}
+        self.queue.put_nowait(message | {"reason": closing.reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.close_timer = self.loop.call_later(LINGER_S, self.transport.close)

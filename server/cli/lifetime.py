@@ -66,6 +66,7 @@ def uvicorn_config(
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,
         timeout_graceful_shutdown=round(GOODBYE_S),
+        forwarded_allow_ips=list(config.listen.trusted_proxies),
         log_level=uvicorn_level(log_level),
         log_config=None,
         access_log=False,

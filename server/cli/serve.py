@@ -12,6 +12,7 @@ from runtime.errors import AvatarError
 from server.api.app import create_app
 from server.cli.lifetime import ProcessServer, bind, uvicorn_config
 from server.cli.log import LEVELS, set_up_log
+from server.cli.open_files import check_open_files
 from server.config import ConfigError, ServerConfig
 from server.config_file import load_config, to_toml
 from server.field_info import declared_fields
@@ -144,6 +145,7 @@ def run(config: ServerConfig, log_level: str = "warning") -> None:
     if not (config.listen.web_dir / "index.html").is_file():
         logger.warning("listen.web_dir: %s has no index.html: no page", config.listen.web_dir)
     listener = bind(config)
+    check_open_files(config.limits.max_sessions)
     typer.echo("Loading the model ..")
     application = create_app(config, RuntimeBackend(config.model), is_served_while_loading=True)
     settings = uvicorn_config(config, application, log_level)

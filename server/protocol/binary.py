@@ -38,6 +38,12 @@ HEADER = struct.Struct("<" + "".join(each.format for each in HEADER_FIELDS))
 
 def parse_binary(message: bytes) -> Append:
     """The append in one binary message; raises ProtocolError if the header is wrong."""
+    if message[:64].lstrip()[:1] in (b"{", b"["):
+        raise ProtocolError(
+            ErrorCode.BAD_BINARY_HEADER,
+            "The binary message is JSON text. Send events as text messages; binary messages hold "
+            f"speech only, after a {HEADER.size}-byte header.",
+        )
     if len(message) < HEADER.size:
         raise ProtocolError(
             ErrorCode.BAD_BINARY_HEADER,

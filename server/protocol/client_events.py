@@ -5,27 +5,45 @@ JSON Schema and the documentation know. Docstrings become the documentation of t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar
 
 from runtime.stream.presets import PRESETS
 from server.field_info import Info
 from server.protocol.errors import ErrorCode
 from server.protocol.fields import MAX_NAME_CHARS, JsonObject, parse_object
+from server.protocol.model_format import SpeechFormat, speech_format
+from server.protocol.update_parts import (
+    OPENAI_FIELDS,
+    OPENAI_SESSION_FIELDS,
+    AudioUpdate,
+    FaceBox,
+    InputFormatUpdate,
+    InputUpdate,
+    ModelFormatUpdate,
+    OutputUpdate,
+    SpeakerWish,
+    VideoUpdate,
+    beta_format,
+    beta_rate,
+    fraction,
+    name,
+)
+
+__all__ = [
+    "AudioUpdate",
+    "FaceBox",
+    "InputFormatUpdate",
+    "InputUpdate",
+    "ModelFormatUpdate",
+    "OutputUpdate",
+    "SpeakerWish",
+    "VideoUpdate",
+]
 
 PRESET_NAMES = tuple(PRESETS)
 MAX_AUDIO_BYTES = 12_000_000
 """Audio bytes in one append: a minute of 48 kHz stereo PCM16 and a little more."""
-
-
-def name(text: str, example: str | None = None) -> Info:
-    """An id or a name."""
-    return Info(text, example, min_chars=1, max_chars=MAX_NAME_CHARS)
-
-
-def fraction(text: str, example: float) -> Info:
-    """A number from 0 to 1."""
-    return Info(text, example, low=0, high=1)
 
 
 SPEAKER = name("The speaker's `id`; without it, the first speaker.", "mira")
@@ -43,80 +61,6 @@ class ClientEvent:
     event_id: Annotated[
         str | None, Info("Your id of this event; errors about it repeat it.", "e1")
     ] = None
-
-
-@dataclass(frozen=True, slots=True)
-class FaceBox:
-    """A face's rectangle, in fractions of the picture; the origin is the top left corner."""
-
-    x: Annotated[float, fraction("Left edge.", 0.3)]
-    y: Annotated[float, fraction("Top edge.", 0.2)]
-    width: Annotated[float, fraction("Width.", 0.4)]
-    height: Annotated[float, fraction("Height.", 0.5)]
-
-
-@dataclass(frozen=True, slots=True)
-class SpeakerWish:
-    """A speaker as the client wants it."""
-
-    id: Annotated[str, name("The speaker's name in this session.", "mira")]
-    face: Annotated[
-        int | None, Info("The face it gets, counted from the left.", 0, low=0, high=63)
-    ] = None
-    box: Annotated[FaceBox | None, Info("Another place for the face.")] = None
-    emotion: Annotated[str | None, name("The emotion to begin with.", "happy")] = None
-
-
-@dataclass(frozen=True, slots=True)
-class InputFormatUpdate:
-    """The format of the speech that the client sends."""
-
-    type: Annotated[
-        str | None,
-        Info(
-            "PCM16, little endian.",
-            "audio/pcm",
-            choices=("audio/pcm",),
-            remedy="Decode the audio to PCM16 first.",
-        ),
-    ] = None
-    rate: Annotated[
-        int | None,
-        Info(
-            "Samples a second (Hz).",
-            24_000,
-            low=8_000,
-            high=48_000,
-            code=ErrorCode.UNSUPPORTED_RATE,
-            remedy="Resample the speech, or correct the rate.",
-        ),
-    ] = None
-    channels: Annotated[
-        int | None, Info("Interleaved channels; they are mixed to mono.", 1, low=1, high=8)
-    ] = None
-
-
-@dataclass(frozen=True, slots=True)
-class InputUpdate:
-    """What the client sends."""
-
-    format: Annotated[InputFormatUpdate | None, Info("Format of the speech.")] = None
-
-
-@dataclass(frozen=True, slots=True)
-class AudioUpdate:
-    """Audio settings."""
-
-    input: Annotated[InputUpdate | None, Info("The client's speech.")] = None
-
-
-@dataclass(frozen=True, slots=True)
-class VideoUpdate:
-    """The video that the client wants. The character's picture fixes it: any other is refused."""
-
-    width: Annotated[int | None, Info("Pixels.", 256, low=16, high=4096)] = None
-    height: Annotated[int | None, Info("Pixels.", 256, low=16, high=4096)] = None
-    fps: Annotated[int | None, Info("Frames a second.", 25, low=1, high=120)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +101,24 @@ class SessionUpdate(ClientEvent):
         int | None, Info("Seed of the noise, so of idle motion.", 7, low=0, high=2**63 - 1)
     ] = None
     metrics: Annotated[bool | None, Info("Whether to send `metrics.tick`.", True)] = None
+    input_audio_format: Annotated[
+        str | None, beta_format("`audio.input.format`, as in that API's beta.")
+    ] = None
+    output_audio_format: Annotated[
+        str | None, beta_format("`audio.output.format`, as in that API's beta.")
+    ] = None
+
+    @property
+    def input_rate(self) -> int | None:
+        """The rate that the event sets for the client's own speech."""
+        return self.input_format.rate or beta_rate(self.input_audio_format)
+
+    @property
+    def model_rate(self) -> int | None:
+        """The rate that the event sets for a voice model's forwarded speech."""
+        sent = self.audio.output if self.audio else None
+        wished = (sent.format if sent else None) or ModelFormatUpdate()
+        return wished.rate or beta_rate(self.output_audio_format)
 
     @property
     def input_format(self) -> InputFormatUpdate:
@@ -240,6 +202,8 @@ class Append(ClientEvent):
     # Of a binary message, whose `speaker` is a number.
     commit: bool = False
     seq: int | None = None
+    is_forwarded: bool = field(default=False, compare=False)
+    """Whether it is a voice model's own event, whose format its session events name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,6 +276,13 @@ class Ignored(ClientEvent):
     ignored_type: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFormatNamed(ClientEvent):
+    """A voice model's own event that names the format of the speech it will send."""
+
+    format: SpeechFormat
+
+
 CLIENT_EVENTS: dict[str, type[ClientEvent]] = {
     kind.type: kind
     for kind in (
@@ -354,10 +325,14 @@ IGNORED_PREFIXES = (
     "transcription_session.",
     "input_audio_buffer.speech_",
 )
+FORMAT_EVENTS = {
+    "session.created": "session",
+    "session.updated": "session",
+    "response.created": "response",
+}
+"""Events that may name the format of the following speech, in the object of that name."""
 IGNORED_EVENTS = frozenset(
     {
-        "session.created",
-        "session.updated",
         "error",
         "input_audio_buffer.committed",
         "input_audio_buffer.cleared",
@@ -374,7 +349,13 @@ def parse_text(text: str) -> ClientEvent:
     if sent.event_type in FORWARDED_EVENTS:
         forwarded = FORWARDED_EVENTS[sent.event_type]
         renamed = JsonObject(sent.values, sent.event_type, sent.event_id, aliases=forwarded.aliases)
-        return renamed.read(forwarded.acts_as)
+        event = renamed.read(forwarded.acts_as)
+        return replace(event, is_forwarded=True) if isinstance(event, Append) else event
+    if sent.event_type in FORMAT_EVENTS:
+        named = speech_format(sent, FORMAT_EVENTS[sent.event_type])
+        if named is not None:
+            return ModelFormatNamed(format=named, event_id=sent.event_id)
+        return Ignored(ignored_type=sent.event_type, event_id=sent.event_id)
     if sent.event_type.startswith(IGNORED_PREFIXES) or sent.event_type in IGNORED_EVENTS:
         return Ignored(ignored_type=sent.event_type, event_id=sent.event_id)
     names = ", ".join(sorted(CLIENT_EVENTS))
@@ -387,8 +368,28 @@ def parse_text(text: str) -> ClientEvent:
 
 def _read(sent: JsonObject, kind: type[ClientEvent]) -> ClientEvent:
     wrapped = sent.values.get(kind.wrapper) if kind.wrapper else None
-    if kind.wrapper is None or wrapped is None or isinstance(wrapped, str):
-        return sent.read(kind)
-    inner = sent.child(kind.wrapper)
-    values = {**inner.values, "event_id": sent.event_id}
-    return JsonObject(values, sent.event_type, sent.event_id, inner.path).read(kind)
+    others = frozenset({"type", "event_id", kind.wrapper or ""})
+    if kind.wrapper is not None and wrapped is not None and not isinstance(wrapped, str):
+        inner = sent.child(kind.wrapper)
+        if kind is SessionUpdate:
+            _refuse_beside(sent, kind.wrapper)
+        values = {**inner.values, "event_id": sent.event_id}
+        sent = JsonObject(values, sent.event_type, sent.event_id, inner.path)
+    event = sent.read(kind)
+    if kind is SessionUpdate:
+        sent.refuse_unknown(kind, others | OPENAI_SESSION_FIELDS, OPENAI_FIELDS)
+    else:
+        sent.refuse_misspelt(kind, others)
+    return event
+
+
+def _refuse_beside(sent: JsonObject, wrapper: str) -> None:
+    """Settings beside the object that holds the settings would not be read."""
+    beside = [each for each in sent.values if each not in ("type", "event_id", wrapper)]
+    if beside:
+        raise sent.error(
+            ErrorCode.INVALID_FIELD,
+            f"{beside[0][:60]!r} stands beside the object {wrapper!r}, which holds all settings. "
+            f"Move it into {wrapper!r}.",
+            beside[0][:60],
+        )

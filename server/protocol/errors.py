@@ -42,6 +42,7 @@ class ErrorCode(StrEnum):
     SERVER_FULL = "server_full"
     UNAVAILABLE = "unavailable"
     RATE_LIMITED = "rate_limited"
+    SESSION_EXPIRED = "session_expired"
     PEER_LOST = "peer_lost"
     GENERATOR_FAILED = "generator_failed"
     EMPTY_TEXT = "empty_text"
@@ -93,13 +94,14 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         "Nothing; the audio that arrived is played. Use one counter for all speakers of a session.",
     ),
     ErrorCode.MESSAGE_TOO_LARGE: ErrorInfo(
-        "A message, an HTTP body or a picture exceeds its limit.",
+        "A message, the JSON of a message beside its audio, an HTTP body or a picture exceeds its "
+        "limit.",
         "Send audio in smaller pieces, or scale the picture down.",
         413,
     ),
     ErrorCode.CONTAINER_NOT_PCM: ErrorInfo(
-        "The audio begins like a file (RIFF, ID3, OggS, fLaC), not like raw samples.",
-        "Decode the file to PCM16 and send the samples without a file header.",
+        "The audio begins like a file (WAV, MP3, AAC, Ogg, WebM) or like text, not like samples.",
+        "Decode it to PCM16 and send the samples without a file header, as bytes or one base64.",
     ),
     ErrorCode.UNSUPPORTED_RATE: ErrorInfo(
         "The sample rate is not a whole number from 8,000 to 48,000 Hz.",
@@ -110,8 +112,8 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         "Leave the field out; `session.created` says what is possible.",
     ),
     ErrorCode.BUFFER_FULL: ErrorInfo(
-        "A speaker's queue would exceed `latency.max_buffer_ms`; this append was dropped.",
-        "Pause on `buffer.high`, send on after `buffer.status`.",
+        "A speaker's queue would exceed `latency.max_buffer_ms`, or hold too many items.",
+        "Pause on `buffer.high`, send this append again after `buffer.status`; cut a longer one.",
     ),
     ErrorCode.ITEM_CLOSED: ErrorInfo(
         "The item of that `item_id` was committed, or has ended.",
@@ -218,6 +220,11 @@ ERRORS: dict[ErrorCode, ErrorInfo] = {
         "The client asks for more of one kind of work than one may, or tried many wrong keys.",
         "Wait as long as the message says, then send the event or request again.",
         429,
+    ),
+    ErrorCode.SESSION_EXPIRED: ErrorInfo(
+        "The session lasted for `limits.max_session_ms`, or its client sent nothing for "
+        "`limits.idle_ms`.",
+        "Open a new session if you need one.",
     ),
     ErrorCode.PEER_LOST: ErrorInfo(
         "The WebRTC connection was not established, or was lost and not offered again in time.",

@@ -1,18 +1,20 @@
 """Reads one JSON event into the dataclass that declares it, or raises the error that explains it.
 
 The dataclass's annotations (`server.field_info.Info`) drive the reading: types, ranges, required
-fields. Fields that are not declared are ignored; null, and {} for an object, count as absent.
+fields. Null, and {} for an object, count as absent. Fields that are not declared are ignored,
+unless `refuse_unknown` or `refuse_misspelt` looks at them.
 """
 
 import base64
 import binascii
 import dataclasses
-import json
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from server.field_info import DeclaredField, Info, declared_fields
+from server.protocol.bounded_json import load_json
 from server.protocol.errors import ErrorCode, ProtocolError
 
 T = TypeVar("T")
@@ -20,6 +22,8 @@ T = TypeVar("T")
 MAX_NAME_CHARS = 256
 """Characters in an id or a name."""
 SHOWN_CHARS = 60
+UNKNOWN_CHECKED = 16
+"""Unknown fields that are compared with the known ones, so that many of them cost little."""
 ANY_VALUE = Info("")
 
 
@@ -39,6 +43,45 @@ class JsonObject:
     def read(self, kind: type[T]) -> T:
         """The object as the dataclass `kind`; raises ProtocolError for the first wrong field."""
         return kind(**{each.attribute: self._field(each) for each in declared_fields(kind)})
+
+    def refuse_unknown(
+        self, kind: type, others: frozenset[str], not_ours: Mapping[type, frozenset[str]]
+    ) -> None:
+        """Raise ProtocolError for a field that `kind`, or an object in it, does not declare.
+
+        `others` are allowed too, and in each object those of `not_ours`.
+        """
+        declared = {each.name: each for each in declared_fields(kind)}
+        known = others | not_ours.get(kind, frozenset())
+        for name, value in self.values.items():
+            if name not in declared and name not in known:
+                raise self._unknown(name, declared)
+            inner = declared.get(name)
+            if inner is None or not value:
+                continue
+            if dataclasses.is_dataclass(inner.type):
+                self.child(name).refuse_unknown(inner.type, frozenset(), not_ours)  # type: ignore[arg-type]  # a class
+            elif inner.item is not None:
+                for each in self._children(name, value):
+                    each.refuse_unknown(inner.item, frozenset(), not_ours)
+
+    def refuse_misspelt(self, kind: type, others: frozenset[str]) -> None:
+        """Raise ProtocolError for an unknown field whose name is nearly that of a known one."""
+        declared = {each.name: each for each in declared_fields(kind)}
+        unknown = [name for name in self.values if name not in declared and name not in others]
+        for name in unknown[:UNKNOWN_CHECKED]:
+            if _nearest(name, declared):
+                raise self._unknown(name, declared)
+
+    def _unknown(self, name: str, known: Iterable[str]) -> ProtocolError:
+        nearest = _nearest(name, known)
+        remedy = f"Did you mean {nearest!r}?" if nearest else "Leave it out."
+        return self.error(
+            ErrorCode.INVALID_FIELD,
+            f"{self.event_type} has no field '{self.path}{name[:SHOWN_CHARS]}'; its fields are "
+            f"{', '.join(known)}. {remedy}",
+            name[:SHOWN_CHARS],
+        )
 
     def child(self, name: str) -> "JsonObject":
         """The object in the field `name`; empty if the field is absent or null."""
@@ -72,11 +115,12 @@ class JsonObject:
     def _objects(self, name: str, value: object, item: type[T]) -> tuple[T, ...]:
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
             raise self._wrong(name, value, "a list of objects")
-        places = [f"{self.path}{name}.{number}." for number in range(len(value))]
-        return tuple(
-            JsonObject(each, self.event_type, self.event_id, place).read(item)
-            for each, place in zip(value, places, strict=True)
-        )
+        return tuple(each.read(item) for each in self._children(name, value))
+
+    def _children(self, name: str, values: list[Any]) -> "Iterator[JsonObject]":
+        for number, each in enumerate(values):
+            place = f"{self.path}{name}.{number}."
+            yield JsonObject(each, self.event_type, self.event_id, place)
 
     def _text(self, name: str, value: object, declared: DeclaredField) -> str:
         info = declared.info
@@ -103,6 +147,8 @@ class JsonObject:
 
     def _integer(self, name: str, value: object, declared: DeclaredField) -> int:
         low, high = _bounds(declared)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # 24000.0: JSON has one kind of number
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise self._wrong(name, value, f"a whole number from {low} to {high}", declared.info)
         return value
@@ -142,9 +188,13 @@ _READERS: dict[type, Reader] = {
 
 
 def parse_object(text: str) -> JsonObject:
-    """The JSON object in one text message, with a text field `type`; else ProtocolError."""
+    """The JSON object in one text message, with a text field `type`; else ProtocolError.
+
+    A long message may hold one long string, as a value of the object itself: the audio of an
+    append. The rest has to be short, so that no message takes long to read.
+    """
     try:
-        values = json.loads(text, parse_constant=_refuse_constant)
+        values = load_json(text)
     except (ValueError, RecursionError) as reason:
         raise ProtocolError(
             ErrorCode.INVALID_JSON,
@@ -174,12 +224,14 @@ def too_much_audio(size: int, most: int, event_id: str | None = None) -> Protoco
     )
 
 
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` is probably meant to be."""
+    found = difflib.get_close_matches(name[:MAX_NAME_CHARS].lower(), list(known), 1, 0.8)
+    return found[0] if found else None
+
+
 def _bounds(declared: DeclaredField) -> tuple[float, float]:
     low, high = declared.info.low, declared.info.high
     assert low is not None, declared.name
     assert high is not None, declared.name
     return low, high
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")

@@ -14,7 +14,9 @@ class CloseCode(IntEnum):
 
     NORMAL = 1000
     GOING_AWAY = 1001
+    INVALID_TEXT = 1007
     POLICY = 1008
+    TOO_LARGE = 1009
     TRY_LATER = 1013
     TAKEN_OVER = 4001
 
@@ -36,10 +38,19 @@ CLOSE_CODES: dict[CloseCode, CloseInfo] = {
         "The server ends: it shuts down, or its model failed; `session.closed` came before it.",
         "Open a new session when the server is back.",
     ),
+    CloseCode.INVALID_TEXT: CloseInfo(
+        "A text message is not UTF-8. The session may be taken up again.",
+        "Send JSON as UTF-8, and audio as binary messages.",
+    ),
     CloseCode.POLICY: CloseInfo(
-        "The session was refused (a fatal `error` came before it), or events were not read "
-        "within 20 s.",
+        "The session was refused (a fatal `error` came before it), events were not read within "
+        "20 s, or the client sent too many pings or fragments (the close frame says which).",
         "Read the error. Read events as they come.",
+    ),
+    CloseCode.TOO_LARGE: CloseInfo(
+        "A message has more than `limits.max_message_bytes`, or 64 kB before `session.created`. An "
+        "`error` with `message_too_large` came before it. The session may be taken up again.",
+        "Send speech in smaller pieces, after `session.created`.",
     ),
     CloseCode.TRY_LATER: CloseInfo(
         "All sessions and all places in the queue are taken, the model is still loading, or the "

@@ -10,6 +10,7 @@ from server.field_info import DeclaredField, declared_fields
 from server.protocol.binary import HEADER, HEADER_FIELDS, pack_binary_append
 from server.protocol.client_events import (
     CLIENT_EVENTS,
+    FORMAT_EVENTS,
     FORWARDED_EVENTS,
     IGNORED_EVENTS,
     IGNORED_PREFIXES,
@@ -24,6 +25,7 @@ from server.protocol.handshake import (
     CloseCode,
 )
 from server.protocol.server_events import SERVER_EVENTS, error_body, to_object
+from server.protocol.update_parts import MODEL_RATE
 from server.reference.examples import example_event
 from server.reference.http_routes import http_routes
 from server.reference.markdown import anchor, code, code_block, table
@@ -47,6 +49,7 @@ def _numbers() -> dict[str, str]:
     limits = Limits()
     ignored = [f"`{prefix}*`" for prefix in IGNORED_PREFIXES]
     ignored += [code(name) for name in sorted(IGNORED_EVENTS)]
+    *format_events, last_format_event = map(code, FORMAT_EVENTS)
     refusals = (
         *(ErrorCode.INVALID_FIELD, ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN),
         *(ErrorCode.SESSION_NOT_FOUND, ErrorCode.RATE_LIMITED),
@@ -54,6 +57,8 @@ def _numbers() -> dict[str, str]:
     statuses = [str(ERRORS[each].http_status) for each in refusals]
     return {
         "subprotocol": SUBPROTOCOL,
+        "model_rate": f"{MODEL_RATE:,}",
+        "format_events": f"{', '.join(format_events)} and {last_format_event}",
         "secret_prefix": SECRET_SUBPROTOCOL_PREFIX,
         "client_secret_s": str(limits.client_secret_ms // 1000),
         "media_timeout_s": str(limits.media_timeout_ms // 1000),

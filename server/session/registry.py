@@ -9,6 +9,7 @@ from functools import partial
 
 from runtime.character.store import default_character
 from runtime.errors import BadInput
+from server.addresses import client_network
 from server.auth import Authenticator
 from server.config import ServerConfig
 from server.generation.interface import Backend, CallTimes, StreamRequest, try_out
@@ -47,7 +48,11 @@ class SessionRegistry:
         self.backend = backend
         self.metrics = Metrics()
         self.access = Authenticator(config.listen, config.limits)
-        self.admission = Admission(config.limits.max_sessions, config.limits.max_queued)
+        self.admission = Admission(
+            config.limits.max_sessions,
+            config.limits.max_queued,
+            config.limits.sessions_per_address,
+        )
         self.metrics.queued.set_function(lambda: self.admission.queued)
         self.sessions: dict[str, Session] = {}
         self.state = ServerState.LOADING
@@ -99,11 +104,17 @@ class SessionRegistry:
             fault = self.backend.characters.fault_of(name)
             raise BadInput(f"model.default_character: {fault or reason}") from None
 
-    async def open(self, settings: Settings, on_position: Callable[[int], None]) -> Session:
-        """A new session, as soon as there is a slot; `on_position` gets places in the queue."""
+    async def open(
+        self, settings: Settings, address: str, on_position: Callable[[int], None]
+    ) -> Session:
+        """A new session for the client at `address`, as soon as there is a slot.
+
+        `on_position` gets places in the queue.
+        """
         if self.state is not ServerState.READY:
             raise unavailable(self.state)
-        await self.admission.enter(on_position)
+        client = client_network(address)
+        await self.admission.enter(client, on_position)
         try:
             session = Session(
                 settings,
@@ -111,11 +122,11 @@ class SessionRegistry:
                 self._thread,
                 self.config,
                 self.metrics,
-                self._on_closed,
+                partial(self._on_closed, client),
                 has_tts=self._has_tts,
             )
         except BaseException:
-            self.admission.leave()
+            self.admission.leave(client)
             raise
         self.sessions[session.id] = session
         self.metrics.opened.inc()
@@ -123,10 +134,10 @@ class SessionRegistry:
         logger.info("session %s opened with %s", session.id, settings.character.id)
         return session
 
-    def _on_closed(self, session: Session) -> None:
+    def _on_closed(self, client: str, session: Session) -> None:
         del self.sessions[session.id]
         self.metrics.sessions.set(len(self.sessions))
-        self.admission.leave()
+        self.admission.leave(client)
         logger.info("session %s closed", session.id)
 
     # ------------------------------------------------------------ end

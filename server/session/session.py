@@ -6,14 +6,17 @@ again with its id and secret.
 
 import asyncio
 import logging
+import math
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from ipaddress import ip_network
 from typing import Protocol
 
 from runtime.errors import AvatarError
 from server.addresses import AddressRules, parse_address
+from server.budget import TokenBucket
 from server.config import ServerConfig
 from server.generation.interface import Backend, StreamRequest
 from server.generation.model_thread import ModelThread
@@ -38,6 +41,9 @@ from server.webrtc.media import MediaSession, MediaState
 from server.webrtc.peer import Peer
 
 logger = logging.getLogger(__name__)
+
+CHANGES_PER_S, CHANGES_AT_ONCE = 20.0, 100.0
+"""Of the settings and of emotions: each costs up to a millisecond of the event loop."""
 
 
 class Socket(Protocol):
@@ -79,6 +85,7 @@ class Session:
         self._next_seq: int | None = None
         self._closing: asyncio.Task[None] | None = None
         self._tasks = Tasks(self.id, self._on_error)
+        self._changes = TokenBucket(CHANGES_PER_S, CHANGES_AT_ONCE)
         self.media = MediaSession(
             settings.character.speaker_ids,
             backend,
@@ -88,6 +95,24 @@ class Session:
             self.emit,
             self._end_soon,
         )
+        if config.limits.max_session_ms:
+            self._tasks.start_timer("age", config.limits.max_session_ms, self._end_old)
+        self._restart_idle_timer()
+
+    def _restart_idle_timer(self) -> None:
+        if limit_ms := self._config.limits.idle_ms:
+            self._tasks.start_timer("idle", limit_ms, self._end_idle)
+
+    def _end_old(self) -> None:
+        limit_s = self._config.limits.max_session_ms / 1000
+        self._end_soon(_expired(f"The session lasted {limit_s:g} s, the most that is allowed"))
+
+    def _end_idle(self) -> None:
+        if any(lane.queued_samples for lane in self.media.playout.lanes.values()):
+            self._restart_idle_timer()
+            return
+        limit_s = self._config.limits.idle_ms / 1000
+        self._end_soon(_expired(f"The client sent no message for {limit_s:g} s"))
 
     def emit(self, event: ServerEvent) -> None:
         """Send an event to the client, now or when a socket takes the session up again."""
@@ -112,6 +137,7 @@ class Session:
 
     async def handle(self, event: client.ClientEvent) -> None:
         """Act on one event; a fault in it becomes an error event and changes nothing else."""
+        self._restart_idle_timer()
         if isinstance(event, client.SessionUpdate):  # waits for the disk; a lost socket is no end
             await asyncio.shield(asyncio.create_task(self._handle(event)))
         else:
@@ -144,6 +170,8 @@ class Session:
         match event:
             case client.Append():
                 self._append(event)
+            case client.ModelFormatNamed():
+                self._hear_format(event)
             case client.Commit():
                 playout.lane(event.speaker).commit(event.item_id)
             case client.ClearInput():
@@ -184,10 +212,18 @@ class Session:
         if event.seq is not None:
             self._check_seq(event.seq)
         lane = self.media.playout.lane(event.speaker)
-        lane.append(event.audio, event.item_id, self.settings.pcm)
+        settings = self.settings
+        pcm = settings.model_speech.checked() if event.is_forwarded else settings.pcm
+        lane.append(event.audio, event.item_id, pcm)
         self._metrics.audio_bytes.inc(len(event.audio))
         if event.commit:
             lane.commit(event.item_id)
+
+    def _hear_format(self, event: client.ModelFormatNamed) -> None:
+        """A voice model names the format of its speech; the next item is read with it."""
+        speech = self.settings.model_speech.named(event.format)
+        self.settings = replace(self.settings, model_speech=speech)
+        speech.checked()
 
     def _check_seq(self, seq: int) -> None:
         """Report binary messages that never came; those that came are played without them."""
@@ -204,10 +240,22 @@ class Session:
             )
 
     def _set_emotion(self, event: client.EmotionUpdate) -> None:
+        self._check_rate(event)
         self._check_has_emotions(event.emotion)
         speaker = self.media.playout.lane(event.speaker).speaker
         check_emotion(self.settings.character, event.emotion)
         self.media.set_emotion(speaker, event.emotion, event.strength)
+
+    def _check_rate(self, event: client.ClientEvent) -> None:
+        now = asyncio.get_running_loop().time()
+        if not self._changes.take(now):
+            raise ProtocolError(
+                ErrorCode.RATE_LIMITED,
+                f"This session sent more than {CHANGES_AT_ONCE:.0f} changes of settings and "
+                f"emotions at once, or {CHANGES_PER_S:.0f} a second, so this {event.type} changed "
+                f"nothing. Send it again in {math.ceil(1000 * self._changes.wait_s(now))} ms.",
+                retryable=True,
+            )
 
     def _check_has_emotions(self, emotion: str) -> None:
         if not self._backend.has_emotions():
@@ -219,6 +267,7 @@ class Session:
             )
 
     async def _update(self, event: client.SessionUpdate) -> None:
+        self._check_rate(event)
         emotions = [each for each in event.speakers or () if each.emotion is not None]
         for wish in emotions:
             self._check_has_emotions(str(wish.emotion))
@@ -283,7 +332,8 @@ class Session:
         A caller that is cancelled does not stop it: the slot is freed whatever happens.
         """
         if self._closing is None:
-            self._tasks.stop_timer("socket")
+            for timer in ("socket", "age", "idle"):
+                self._tasks.stop_timer(timer)
             self._closing = asyncio.create_task(self._close(reason), name=f"{self.id}-closing")
         await asyncio.shield(self._closing)
 
@@ -300,6 +350,13 @@ class Session:
         logger.error("session %s: a task failed", self.id, exc_info=error)
         if self._closing is None and isinstance(error, Exception):
             self._end_soon(internal_error(error))
+
+
+def _expired(cause: str) -> ProtocolError:
+    return ProtocolError(
+        ErrorCode.SESSION_EXPIRED,
+        f"{cause}, so the session was closed to free its slot. Open a new one if you need it.",
+    )
 
 
 def internal_error(error: Exception) -> ProtocolError:

@@ -11,8 +11,44 @@ from runtime.values import Box
 from server.playout import unknown_speaker
 from server.protocol.client_events import SessionUpdate, SpeakerWish
 from server.protocol.errors import ErrorCode, ProtocolError
+from server.protocol.model_format import SpeechFormat
 from server.protocol.server_events import VideoInfo
+from server.protocol.update_parts import MODEL_RATE
 from server.speech.pcm import PcmFormat
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpeech:
+    """The format of a voice model's forwarded speech.
+
+    It counts as the OpenAI Realtime API's until the model's own events or the client name another;
+    what the client says stands.
+    """
+
+    pcm: PcmFormat = field(default_factory=lambda: PcmFormat(MODEL_RATE))
+    is_chosen: bool = False
+    """Whether the client has set it."""
+    refused_type: str | None = None
+    """What the model's events name instead of PCM."""
+
+    def named(self, format: SpeechFormat) -> "ModelSpeech":
+        """After an event of the model that names its format."""
+        if self.is_chosen:
+            return self
+        if format.rate is None:
+            return replace(self, refused_type=format.type)
+        return ModelSpeech(PcmFormat(format.rate))
+
+    def checked(self) -> PcmFormat:
+        """The format to read the model's speech with; ProtocolError if it is not PCM."""
+        if self.refused_type is None:
+            return self.pcm
+        raise ProtocolError(
+            ErrorCode.INVALID_FIELD,
+            f"The voice model's speech is {self.refused_type}, but must be audio/pcm (PCM16). Set "
+            "its output format to audio/pcm, or decode the speech and append it.",
+            "audio.output.format.type",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +62,7 @@ class Settings:
     preset: str
     seed: int = 0
     pcm: PcmFormat = field(default_factory=PcmFormat)
+    model_speech: ModelSpeech = field(default_factory=ModelSpeech)
     metrics: bool = False
 
 
@@ -55,17 +92,26 @@ def updated(
         for wish in event.speakers:
             if wish.emotion is not None:
                 check_emotion(character, wish.emotion)
+    pcm = PcmFormat(
+        event.input_rate or settings.pcm.rate,
+        event.input_format.channels or settings.pcm.channels,
+    )
     return replace(
         settings,
         character=character,
         preset=event.preset or settings.preset,
         seed=settings.seed if event.seed is None else event.seed,
-        pcm=PcmFormat(
-            event.input_format.rate or settings.pcm.rate,
-            event.input_format.channels or settings.pcm.channels,
-        ),
+        pcm=pcm,
+        model_speech=_model_speech(settings.model_speech, event, pcm),
         metrics=settings.metrics if event.metrics is None else event.metrics,
     )
+
+
+def _model_speech(before: ModelSpeech, event: SessionUpdate, pcm: PcmFormat) -> ModelSpeech:
+    """What the client says about a voice model's speech; its own format, if it says no other."""
+    if event.model_rate is not None:
+        return ModelSpeech(PcmFormat(event.model_rate), is_chosen=True)
+    return ModelSpeech(pcm, is_chosen=True) if event.input_rate is not None else before
 
 
 def find(characters: Mapping[str, Character], name: str) -> Character:

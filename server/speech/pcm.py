@@ -53,7 +53,7 @@ class PcmReader:
     def __init__(self, pcm: PcmFormat, pool: StreamPool | None = None) -> None:
         self.pcm = pcm
         self._mono = _MonoBuffer(pcm.channels)
-        self._pool = pool
+        self._pool = StreamPool() if pool is None else pool
         self._run: Run | None = None  # made when the first sample is read
         self._offset = 0  # frames of the run before this item
         self._frames_in = 0
@@ -84,7 +84,7 @@ class PcmReader:
     def prepare(self, samples: int, following: Sequence["PcmReader"] = ()) -> int:
         """Resample enough for a read of `samples`; how many of them can be read now."""
         if self._run is None:
-            self._run = Run(self.pcm.rate, self._pool or StreamPool())
+            self._run = Run(self.pcm.rate, self._pool)
         run, wanted = self._run, min(samples, self.unread_samples)
         if run.ready_samples < wanted and not run.is_done:
             _feed_until(run, wanted, [self, *following], samples)
@@ -99,8 +99,10 @@ class PcmReader:
 
     def holds(self, samples: int) -> bool:
         """Whether `samples` can surely be read as soon as the items before it are."""
+        if self._finished:
+            return True
         wanted = samples * self.pcm.rate // SAMPLE_RATE + lookahead_frames(self.pcm.rate)
-        return self._finished or self._mono.frames >= wanted
+        return self._mono.frames >= wanted
 
     @property
     def _is_at_end(self) -> bool:
@@ -147,11 +149,12 @@ def _last_of_run(run: Run, chain: Sequence[PcmReader], asked: int) -> int:
     Items of the same format do. An open one does if enough of it has arrived: then it will surely
     be placed at once after the one before it.
     """
+    run_pcm = chain[0].pcm
     for number, reader in enumerate(chain[1:]):
         asked -= chain[number].unread_samples
-        has_joined = reader._run is run
-        is_there = reader._run is None and reader.holds(max(asked, 0))
-        if reader.pcm != chain[0].pcm or not (has_joined or is_there):
+        if reader._run is run:
+            continue
+        if reader._run is not None or reader.pcm != run_pcm or not reader.holds(max(asked, 0)):
             return number
     return len(chain) - 1
 

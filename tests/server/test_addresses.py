@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from server.addresses import AddressRules, NameLookup, parse_address
+from server.addresses import AddressRules, NameLookup, client_network, parse_address
 
 PUBLIC, LAN, HERE = "8.8.8.8", "192.168.1.5", "127.0.0.1"
 
@@ -104,3 +104,18 @@ async def test_a_silent_name_server_is_not_waited_for(monkeypatch):
         assert await lookup.addresses("a.example", 0.02) == ()
     finally:
         hangs.set()
+
+
+@pytest.mark.parametrize(
+    ("host", "client"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("unix:", "unix:"),
+    ],
+)
+def test_a_client_is_an_address_or_a_network_of_one_customer(host, client):
+    assert client_network(host) == client

@@ -33,3 +33,11 @@ def test_a_clock_that_steps_back_gives_nothing_away():
     assert not bucket.take(50.0)
     assert not bucket.take(50.5)
     assert bucket.take(51.5)
+
+
+def test_what_is_spent_in_any_case_delays_those_who_come_later():
+    bucket = TokenBucket(10.0, 20.0)
+    bucket.spend(0.0, 25.0)
+    assert bucket.wait_s(0.0) == pytest.approx(0.6)
+    assert not bucket.take(0.5)
+    assert bucket.take(0.61)

@@ -47,15 +47,17 @@ class ErrorCode(StrEnum):
     SEQUENCE_GAP = "sequence_gap"
     """`seq` jumped ahead: binary messages were lost, usually while the socket was down."""
     MESSAGE_TOO_LARGE = "message_too_large"
-    """A message, an HTTP body or a picture exceeds its limit."""
+    """A message, the JSON of a message beside its audio, an HTTP body or a picture exceeds its
+    limit."""
     CONTAINER_NOT_PCM = "container_not_pcm"
-    """The audio begins like a file (RIFF, ID3, OggS, fLaC), not like raw samples."""
+    """The audio begins like a file (WAV, MP3, AAC, Ogg, WebM) or like text, not like
+    samples."""
     UNSUPPORTED_RATE = "unsupported_rate"
     """The sample rate is not a whole number from 8,000 to 48,000 Hz."""
     UNSUPPORTED = "unsupported"
     """This server or its model cannot do that: prompts, emotions, another video size."""
     BUFFER_FULL = "buffer_full"
-    """A speaker's queue would exceed `latency.max_buffer_ms`; this append was dropped."""
+    """A speaker's queue would exceed `latency.max_buffer_ms`, or hold too many items."""
     ITEM_CLOSED = "item_closed"
     """The item of that `item_id` was committed, or has ended."""
     EMPTY_COMMIT = "empty_commit"
@@ -104,6 +106,9 @@ class ErrorCode(StrEnum):
     """The model is still loading or has failed, or the server is shutting down."""
     RATE_LIMITED = "rate_limited"
     """The client asks for more of one kind of work than one may, or tried many wrong keys."""
+    SESSION_EXPIRED = "session_expired"
+    """The session lasted for `limits.max_session_ms`, or its client sent nothing for
+    `limits.idle_ms`."""
     PEER_LOST = "peer_lost"
     """The WebRTC connection was not established, or was lost and not offered again in time."""
     GENERATOR_FAILED = "generator_failed"
@@ -133,9 +138,14 @@ class CloseCode(IntEnum):
     """The session ended; `session.closed` came before it."""
     GOING_AWAY = 1001
     """The server ends: it shuts down, or its model failed; `session.closed` came before it."""
+    INVALID_TEXT = 1007
+    """A text message is not UTF-8. The session may be taken up again."""
     POLICY = 1008
-    """The session was refused (a fatal `error` came before it), or events were not read within
-    20 s."""
+    """The session was refused (a fatal `error` came before it), events were not read within 20
+    s, or the client sent too many pings or fragments (the close frame says which)."""
+    TOO_LARGE = 1009
+    """A message has more than `limits.max_message_bytes`, or 64 kB before `session.created`. An
+    `error` with `message_too_large` came before it. The session may be taken up again."""
     TRY_LATER = 1013
     """All sessions and all places in the queue are taken, the model is still loading, or the
     server is shutting down."""
@@ -312,11 +322,31 @@ class InputUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFormatUpdate:
+    """The format of a voice model's forwarded speech; one channel."""
+
+    type: str | None = None
+    """PCM16, little endian."""
+    rate: int | None = None
+    """Samples a second (Hz)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputUpdate:
+    """What a voice model says, as far as you forward it."""
+
+    format: ModelFormatUpdate | None = None
+    """Format of the audio in `response.*.delta`."""
+
+
+@dataclass(frozen=True, slots=True)
 class AudioUpdate:
     """Audio settings."""
 
     input: InputUpdate | None = None
     """The client's speech."""
+    output: OutputUpdate | None = None
+    """A voice model's forwarded speech; without it, as the input if that has a rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -652,6 +682,8 @@ def session_update(
     prompt: str | None = None,
     seed: int | None = None,
     metrics: bool | None = None,
+    input_audio_format: str | None = None,
+    output_audio_format: str | None = None,
     event_id: str | None = None,
 ) -> dict[str, Any]:
     """Change the session's settings; fields that are absent keep their values."""
@@ -665,6 +697,8 @@ def session_update(
         prompt=prompt,
         seed=seed,
         metrics=metrics,
+        input_audio_format=input_audio_format,
+        output_audio_format=output_audio_format,
         event_id=event_id,
     )
 

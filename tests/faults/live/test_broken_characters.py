@@ -35,6 +35,7 @@ async def test_a_broken_character_is_refused_to_its_own_session_only(root, speec
     ):
         await talk.say(speech(500))
         break_card(root, "pair")
+        stand.hub.backend.characters.forget()  # as a second later
         async with client(stand, "?character=pair", media=False) as refused:
             fatal = await refused.until(Error)
         assert fatal.error.code == "unknown_character"

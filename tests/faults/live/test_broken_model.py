@@ -9,8 +9,8 @@ from avatar_client.events import Error, OutputStarted, OutputStopped, SessionClo
 
 from server.config import Limits, ServerConfig
 from server.generation import model_watch
-from tests.support.serving.broken_model import FAULTS, BreakingModel
-from tests.support.serving.flash_process import flash_server
+from tests.support.faults.broken_model import FAULTS, BreakingModel
+from tests.support.faults.flash_process import flash_server
 from tests.support.serving.stand import Stand, client, serving, until
 
 pytestmark = pytest.mark.fault("broken-model")

@@ -20,8 +20,8 @@ from avatar_client.events import (
 )
 
 from server.config import Limits, ServerConfig
+from tests.support.faults.flash_process import ServerProcess, flash_server, started
 from tests.support.serving.flash import FlashBackend
-from tests.support.serving.flash_process import ServerProcess, flash_server, started
 from tests.support.serving.stand import Client, Stand, client, serving, until
 
 pytestmark = pytest.mark.fault("shutdown")

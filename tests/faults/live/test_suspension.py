@@ -8,8 +8,8 @@ import pytest
 from avatar_client.events import Error, OutputStarted, OutputStopped
 
 from server.config import ServerConfig
+from tests.support.faults.flash_process import flash_server
 from tests.support.serving.flash import FlashBackend
-from tests.support.serving.flash_process import flash_server
 from tests.support.serving.stand import Stand, client, serving
 
 pytestmark = pytest.mark.fault("clocks")

@@ -25,4 +25,5 @@ def test_a_port_is_free_again_at_once():
         address = listener.getsockname()
         with socket.create_connection(address), listener.accept()[0]:
             pass  # closed by the server's side first: it stays in TIME_WAIT
-    bind(config(port=address[1])).close()
+    with bind(config(port=address[1])) as again:
+        assert again.getsockname() == address

@@ -18,6 +18,7 @@ def loads_nothing(monkeypatch, tmp_path):
         raise AssertionError("the server started")
 
     monkeypatch.setattr(serve, "RuntimeBackend", load)
+    monkeypatch.setenv("AVATAR_API_KEY", "0123456789abcdef")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
@@ -77,7 +78,7 @@ def test_a_file_in_place_of_a_folder_to_serve_is_refused(tmp_path, key):
         ("--config", "/"),
         ("--host", "no host of this name"),
         ("--host", "x" * 70),
-        ("--host", "192.0.2.1", "--api-key", "0123456789abcdef"),
+        ("--host", "192.0.2.1"),
         ("--device", "tpu"),
     ],
 )

@@ -24,3 +24,11 @@ def test_an_append_of_fifty_megabytes_is_refused():
     with pytest.raises(ProtocolError) as error:
         parse_binary(pack_binary_append(b"\0" * 50_000_000))
     assert error.value.code == "message_too_large"
+
+
+@pytest.mark.fault("containers")
+@pytest.mark.parametrize("message", [b'{"type": "ping"}', b' \n {"a": 1}', b"[1]", b"{"])
+def test_json_in_a_binary_message_is_refused_by_name(message):
+    """JSON sent as a binary message is refused as JSON, with the advice to send text."""
+    with pytest.raises(ProtocolError, match="is JSON text"):
+        parse_binary(message)

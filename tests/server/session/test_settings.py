@@ -12,12 +12,16 @@ from server.protocol.client_events import (
     FaceBox,
     InputFormatUpdate,
     InputUpdate,
+    ModelFormatUpdate,
+    OutputUpdate,
     SessionUpdate,
     SpeakerWish,
     VideoUpdate,
 )
 from server.protocol.errors import ProtocolError
-from server.session.settings import Settings, updated
+from server.protocol.model_format import SpeechFormat
+from server.session.settings import ModelSpeech, Settings, updated
+from server.speech.pcm import PcmFormat
 
 PAIR = Character(
     "pair",
@@ -117,3 +121,52 @@ def test_another_video_than_the_characters_is_refused(with_picture, is_live, vid
 def test_the_video_that_is_granted_may_be_asked_for(with_picture, is_live, video):
     event = SessionUpdate(video=video)
     assert updated(with_picture, event, KNOWN, is_live=is_live) == with_picture
+
+
+def model_speech(*events: SessionUpdate | SpeechFormat) -> ModelSpeech:
+    """After these updates of the client and formats that the voice model names."""
+    settings = BEFORE
+    for each in events:
+        if isinstance(each, SessionUpdate):
+            settings = updated(settings, each, KNOWN, is_live=False)
+        else:
+            settings = replace(settings, model_speech=settings.model_speech.named(each))
+    return settings.model_speech
+
+
+def said(*, rate: int | None = None, model_rate: int | None = None) -> SessionUpdate:
+    output = model_rate and OutputUpdate(ModelFormatUpdate(rate=model_rate))
+    return SessionUpdate(audio=AudioUpdate(InputUpdate(InputFormatUpdate(rate=rate)), output))
+
+
+@pytest.mark.fault("rates")
+@pytest.mark.parametrize(
+    ("events", "rate"),
+    [
+        ([], 24_000),
+        ([SpeechFormat("audio/pcm", 16_000)], 16_000),
+        ([SpeechFormat("audio/pcm", 16_000), SpeechFormat("audio/pcm", 24_000)], 24_000),
+        ([said(rate=48_000)], 48_000),
+        ([said(rate=48_000), SpeechFormat("audio/pcm", 24_000)], 48_000),
+        ([SpeechFormat("audio/pcm", 24_000), said(rate=48_000)], 48_000),
+        ([said(rate=48_000, model_rate=8_000), SpeechFormat("audio/pcm", 24_000)], 8_000),
+        ([said(), SpeechFormat("audio/pcm", 22_050)], 22_050),
+        ([SpeechFormat("audio/pcmu", None), said(model_rate=8_000)], 8_000),
+        ([SpeechFormat("audio/pcmu", None), SpeechFormat("audio/pcm", 24_000)], 24_000),
+    ],
+)
+def test_forwarded_speech_has_the_rate_that_was_said_last_by_who_knows_best(events, rate):
+    """Forwarded speech counts as 24 kHz, or as the model's events name it, or as you say."""
+    assert model_speech(*events).checked() == PcmFormat(rate)
+
+
+@pytest.mark.fault("rates")
+def test_forwarded_speech_that_is_not_pcm_is_refused():
+    """A voice model's speech in another format than PCM is refused, not played as noise."""
+    with pytest.raises(ProtocolError, match="audio/pcmu"):
+        model_speech(SpeechFormat("audio/pcmu", None)).checked()
+
+
+def test_what_a_voice_model_names_does_not_change_the_clients_own_format():
+    settings = replace(BEFORE, model_speech=ModelSpeech().named(SpeechFormat("audio/pcm", 8_000)))
+    assert settings.pcm == PcmFormat(16_000)

@@ -95,7 +95,7 @@ NOISE = np.random.default_rng(1).integers(-20_000, 20_000, 2_000).astype("<i2").
         (b"data:audio/wav;base64," + base64.b64encode(NOISE), "data: URL"),
         (b'{"type":"ping"}', "JSON"),
         (json.dumps({"type": "input_audio_buffer.append", "audio": "AAAA"}).encode(), "JSON"),
-        (json.dumps([{"audio": "AAAA" * 9}], indent=1).encode(), "text"),
+        (json.dumps([{"audio": "AAAA" * 9, "item_id": "item_1"}], indent=1).encode(), "text"),
         (b"<!DOCTYPE html><html><head><title>401 Authorization Required</title></head>", "text"),
     ],
 )
@@ -135,11 +135,11 @@ def test_no_sound_is_taken_for_a_file():
     rng = np.random.default_rng(7)
     for sound in sounds(rng, 6_000):
         pcm = np.clip(sound, -32_768, 32_767).astype("<i2").tobytes()
-        refuse_container(pcm)
-        refuse_container(pcm[: rng.choice([16, 160, 640, 1920])])
+        assert refuse_container(pcm) is None
+        assert refuse_container(pcm[: rng.choice([16, 160, 640, 1920])]) is None
 
 
 def test_every_constant_sound_but_the_text_of_silence_is_taken():
     for value in range(-32_768, 32_768, 257):
         if value != 0x4141:
-            refuse_container(np.full(700, value, "<i2").tobytes())
+            assert refuse_container(np.full(700, value, "<i2").tobytes()) is None

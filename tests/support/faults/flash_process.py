@@ -1,6 +1,6 @@
 """`avatar serve` as a process, with a model that is loaded at once and breaks on SIGUSR1.
 
-python -m tests.support.serving.flash_process FAULT CHARACTERS [TOML]
+python -m tests.support.faults.flash_process FAULT CHARACTERS [TOML]
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import aioice.ice
 
 from server.cli import serve
 from server.config_file import load_config
-from tests.support.serving.broken_model import BreakingModel
+from tests.support.faults.broken_model import BreakingModel
 
 START_S = 60.0
 ROOT = Path(__file__).parents[3]
@@ -76,7 +76,7 @@ def started(arguments: Sequence[str], *, until: str = "Ready: ") -> Iterator[Ser
 
 def flash_server(root: Path, fault: str = "hangs", toml: Path | None = None):
     """`started` with a model that breaks."""
-    module = "tests.support.serving.flash_process"
+    module = "tests.support.faults.flash_process"
     return started(["-m", module, fault, str(root), *([str(toml)] if toml else [])])
 
 
