@@ -80,6 +80,12 @@ CPU_FACTOR = Row(
 MEMORY = Row("memory after a tenth of the session / at its end, MB", "flat", "soak",
              ("memory after a tenth, MB", "memory at the end, MB"), "{:.0f}")  # fmt: skip
 
+UNDER_ATTACK = Row(
+    "a healthy session while its server is attacked in each known way: pictures a second at worst "
+    "/ longest gap, ms", "25 / 200", "attacks",
+    ("worst/pictures a second", "worst/longest gap, ms"), "{:.0f}",
+)  # fmt: skip
+
 SECTIONS = (
     Section(
         "A warm server, built-in model",
@@ -102,12 +108,35 @@ SECTIONS = (
         ),
     ),
     Section(
+        "A server under attack",
+        "Attackers and a healthy session beside a server with the built-in model, all on the same "
+        "two cores; the attackers' own load counts.",
+        (
+            UNDER_ATTACK,
+            Row("hostile messages / tracebacks / memory grown, MB", "1000000 / 0 / 20",
+                "hostile-messages", ("done", "tracebacks", "memory grown, MB"), "{:.0f}"),
+            Row("the healthy session meanwhile: pictures a second / longest gap, ms", "25 / 200",
+                "hostile-messages", ("pictures a second", "longest gap, ms"), "{:.0f}"),
+            Row("sessions that come and go in five ways / memory grown, MB", "1000 / 20",
+                "connection-cycles", ("sessions", "grown/memory_mb"), "{:.0f}"),
+            Row("threads / files / tasks / places grown by them", "0",
+                "connection-cycles", tuple(f"grown/{one}" for one in
+                                           ("threads", "files", "tasks", "sessions")), "{:.0f}"),
+            Row("Autobahn's WebSocket cases / requests from our OpenAPI / server errors",
+                "- / - / 0", "conformance", ("WebSocket/cases", "HTTP/requests", "HTTP/server errors"),
+                "{:.0f}"),
+        ),
+    ),
+    Section(
         "One long session, built-in model",
         "The library alone; the first 20 s are compared with the last 20 s.",
         (
             Row("minutes / lag in the last 20 s, frames / correlation there", "no drift", "soak",
                 ("minutes", "last 20 s: lag in frames", "last 20 s: correlation"), "{:.2g}"),
             MEMORY,
+            Row("a server and one session, real clock, minutes / memory at the start, MB / at the "
+                "end", "flat", "server-soak",
+                ("minutes", "memory at the start, MB", "memory at the end, MB"), "{:.0f}"),
         ),
     ),
     Section(
@@ -171,12 +200,13 @@ SECTIONS = (
 SHORT = (
     *LATENCY,
     CPU_FACTOR,
+    UNDER_ATTACK,
     Row("real-time factor of a 13 B stream on an H200, random weights, 512x512, 4 steps: FP8 / "
         "with attention in FP8", "-", "gpu",
         ("stream fp8/real-time factor", "stream fp8-attention/real-time factor")),
     replace(MEMORY, what="memory of the library: after a tenth of a long session / at its end, MB"),
 )  # fmt: skip
-"""README's six rows."""
+"""README's seven rows."""
 
 
 def page(results: Path) -> str:
