@@ -123,8 +123,8 @@ SECTIONS = (
                 "connection-cycles", tuple(f"grown/{one}" for one in
                                            ("threads", "files", "tasks", "sessions")), "{:.0f}"),
             Row("Autobahn's WebSocket cases / requests from our OpenAPI / server errors",
-                "- / - / 0", "conformance", ("WebSocket/cases", "HTTP/requests", "HTTP/server errors"),
-                "{:.0f}"),
+                "- / - / 0", "conformance",
+                ("WebSocket/cases", "HTTP/requests", "HTTP/server errors"), "{:.0f}"),
         ),
     ),
     Section(
