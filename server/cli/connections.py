@@ -23,6 +23,7 @@ from server.api.realtime_socket import MESSAGE_LIMIT
 from server.budget import TokenBucket
 from server.cli.too_large import too_large_frame
 from server.cli.unfinished_requests import UnfinishedRequests
+from server.cli.unread_output import UnreadOutput
 from server.protocol.handshake import CloseCode
 
 logger = logging.getLogger(__name__)
@@ -34,14 +35,14 @@ SLOWEST_BODY = 10_000  # bytes a second: a body may take BODY_S, and as long as 
 MAX_UNFINISHED = 200
 """Connections whose request is not complete. Of more, the oldest is closed."""
 MAX_UNFINISHED_PER_ADDRESS = 100
-UNREAD_S = 20.0
-"""How long a client may take nothing of what is written to it."""
 LEFT_S = 2.0
 """How long messages of a client that has left are acted on; one that waits has none to act on."""
 END_S = 15.0
 """How long a socket may stay after the app has left it."""
 LINGER_S = 2.0
 """How long a client may go on sending after a message that is too large, to read why it failed."""
+MOST_DISCARDED = 34_000_000
+"""Bytes that are read of it meanwhile."""
 FEED_BYTES, MOST_FEED_BYTES = 1_024, 16_384
 """What is parsed at once: at most 170 frames, or more inside a large one."""
 MAX_FRAGMENTS = 16_384
@@ -52,31 +53,9 @@ TLS_HANDSHAKE = b"\x16\x03"
 FRAME_RATE, FRAME_BURST = 1_000.0, 200.0
 BYTE_RATE, BYTE_BURST = 4_000_000.0, 17_000_000.0
 """Frames and bytes of a client, a second and at once; more are read later."""
+SLOWED_S = 0.005
+"""How long a client that is slowed waits at least: a timer for each frame would cost more."""
 LINUX_TCP_ESTABLISHED = 1
-
-
-class _Unread:
-    """Ends a connection whose client takes nothing of what is written to it for UNREAD_S."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._timer: asyncio.TimerHandle | None = None
-
-    def start(self) -> None:
-        self.stop()
-        size = self._transport.get_write_buffer_size()
-        self._timer = asyncio.get_running_loop().call_later(UNREAD_S, self._check, size)
-
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _check(self, before: int) -> None:
-        if self._transport.get_write_buffer_size() < before:
-            self.start()
-        else:
-            self._transport.abort()
 
 
 class _TlsWarning:
@@ -110,7 +89,7 @@ class BoundedHttp(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._unread = _Unread(transport)
+        self._unread = UnreadOutput(transport)
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -182,6 +161,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self._unread_data = bytearray()
         self._is_feeding = False
         self._has_failed = False
+        self._discarded = 0
         self._limit: int | None = None
         self._control = TokenBucket(CONTROL_RATE, CONTROL_BURST)
         self._frames = TokenBucket(FRAME_RATE, FRAME_BURST)
@@ -197,7 +177,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._unread = _Unread(self.transport)
+        self._unread = UnreadOutput(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unread.stop()
@@ -254,7 +234,11 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         if not self.handshake_initiated:
             super().data_received(data)
-        elif not self._has_failed:
+        elif self._has_failed:
+            self._discarded += len(data)
+            if self._discarded > MOST_DISCARDED:
+                self.transport.pause_reading()
+        else:
             self._received_at = self.loop.time()
             self._unread_data += data
             self._feed()
@@ -286,10 +270,13 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self._read_on()
 
     def _may_read(self) -> bool:
-        is_open = not self._has_failed and not self.transport.is_closing()
+        return self._is_ready() and self._slow_down_s() == 0.0
+
+    def _is_ready(self) -> bool:
+        """Whether the app and the client's end of the connection take more, the budget aside."""
         is_wanted = self._limit is not None or self.close_sent
-        is_idle = not self.read_paused and self.writable.is_set()
-        return is_open and is_wanted and is_idle and self._slow_down_s() == 0.0
+        is_ended = self._has_failed or self.transport.is_closing()
+        return is_wanted and not (is_ended or self.read_paused) and self.writable.is_set()
 
     def _slow_down_s(self) -> float:
         now = self.loop.time()
@@ -301,10 +288,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
             return
         self.transport.pause_reading()
-        wait_s = self._slow_down_s()
-        if wait_s > 0.0 and not self.read_paused:
+        if self._is_ready():
             if self._later is not None:
                 self._later.cancel()
+            wait_s = max(self._slow_down_s(), SLOWED_S)  # meanwhile the budget may have recovered
             self._later = self.loop.call_later(wait_s, self._feed_unless_left)
 
     def _feed_unless_left(self) -> None:
@@ -401,8 +388,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             return
         self._has_failed = True
         self._unread_data.clear()
-        closing = self.conn.close_sent
-        if closing is None:  # the handshake failed
+        if (closing := self.conn.close_sent) is None:  # the handshake failed
             self.transport.close()
             return
         if isinstance(self.conn.parser_exc, PayloadTooBig):

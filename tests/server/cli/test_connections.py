@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvloop
 
-from server.cli import connections
+from server.cli import connections, unread_output
 from server.config import Limits, ServerConfig
 from server.protocol.handshake import SUBPROTOCOL
 from tests.support.serving.flash import FlashBackend
@@ -158,7 +158,7 @@ def test_half_requests_take_no_place_from_whole_ones(run, monkeypatch):
 @pytest.mark.fault("sockets")
 def test_a_client_that_reads_no_answer_is_let_go(run, monkeypatch):
     """Who asks and never reads the answers holds neither memory nor a connection."""
-    monkeypatch.setattr(connections, "UNREAD_S", 0.3)
+    monkeypatch.setattr(unread_output, "UNREAD_S", 0.3)
 
     async def test(stand: Stand) -> None:
         _, writer = await opened(stand)
@@ -317,7 +317,7 @@ def test_a_client_that_does_not_answer_pings_is_noticed(run, monkeypatch):
 @pytest.mark.nightly
 def test_what_one_client_leaves_unread_does_not_keep_its_socket(run, monkeypatch):
     """A client that sends events and reads no answer is let go, and its session too."""
-    monkeypatch.setattr(connections, "UNREAD_S", 0.3)
+    monkeypatch.setattr(unread_output, "UNREAD_S", 0.3)
     limits = Limits(resume_ms=100)
 
     async def test(stand: Stand) -> None:
