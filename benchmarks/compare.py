@@ -21,13 +21,14 @@ NOISE_AT_ZERO = 0.01  # the same for a figure that was 0, in its own unit
 DIRECTIONS: tuple[tuple[str, Better], ...] = (
     # Settings of a run, and how long the benchmark itself took.
     (r"threads|minutes|tokens|budget|took, s|^[^/]*/seconds$|TFLOP a step|GFLOP$", "neither"),
-    (r"sessions$|samples$", "neither"),
+    (r"sessions$|samples$|done$|cases$|requests$|utterances$", "neither"),
     (r"matrix product peak|float32 peak", "neither"),  # of the machine
     (r"skipped|opening_share|change_share", "neither"),  # shares of the truth: 1 is right
     (r"correlation|true jaw|psnr|FLOP/s|share of the peak|times (as fast|faster)", "higher"),
-    (r"/fps$|passed", "higher"),
+    (r"/fps$|passed|pictures a second", "higher"),
     (r"_ms_|\bms\b|real-time factor|compute over media time|(one|two) speakers?", "lower"),
     (r"memory|GB$|devices for|waits|allocations|cores_used|cpu_share", "lower"),
+    (r"grown|kept|tracebacks|failed|cut short|server errors", "lower"),
     (r"files$|moves$|lag|silent_|error|relative L2|held_share|still_share", "lower"),
 )
 """Which way a figure gets better, by a pattern of its path; the first pattern that fits counts."""

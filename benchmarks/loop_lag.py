@@ -35,7 +35,7 @@ async def probe(lags_ms: list[float]) -> None:
 async def measure() -> list[float]:
     """Lags in milliseconds while SESSIONS clients open sessions and update them."""
     lags_ms: list[float] = []
-    config = ServerConfig(limits=Limits(max_sessions=SESSIONS))
+    config = ServerConfig(limits=Limits(max_sessions=SESSIONS + 1))
     async with running(config, create_app(config, RuntimeBackend(config.model))) as port:
         probing = asyncio.create_task(probe(lags_ms))
         command = (sys.executable, "-m", "benchmarks.loop_lag", f"http://127.0.0.1:{port}")

@@ -122,7 +122,10 @@ class Character:
             raise NotFound.among("emotion", name, known, param="emotion")
         if name not in self._loaded:
             if not self.emotions[name].is_file():
-                raise NotFound(f"The picture {name} of {self.id} was deleted.", param="emotion")
+                raise NotFound(
+                    f"The picture {name} of {self.id} was deleted. Choose another character.",
+                    param="emotion",
+                )
             self._loaded[name] = ReferenceImage.load(self.emotions[name])
         return self._loaded[name]
 

@@ -42,7 +42,8 @@ class VideoFileWriter:
         self._video = container.add_stream("libx264", rate=fps)
         self._video.width, self._video.height = width, height
         self._video.pix_fmt = "yuv420p"
-        self._video.options = {"crf": CRF, "preset": "veryfast"}
+        # With B-frames (`bf`) the end of a file in fragments may lack its last picture.
+        self._video.options = {"crf": CRF, "preset": "veryfast", "bf": "0"}
         self._audio = container.add_stream("aac", rate=OUTPUT_RATE, layout="mono")
         self._fps = fps
         self._samples = int(OUTPUT_RATE / fps)  # per frame

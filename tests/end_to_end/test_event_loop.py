@@ -44,7 +44,7 @@ def served_on_a_thread() -> Iterator[tuple[int, int]]:
     ports: list[int] = []
     backend = FlashBackend(BUILTIN_CHARACTERS)
     backend.characters = CharacterRegistry((BUILTIN_CHARACTERS,))
-    config = ServerConfig(limits=Limits(max_sessions=SESSIONS + 1))
+    config = ServerConfig(limits=Limits(max_sessions=SESSIONS + 2))
 
     async def serve() -> None:
         async with serving(config, backend) as stand:

@@ -61,7 +61,9 @@ async def test_the_python_snippet_speaks_and_interrupts() -> None:
     async with serving(ServerConfig(), backend()) as stand:
         code = code.replace("127.0.0.1:8080", f"127.0.0.1:{stand.port}")
         line = next(each for each in code.splitlines() if "interrupt" in each)
-        started = "    await anext(e async for e in avatar.events() if type(e) is OutputStarted)"
+        speak = next(each for each in code.splitlines() if "avatar.speak" in each)
+        code = code.replace(speak, f"    events = avatar.events()\n{speak}")
+        started = "    await anext(e async for e in events if type(e) is OutputStarted)"
         code = code.replace(line, f"{started}\n{line}")
         body = textwrap.indent(code, "    ")
         names = {"tts_chunks": tts_chunks(), "OutputStarted": OutputStarted}

@@ -28,7 +28,8 @@ VIDEO_TIME_BASE = Fraction(1, VIDEO_RATE)
 MAX_WAITING = 1500  # frames held while the offset is unknown or the encoder is behind
 MAX_GAP_S = 10  # a longer gap in the sound is a broken stream, not lost packets
 # What the encoder holds back is lost if the process is killed: here 9 frames, 0.4 s.
-X264 = {"preset": "veryfast", "crf": "18", "rc-lookahead": "5", "threads": "2"}
+X264 = {"preset": "veryfast", "crf": "18", "bf": "0", "rc-lookahead": "5", "threads": "2"}
+"""No B-frames (`bf`): with them the end of a file in fragments may lack its last picture."""
 
 logger = logging.getLogger(__name__)
 

@@ -109,7 +109,7 @@ async def test_a_character_deleted_before_its_stream_opens_ends_its_session_only
         await talk.open_media()
         fatal = await talk.until(Error)
         assert (fatal.error.type, fatal.error.code) == ("fatal", "generator_failed")
-        assert "The character small was deleted" in fatal.error.message
+        assert "of small was deleted" in fatal.error.message
         await talk.until(SessionClosed)
         seen = len(other.video.at)
         await other.till(lambda: len(other.video.at) > seen + 5)

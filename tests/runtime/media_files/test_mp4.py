@@ -29,6 +29,17 @@ def test_the_ending_decides_the_format(tmp_path: Path, name: str) -> None:
     assert [one.name for one in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("frames", [1, 2, 14, 15, 26, 27, 28, 41, 54])
+def test_the_last_picture_is_in_the_file(tmp_path: Path, frames: int) -> None:
+    with VideoFileWriter(tmp_path / "a.mp4", 64, 64) as video:
+        for index in range(frames):
+            pixels = np.full((64, 64, 3), 120, np.uint8)
+            pixels[20:30, 2 * index % 50 : 2 * index % 50 + 8] = 250
+            video.write(pixels, np.zeros(1920, np.float32))
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == frames
+
+
 @pytest.mark.fault("intruders")
 def test_a_full_disk_is_told_and_an_old_video_stays(tmp_path: Path, monkeypatch) -> None:
     """A video that finds no room is told by name, and an older one of its name stays."""

@@ -151,7 +151,7 @@ def test_mistakes_of_any_job_are_errors_before_the_first_step(
     for bad, message in (
         (replace(good, out=tmp_path / "b.mp4", image=tmp_path / "gone.png"), "gone.png"),
         (replace(good, out=tmp_path / "b.mp4", voices=(tmp_path / "gone.wav",)), "gone.wav"),
-        (replace(good, out=tmp_path / "gone" / "b.mp4"), "does not exist"),
+        (replace(good, out=tmp_path / "gone" / "b.mp4"), "There is no folder"),
         (good, "Two jobs write"),
     ):
         with pytest.raises(BadInput, match=message):
