@@ -178,7 +178,7 @@ async def _raw_frames(target: Target, seconds: float, frames: bytes, first: byte
     until, sent = time.monotonic() + seconds, 0
     with contextlib.suppress(ConnectionError, TimeoutError):
         async with asyncio.timeout_at(_at(until)):
-            while time.monotonic() < until:
+            while time.monotonic() < until and not writer.transport.is_closing():
                 writer.write(frames)
                 await writer.drain()
                 sent += len(frames)
