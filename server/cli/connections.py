@@ -50,7 +50,7 @@ CONTROL_RATE, CONTROL_BURST = 20.0, 200.0
 """Pings and pongs of a client, a second and at once."""
 TLS_HANDSHAKE = b"\x16\x03"
 """How a TLS client begins: RFC 8446, section 5.1."""
-FRAME_RATE, FRAME_BURST = 1_000.0, 200.0
+FRAME_RATE, FRAME_BURST = 500.0, 100.0
 BYTE_RATE, BYTE_BURST = 4_000_000.0, 17_000_000.0
 """Frames and bytes of a client, a second and at once; more are read later."""
 SLOWED_S = 0.005
