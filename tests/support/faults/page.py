@@ -3,7 +3,8 @@
     python -m tests.support.faults.page            writes the page
     python -m tests.support.faults.page --check    says whether it is up to date
 
-A promise is the first sentence of the docstring of a test that is marked `@pytest.mark.fault`.
+A promise is the first sentence of the docstring of a test that is marked `@pytest.mark.fault`. If a
+whole file is marked (`pytestmark`), its tests with a docstring are promises.
 """
 
 import ast
@@ -52,16 +53,26 @@ def promises() -> list[Promise]:
 
 def _in_file(file: Path) -> Iterator[Promise]:
     place = file.relative_to(ROOT).as_posix()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    of_file = [group for node in tree.body for group in _groups_of_file(node)]
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            for group in _groups(node):
+            groups = [group for each in node.decorator_list for group in _groups(each)]
+            if node.name.startswith("test_") and ast.get_docstring(node):
+                groups += of_file
+            for group in dict.fromkeys(groups):
                 yield Promise(group, _sentence(node, place), f"{place}::{node.name}")
 
 
-def _groups(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
-    for decorator in function.decorator_list:
-        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.fault":
-            yield from (str(ast.literal_eval(each)) for each in decorator.args)
+def _groups_of_file(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark":
+        marks = node.value.elts if isinstance(node.value, ast.List) else [node.value]
+        yield from (group for mark in marks for group in _groups(mark))
+
+
+def _groups(mark: ast.expr) -> Iterator[str]:
+    if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.fault":
+        yield from (str(ast.literal_eval(each)) for each in mark.args)
 
 
 def _sentence(function: ast.FunctionDef | ast.AsyncFunctionDef, place: str) -> str:
