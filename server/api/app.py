@@ -17,7 +17,7 @@ from server.api.characters import characters_router
 from server.api.errors import answer_errors
 from server.api.guard import client_address, require_key
 from server.api.realtime_socket import RealtimeSocket
-from server.api.refusal_log import RefusalLog, without_false_alarms
+from server.api.refusal_log import RefusalLog
 from server.api.security_headers import SecurityHeaders, inline_script_hashes
 from server.api.served_files import page_files, sample_files
 from server.api.tts import find_synthesizer, speech_router
@@ -50,8 +50,7 @@ def create_app(
         try:
             if not is_served_while_loading:
                 await loading
-            with without_false_alarms():
-                yield
+            yield
         finally:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)

@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 from server.protocol.errors import ProtocolError
 from server.protocol.public_text import without_folders
@@ -12,9 +11,6 @@ logger = logging.getLogger(__name__)
 
 LINES = 20
 WINDOW_S = 60.0
-UVICORN_LOG = "uvicorn.error"
-FALSE_ALARM = "ASGI callable returned without completing handshake."
-"""uvicorn 0.54 logs this as an error after each refusal that has a body."""
 
 
 class RefusalLog:
@@ -42,18 +38,3 @@ class RefusalLog:
             ascii(headers.get("host", "")[:200]),
             without_folders(str(reason)),
         )
-
-
-@contextmanager
-def without_false_alarms() -> Iterator[None]:
-    """Keep FALSE_ALARM out of uvicorn's log: `RefusalLog` says it better."""
-    log = logging.getLogger(UVICORN_LOG)
-    log.addFilter(_is_true)
-    try:
-        yield
-    finally:
-        log.removeFilter(_is_true)
-
-
-def _is_true(record: logging.LogRecord) -> bool:
-    return record.msg != FALSE_ALARM
