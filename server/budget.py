@@ -10,6 +10,11 @@ class TokenBucket:
         self._left = burst
         self._at: float | None = None
 
+    def change(self, rate: float, burst: float) -> None:
+        """Another rate and burst from now on; of what is left no more than `burst` stays."""
+        self._rate, self._burst = rate, burst
+        self._left = min(self._left, burst)
+
     def wait_s(self, now: float, units: float = 1.0) -> float:
         """How long until `units` may be taken; 0 if they may be taken now.
 

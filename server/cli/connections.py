@@ -22,7 +22,7 @@ from websockets.frames import Frame
 from server.api.realtime_socket import MESSAGE_LIMIT
 from server.budget import TokenBucket
 from server.cli.too_large import too_large_frame
-from server.cli.unfinished_requests import UnfinishedRequests
+from server.cli.unfinished_requests import WARNING_S, UnfinishedRequests
 from server.cli.unread_output import UnreadOutput
 from server.protocol.handshake import CloseCode
 
@@ -58,28 +58,12 @@ SLOWED_S = 0.005
 LINUX_TCP_ESTABLISHED = 1
 
 
-class _TlsWarning:
-    """Says once a minute that somebody speaks TLS to this port."""
-
-    def __init__(self) -> None:
-        self._at = float("-inf")
-
-    def warn(self, client: object) -> None:
-        if time.monotonic() - self._at > 60:
-            self._at = time.monotonic()
-            logger.warning(
-                "%s speaks TLS to this port, which has none. Use http:// and ws://, or put a proxy "
-                "with TLS before the server (docs/deployment.md).",
-                client,
-            )
-
-
 class BoundedHttp(H11Protocol):
     """HTTP whose requests must arrive in time."""
 
     _unfinished = UnfinishedRequests(MAX_UNFINISHED, MAX_UNFINISHED_PER_ADDRESS)
     """Of the whole process: files are counted by process, too."""
-    _tls = _TlsWarning()
+    _tls_warnings = TokenBucket(1 / WARNING_S, 1)
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -109,7 +93,7 @@ class BoundedHttp(H11Protocol):
         if self._deadline is None:
             self._expect()  # the next request of a connection that is kept
         if self._received == 0 and data.startswith(TLS_HANDSHAKE):
-            self._tls.warn(self.client)
+            self._warn_of_tls()
         self._received += len(data)
         super().data_received(data)
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
@@ -124,6 +108,15 @@ class BoundedHttp(H11Protocol):
         """Close the connection without an answer."""
         self._finish()
         self.transport.abort()
+
+    def _warn_of_tls(self) -> None:
+        """Say that somebody speaks TLS to this port, once a minute."""
+        if self._tls_warnings.take(time.monotonic()):
+            logger.warning(
+                "%s speaks TLS to this port, which has none. Use http:// and ws://, or put a proxy "
+                "with TLS before the server (docs/deployment.md).",
+                self.client,
+            )
 
     def _expect(self) -> None:
         self._began_at, self._received = self.loop.time(), 0

@@ -4,6 +4,7 @@ import logging
 from typing import Protocol
 
 from server.addresses import client_network
+from server.budget import TokenBucket
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ class UnfinishedRequests:
         self._most_per_address = most_per_address
         self._waiting: dict[Connection, str] = {}
         self._closed = 0
-        self._warned_at = float("-inf")
+        self._warnings = TokenBucket(1 / WARNING_S, 1)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -47,8 +48,7 @@ class UnfinishedRequests:
         address = self._waiting[oldest]
         oldest.drop()
         self._closed += 1
-        if now - self._warned_at >= WARNING_S:
-            self._warned_at = now
+        if self._warnings.take(now):
             logger.warning(
                 "%d connections without a whole request were closed, the latest of %s: at most %d "
                 "may wait, and %d of one address",

@@ -41,3 +41,17 @@ def test_what_is_spent_in_any_case_delays_those_who_come_later():
     assert bucket.wait_s(0.0) == pytest.approx(0.6)
     assert not bucket.take(0.5)
     assert bucket.take(0.61)
+
+
+def test_a_budget_is_used_up_and_fills_again() -> None:
+    budget = TokenBucket(rate=10, burst=10)
+    assert sum(budget.take(5.0) for _ in range(50)) == 10
+    assert not budget.take(5.05)
+    assert budget.take(5.16)
+
+
+def test_a_changed_budget_keeps_no_more_than_its_new_burst():
+    bucket = TokenBucket(rate=1.0, burst=10.0)
+    bucket.change(rate=2.0, burst=3.0)
+    assert sum(bucket.take(5.0) for _ in range(10)) == 3
+    assert bucket.wait_s(5.0) == pytest.approx(0.5)

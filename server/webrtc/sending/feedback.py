@@ -26,7 +26,7 @@ from aiortc.rtp import (
 )
 from aiortc.sdp import SessionDescription
 
-from server.webrtc.sending.requests import Budget
+from server.budget import TokenBucket
 from server.webrtc.sending.sender import Sender
 
 WIRE_BYTES = 38
@@ -71,7 +71,7 @@ class Feedback:
     ) -> None:
         self._by_ssrc = {each._ssrc: each for each in senders}
         self._sender = sender
-        self._reports = Budget(REPORTS_PER_S, 1.0)
+        self._reports = TokenBucket(REPORTS_PER_S, REPORTS_PER_S)
         # Attributes of the object hide its class's methods.
         part: Any = transport
         part._send_rtp = partial(self._leave, transport._send_rtp)
@@ -88,7 +88,7 @@ class Feedback:
             self._sender.packet_left(owner.kind, number, size)
 
     async def _report(self, data: bytes) -> None:
-        if not self._reports.take(1, self._sender.now()):
+        if not self._reports.take(self._sender.now()):
             self._sender.metrics.reports_dropped.inc()
             return
         try:

@@ -6,33 +6,15 @@ Pure: no clock is read here, `now` is an argument.
 from collections.abc import Callable, Iterable
 from itertools import islice
 
+from server.budget import TokenBucket
+
 LARGEST_REQUEST = 128
 """Entries of one request that are looked at: aiortc keeps as many packets for sending again."""
+FIRST_BPS = 100_000
 LEAST_BETWEEN_S = 0.05
 KEY_FRAME_EVERY_S = 0.5
 BURST_S = 0.5
 """Retransmissions that may go out at once, as a share of a second's budget."""
-
-
-class Budget:
-    """A token bucket: `per_second` units, of which some seconds' worth may be used at once."""
-
-    def __init__(self, per_second: float, burst_s: float) -> None:
-        self.per_second = per_second
-        self._burst_s = burst_s
-        self._left = per_second * burst_s
-        self._at: float | None = None
-
-    def take(self, amount: float, now: float) -> bool:
-        """Whether there was enough; then it is used."""
-        if self._at is not None:
-            self._left += (now - self._at) * self.per_second
-        self._left = min(self._left, self.per_second * self._burst_s)
-        self._at = now
-        if amount > self._left:
-            return False
-        self._left -= amount
-        return True
 
 
 class Retransmissions:
@@ -41,7 +23,7 @@ class Retransmissions:
     def __init__(self) -> None:
         self.sent = 0
         self.refused = 0
-        self._budget = Budget(100_000 / 8, BURST_S)
+        self._budget = TokenBucket(FIRST_BPS / 8, FIRST_BPS / 8 * BURST_S)  # of bytes
         self._again_at: dict[int, float] = {}
 
     def accept(
@@ -55,14 +37,15 @@ class Retransmissions:
         """The packets to send again. `size_of` a packet is None if it is not kept; `bps` is what
         all retransmissions may use.
         """
-        self._budget.per_second = bps / 8
+        burst = bps / 8 * BURST_S
+        self._budget.change(bps / 8, burst)
         self._forget(now)
         accepted = []
         for number in islice(asked, LARGEST_REQUEST):
             size = size_of(number)
             if size is None or now < self._again_at.get(number, now):
                 continue
-            if not self._budget.take(size, now):
+            if size > burst or not self._budget.take(now, size):
                 self.refused += 1
                 break
             self._again_at[number] = now + max(rtt_s, LEAST_BETWEEN_S)

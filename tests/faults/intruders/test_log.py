@@ -12,6 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from server.api.app import create_app
+from server.budget import TokenBucket
 from server.cli.connections import BoundedHttp
 from server.cli.embedded import running
 from server.cli.log import LogFormatter, secrets_of
@@ -95,7 +96,7 @@ async def test_a_refused_page_is_one_warning_that_says_what_to_do(character_root
 @pytest.mark.fault("intruders")
 async def test_a_client_that_speaks_tls_is_named_in_the_log(character_root, monkeypatch):
     """The log says that a client speaks TLS to a port without TLS."""
-    monkeypatch.setattr(BoundedHttp, "_tls", type(BoundedHttp._tls)())
+    monkeypatch.setattr(BoundedHttp, "_tls_warnings", TokenBucket(1 / 60, 1))
     config = ServerConfig(model=Model(characters=(character_root,)))
     app = create_app(config, FlashBackend(character_root))
     with log_of(config, "warning") as text:

@@ -5,7 +5,6 @@ import pytest
 from server.webrtc.sending.requests import (
     KEY_FRAME_EVERY_S,
     LARGEST_REQUEST,
-    Budget,
     KeyFrames,
     Retransmissions,
 )
@@ -15,13 +14,6 @@ SIZE = 1_000
 
 def size_of(_: int) -> int:
     return SIZE
-
-
-def test_a_budget_is_used_up_and_fills_again() -> None:
-    budget = Budget(10, burst_s=1)
-    assert sum(budget.take(1, 5.0) for _ in range(50)) == 10
-    assert not budget.take(1, 5.05)
-    assert budget.take(1, 5.16)
 
 
 @pytest.mark.fault("weak-networks")
